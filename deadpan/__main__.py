@@ -1,0 +1,5 @@
+"""`python -m deadpan`."""
+
+from deadpan.cli import main
+
+main()

@@ -1,0 +1,58 @@
+"""The command line. A command imports what it needs inside, so that `deadpan --help` is instant.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from deadpan import __version__
+from deadpan.commands import model, operate, posts, run
+from deadpan.commands.output import complain
+from deadpan.errors import DeadpanError
+
+app = typer.Typer(
+    name="deadpan",
+    help="Deadpan reads a post's words and pictures together and says what needs a human.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"deadpan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for group in (run, posts, model, operate):
+    group.register(app)
+
+
+def main() -> None:
+    """Run the command line; no stack trace for a user's mistake."""
+    try:
+        app()
+    except DeadpanError as error:
+        complain(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has seen enough; a flush at exit would fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

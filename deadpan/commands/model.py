@@ -1,0 +1,201 @@
+"""Commands about the model: classify, train, evaluate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.errors import ConfigurationError
+from deadpan.settings import load
+
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="A preset or a checkpoint folder, not DEADPAN_MODEL.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (classify, train, evaluate):
+        app.command()(command)
+
+
+def classify(
+    text: Annotated[str, typer.Option(help="The post's words.")] = "",
+    image: Annotated[list[Path] | None, typer.Option(help="A picture; may be repeated.")] = None,
+    model: ModelName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge one post, with no service at all."""
+    images = image or []
+    if not text.strip() and not images:
+        raise ConfigurationError("there is nothing to judge; give --text, --image or both")
+    contents = [_read(path) for path in images]
+
+    from models.prediction import ImageProblem
+
+    classifier = _load(model)
+    prepared = classifier.prepare(text, contents)
+    problems = [
+        f"--image {path}: {result.problem}"
+        for path, result in zip(images, prepared.images, strict=True)
+        if isinstance(result, ImageProblem)
+    ]
+    if problems:
+        # A worker would go on without the picture; a person who named it wants to know.
+        raise ConfigurationError(problems)
+    (prediction,) = classifier.predict([prepared])
+    told = {
+        **_scores(prediction.fused),
+        "label": prediction.fused.sentiment.label,
+        "text_alone": prediction.text_alone and _scores(prediction.text_alone),
+        "image_alone": prediction.image_alone and _scores(prediction.image_alone),
+        "model": classifier.info.version,
+    }
+    if as_json:
+        print_json(told)
+        return
+    rows = []
+    for name in ("words and pictures", "text alone", "image alone"):
+        scores = told if name == "words and pictures" else told[name.replace(" ", "_")]
+        if scores:
+            shown = {k: f"{p:.2f}" for k, p in scores["sentiment"].items()}
+            rows.append({"read-out": name, **shown, "sarcasm": f"{scores['sarcasm']:.2f}"})
+    print_table(rows, ["read-out", "negative", "neutral", "positive", "sarcasm"])
+    typer.echo(f"model {told['model']}")
+
+
+def train(
+    data: Annotated[
+        Path | None, typer.Option(help="The folder that the recipe's files are in.")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="A recipe that ships with Deadpan, or a TOML file.")
+    ] = "mini",
+    train_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--train", help="Posts (JSONL) to learn from, instead of a recipe; may be repeated."
+        ),
+    ] = None,
+    dev_file: Annotated[
+        list[Path] | None,
+        typer.Option("--dev", help="Posts (JSONL) to measure on; may be repeated."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the checkpoint.")] = Path("checkpoint"),
+    cache: Annotated[
+        Path, typer.Option(help="Keeps features of the frozen encoders, and interrupted runs.")
+    ] = Path(".deadpan/training"),
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most; instead of the recipe's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model and write a checkpoint with its data and its scores."""
+    if bool(data) == bool(train_file):
+        raise ConfigurationError("give --data FOLDER for a recipe, or --train and --dev files")
+    if bool(train_file) != bool(dev_file):
+        raise ConfigurationError("--train and --dev go together")
+
+    from dataclasses import asdict, replace
+
+    from models.training.recipe import Recipe, load_recipe
+    from models.training.run import train as run
+    from models.training.settings import DataFile
+    from models.training.settings import Settings as RunSettings
+
+    if data:
+        plan = load_recipe(recipe, data)
+    else:
+        files = [tuple(DataFile(path) for path in given or ()) for given in (train_file, dev_file)]
+        plan = Recipe(output.name, "", RunSettings(), *files)
+    changed = {k: v for k, v in (("seed", seed), ("epochs", epochs)) if v is not None}
+    settings = load()
+    result = run(
+        plan.train,
+        plan.dev,
+        output,
+        cache_dir=cache,
+        name=plan.name,
+        settings=replace(plan.settings, **changed),
+        device=settings.device,
+        max_image_pixels=settings.max_image_pixels,
+        notes=plan.notes,
+        report=_report,
+    )
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if as_json:
+        print_json({**asdict(result), "path": str(result.path)})
+        return
+    for name, parts in result.scores.items():
+        typer.echo(f"\n{name}")
+        _print_scores(parts["all"])
+    typer.echo(f"\nmodel {result.version} in {result.path}, {result.seconds:.0f} seconds")
+
+
+def evaluate(
+    posts: Annotated[Path, typer.Argument(help="Labelled posts (JSONL).")],
+    model: ModelName = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a labelled file and measure the answers, each with its 95 % bootstrap interval."""
+    from models.posts_file import read_posts
+
+    file = read_posts(posts)
+    for warning in file.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+    from models.evaluation.judge import evaluate as run
+
+    told = run(_load(model), file.posts, seed=seed, report=_report)
+    if as_json:
+        print_json(told)
+        return
+    _print_scores(told)
+    typer.echo(f"model {told['model']}")
+
+
+def _load(model: str | None) -> Any:
+    from models.classifier import Classifier
+
+    settings = load()
+    return Classifier.load(
+        model or settings.model,
+        device=settings.device,
+        max_image_pixels=settings.max_image_pixels,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"--image {path} cannot be read: {error.strerror}") from None
+
+
+def _report(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _scores(scores: Any) -> dict[str, Any]:
+    return {"sentiment": scores.sentiment._asdict(), "sarcasm": scores.sarcasm}
+
+
+def _print_scores(told: dict[str, Any]) -> None:
+    """A table of what `evaluate` found."""
+    metrics = ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece")
+    rows = []
+    for head in ("sentiment", "sarcasm"):
+        for read_out, measured in (told.get(head) or {}).items():
+            if measured is None:
+                continue
+            shown = {
+                metric: "{value:.3f} [{low:.3f}, {high:.3f}]".format(**measured[metric])
+                for metric in metrics
+            }
+            rows.append({"head": head, "read-out": read_out, "posts": measured["n"], **shown})
+    print_table(rows, ["head", "read-out", "posts", *metrics], empty="the file has no labels")

@@ -1,0 +1,70 @@
+"""Commands for who runs Deadpan: settings, check, db."""
+
+from __future__ import annotations
+
+import typer
+
+from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.errors import ConfigurationError, SettingsError
+from deadpan.settings import describe, load
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(settings)
+    app.command()(check)
+    app.add_typer(db, name="db")
+
+
+def settings(as_json: AsJson = False) -> None:
+    """List every setting: environment variable, value, default and meaning."""
+    rows = describe(load())
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ["variable", "value", "default", "type", "meaning"])
+
+
+def check(
+    offline: bool = typer.Option(False, "--offline", help="Do not ask Redis and the database."),
+    as_json: AsJson = False,
+) -> None:
+    """Say all that is wrong with the settings, the policy, the model and the services."""
+    from worker import checks
+
+    problems: list[str] = []
+    warnings: list[str] = []
+    try:
+        loaded = load()
+    except SettingsError as error:
+        problems = list(error.problems)
+    else:
+        problems = checks.configuration_problems(loaded)
+        if not offline:
+            problems += checks.service_problems(loaded)
+        warnings = checks.warnings()
+    if as_json:
+        print_json({"problems": problems, "warnings": warnings})
+        raise typer.Exit(2 if problems else 0)
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if problems:
+        raise ConfigurationError(problems)
+    typer.echo("nothing is wrong" + (" (services were not asked)" if offline else ""))
+
+
+db = typer.Typer(help="The database: bring its schema up to date.", no_args_is_help=True)
+
+
+@db.command()
+def migrate() -> None:
+    """Bring the database to the schema of this version; safe at any time, by several at once."""
+    from storage.database import connect
+    from storage.schema import migrate as run
+
+    database = connect(load().database_url.get_secret_value())
+    try:
+        run(database)
+    finally:
+        database.dispose()
+    typer.echo("the database is up to date")

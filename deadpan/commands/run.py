@@ -1,0 +1,65 @@
+"""Commands that start something: demo, up, worker, console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deadpan.commands.output import AsJson
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (demo, up, worker, console):
+        app.command()(command)
+
+
+def demo(
+    posts: Annotated[
+        Path | None,
+        typer.Option(help="Serve this JSONL file of posts instead of the demo's own."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option(help="Where the demo keeps its files; emptied at each start.")
+    ] = Path(".deadpan/demo"),
+    picture: Annotated[
+        Path | None, typer.Option(help="Also write the table as an SVG picture.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the main job on embedded services: a sample platform, Valkey, SQLite, one worker."""
+    from deadpan.demo.run import run_demo
+
+    run_demo(posts=posts, folder=folder, picture=picture, as_json=as_json)
+
+
+def up(
+    folder: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path(".deadpan/up"),
+    port: Annotated[int, typer.Option(help="Port of the console.")] = 8000,
+    redis_port: Annotated[int, typer.Option(help="Port of the embedded Valkey.")] = 6380,
+) -> None:
+    """Run everything on one machine with embedded services, until Ctrl-C. Needs DEADPAN_SOURCE."""
+    from deadpan.commands.up import run_up
+
+    run_up(folder=folder, console_port=port, redis_port=redis_port)
+
+
+def worker() -> None:
+    """Run one worker: the Celery worker with the warm model."""
+    import celery.bin.worker  # noqa: F401 - completes celery's lazy module before the app uses it
+
+    from worker import app
+
+    app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle"])
+
+
+def console(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+) -> None:
+    """Run the console: the pages that moderators see, and the JSON API."""
+    from console.serve import serve
+
+    serve(host=host, port=port)

@@ -1,0 +1,241 @@
+"""The posts that the sample platform serves, read from a JSONL file.
+
+One object a line: `{"id": str, "text": str, "images"?: [path], "author"?: str, "created_at"?: str,
+"about"?: str, "sentiment"?: "negative" | "neutral" | "positive", "sarcastic"?: bool}`. The time is
+as RFC 3339 writes it, image paths are relative to the file, other keys are ignored.
+
+Beside `NAME.jsonl` there may be a `NAME.pushed.json` with ids to push besides those of the file:
+`{"again": [id, …], "gone": [id, …]}`, posts that are pushed twice and posts that the platform no
+longer has.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypedDict
+
+from deadpan.errors import DataError
+
+SENTIMENTS = ("negative", "neutral", "positive")
+
+_MAX_ID_BYTES = 256
+_MAX_PROBLEMS = 20
+
+
+class Labels(TypedDict, total=False):
+    """What people said of a post; a label that is not known is left out."""
+
+    sentiment: str
+    sarcastic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePost:
+    """One post of the file.
+
+    Attributes:
+        images: files below the posts file's folder; one may be missing.
+        about: a note for whoever reads the demo's table.
+    """
+
+    id: str
+    text: str
+    images: tuple[Path, ...]
+    author: str | None
+    created_at: str | None
+    about: str | None
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePosts:
+    """A posts file that was read.
+
+    Attributes:
+        folder: of the file; no image lies outside it.
+        posts: by id, in the order of the file.
+        again: ids to push a second time.
+        gone: ids to push although the platform has no such post.
+    """
+
+    folder: Path
+    posts: dict[str, SamplePost]
+    again: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+def read_posts(path: Path) -> SamplePosts:
+    """Read a posts file, and what is to be pushed besides, and check every line.
+
+    Raises:
+        DataError: with every problem (at most 20, and how many more), each naming file and line.
+    """
+    reader = _Reader(path)
+    content = reader.content_of(path)
+    for number, line in enumerate((content or b"").split(b"\n"), start=1):
+        if line.strip():
+            reader.read_line(number, line)
+    if content is not None and not reader.posts and not reader.problems:
+        reader.problems.append(f"{path}: holds no post; write one JSON object a line")
+    again, gone = reader.read_pushed() if content is not None else ((), ())
+    if reader.problems:
+        more = len(reader.problems) - _MAX_PROBLEMS
+        tail = [f"{path}: and {more} more"] if more > 0 else []
+        raise DataError(reader.problems[:_MAX_PROBLEMS] + tail)
+    return SamplePosts(folder=reader.folder, posts=reader.posts, again=again, gone=gone)
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = path.parent.resolve()
+        self.posts: dict[str, SamplePost] = {}
+        self.problems: list[str] = []
+        self._line_of_id: dict[str, int] = {}
+
+    def content_of(self, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            self.problems.append(f"{path}: {why}; name a posts file (JSONL) that can be read")
+        return None
+
+    def read_line(self, number: int, line: bytes) -> None:
+        found: list[str] = []
+        record: object = None
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            found.append(f"is not JSON: {error}")
+        else:
+            if not isinstance(record, dict):
+                found.append(f"is {type(record).__name__}, not a JSON object")
+        if isinstance(record, dict):
+            post = self._post(record, number, found)
+            if not found:
+                self.posts[post.id] = post
+        self.problems += [f"{self.path}:{number}: {problem}" for problem in found]
+
+    def read_pushed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ids to push again and the ids that are gone."""
+        path = self.path.with_suffix(".pushed.json")
+        if not path.is_file() or (content := self.content_of(path)) is None:
+            return (), ()
+        try:
+            pushed = json.loads(content)
+            lists = [pushed.get(name, []) for name in ("again", "gone")]
+        except (ValueError, RecursionError, AttributeError):
+            lists = [None]
+        if any(
+            not isinstance(ids, list) or any(_wrong_id(post_id) for post_id in ids) for ids in lists
+        ):
+            self.problems.append(f'{path}: must be {{"again": [id, …], "gone": [id, …]}}')
+            return (), ()
+        again, gone = lists
+        known = self._line_of_id
+        self.problems += [
+            *(
+                f"{path}: again: no post {post_id!r} in the file"
+                for post_id in again
+                if post_id not in known
+            ),
+            *(
+                f"{path}: gone: post {post_id!r} is in the file"
+                for post_id in gone
+                if post_id in known
+            ),
+        ]
+        return tuple(again), tuple(gone)
+
+    def _post(self, record: dict[str, Any], number: int, found: list[str]) -> SamplePost:
+        post_id, text, images = record.get("id"), record.get("text"), record.get("images")
+        if problem := _wrong_id(post_id):
+            found.append(f"id {problem}")
+        elif (first := self._line_of_id.setdefault(str(post_id), number)) != number:
+            found.append(f"id {post_id!r} stands in line {first} already; ids must be unique")
+        if not isinstance(text, str):
+            found.append(
+                "text is missing (write an empty one where there is none)"
+                if text is None
+                else f"text is {text!r:.60}; it must be a string"
+            )
+        if images is not None and not isinstance(images, list):
+            found.append(f"images is {images!r:.60}; it must be a list of paths")
+            images = None
+        found += [
+            f"{name} is {record[name]!r:.60}; it must be a string"
+            for name in ("author", "about")
+            if not isinstance(record.get(name), str | None)
+        ]
+        if (created_at := record.get("created_at")) is not None and not _is_time(created_at):
+            found.append(
+                f"created_at is {created_at!r:.60}; it must be a time as RFC 3339 writes it"
+            )
+        return SamplePost(
+            id=str(post_id),
+            text=str(text),
+            images=tuple(
+                path for image in images or [] if (path := self._image(image, found)) is not None
+            ),
+            author=record.get("author"),
+            created_at=created_at,
+            about=record.get("about"),
+            labels=_labels(record, found),
+        )
+
+    def _image(self, image: object, found: list[str]) -> Path | None:
+        if not isinstance(image, str) or not image:
+            found.append(f"image is {image!r:.60}; it must be a path relative to the file")
+            return None
+        if "://" in image:
+            found.append(f"image {image!r:.90} is a URL; only files below the folder are served")
+            return None
+        try:
+            path = (self.folder / image).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            found.append(f"image {image!r:.90} cannot be a path: {error}")
+            return None
+        if not path.is_relative_to(self.folder):
+            found.append(f"image {image!r:.90} lies outside {self.folder}; move it below the file")
+            return None
+        return path
+
+
+def _labels(record: dict[str, Any], found: list[str]) -> Labels:
+    labels: Labels = {}
+    sentiment, sarcastic = record.get("sentiment"), record.get("sarcastic")
+    if sentiment in SENTIMENTS:
+        labels["sentiment"] = sentiment
+    elif sentiment is not None:
+        found.append(f"sentiment is {sentiment!r:.60}; it must be one of {', '.join(SENTIMENTS)}")
+    if isinstance(sarcastic, bool):
+        labels["sarcastic"] = sarcastic
+    elif sarcastic is not None:
+        found.append(f"sarcastic is {sarcastic!r:.60}; it must be true or false")
+    return labels
+
+
+def _wrong_id(post_id: object) -> str | None:
+    """What is wrong with an id, if anything."""
+    if post_id is None:
+        return "is missing"
+    if not isinstance(post_id, str) or not post_id:
+        return f"is {post_id!r:.60}; it must be a string that is not empty"
+    try:
+        length = len(post_id.encode())
+    except UnicodeEncodeError:
+        return f"{post_id!r:.60} holds half a character and is not UTF-8"
+    if length > _MAX_ID_BYTES:
+        return f"{post_id!r:.60} has {length} bytes; the limit is {_MAX_ID_BYTES}"
+    return None
+
+
+def _is_time(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False

@@ -1,0 +1,239 @@
+"""`deadpan demo`: the main job on embedded services, from RPUSH to a table of verdicts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from deadpan.commands.output import print_json
+from deadpan.demo.platform import SamplePlatform
+from deadpan.demo.table import Row, print_rows
+from deadpan.errors import ConfigurationError, DeadpanError
+from storage import queries
+from storage.database import connect, transaction
+from tasks.intake import Intake
+from worker.embedded import EmbeddedValkey
+from worker.local import migrate_database, wait_until_ready, worker_process
+from worker.processes import ChildProcess, Interrupts
+
+OWN_POSTS = Path(__file__).parent / "posts.jsonl"
+
+# What a person may vary about the demo; every other setting is the demo's own.
+_KEPT_SETTINGS = ("MODEL", "POLICY", "DEVICE", "ENGINE", "CHUNK_SIZE", "SLOTS", "LOG_LEVEL")
+
+_STALLED_SECONDS = 180.0
+_MARKER = "demo"
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of the demo's posts."""
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    verdicts: dict[str, queries.Verdict] = field(default_factory=dict)
+    letters: dict[str, str] = field(default_factory=dict)
+    flags: int = 0
+    rows: list[Row] = field(default_factory=list)
+    seconds: float = 0.0
+    first_verdict_seconds: float | None = None
+
+
+def run_demo(*, posts: Path | None, folder: Path, picture: Path | None, as_json: bool) -> None:
+    """Serve posts over HTTP, push their ids, and show what became of them.
+
+    Args:
+        posts: a JSONL file to serve instead of the demo's own posts.
+        folder: emptied, then holds Valkey's data, the database, the evidence and the logs.
+        picture: where to write the table as SVG.
+    """
+    began = time.monotonic()
+    say = _Narrator(quiet=as_json)
+    folder = _emptied(folder)
+    with Interrupts(), ExitStack() as running:
+        platform = running.enter_context(SamplePlatform(posts or OWN_POSTS))
+        say(f"sample platform: {len(set(platform.post_ids))} posts at {platform.source}")
+        valkey = running.enter_context(EmbeddedValkey(folder / "valkey"))
+        environment = _environment(folder, valkey.url, platform.source)
+        migrate_database(environment["DEADPAN_DATABASE_URL"])
+        database = connect(environment["DEADPAN_DATABASE_URL"])
+        running.callback(database.dispose)
+        say(f"embedded Valkey at {valkey.url}, SQLite in {folder / 'deadpan.db'}")
+        worker = running.enter_context(worker_process(environment, log_path=folder / "worker.log"))
+        intake = Intake.at(valkey.url)
+        running.callback(intake.close)
+        with say.waiting("starting a worker and warming the model"):
+            wait_until_ready(worker, intake)
+        pushed = list(platform.post_ids)
+        say(f"RPUSH {intake.list_key('normal')} {' '.join(pushed[:3])} … ({len(pushed)} ids)")
+        result = _push_and_wait(pushed, intake, database, worker, say)
+        if result.first_verdict_seconds is not None:
+            say(f"first verdict {result.first_verdict_seconds - began:.1f} seconds after the start")
+        _read_results(platform, database, result)
+    summary = _summary(platform, result)
+    if as_json:
+        print_json(summary)
+    else:
+        print_rows(result.rows, summary, folder=folder, picture=picture)
+
+
+def _emptied(folder: Path) -> Path:
+    """The demo's folder, empty; refuses to empty a folder that a demo has not made."""
+    folder = folder.resolve()
+    marker = folder / _MARKER
+    if folder.exists():
+        if any(folder.iterdir()) and not marker.exists():
+            raise ConfigurationError(
+                f"--folder {folder} holds other files; give a folder that does not exist yet"
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    marker.touch()
+    return folder
+
+
+def _environment(folder: Path, redis_url: str, source: str) -> dict[str, str]:
+    kept = {f"DEADPAN_{name}" for name in _KEPT_SETTINGS}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("DEADPAN_") or name in kept
+    }
+    return environment | {
+        "DEADPAN_REDIS_URL": redis_url,
+        "DEADPAN_DATABASE_URL": f"sqlite:///{folder / 'deadpan.db'}",
+        "DEADPAN_EVIDENCE_URL": str(folder / "evidence"),
+        "DEADPAN_SOURCE": source,
+        # The sample platform's pictures are on this machine; nothing else private is opened.
+        "DEADPAN_ALLOW_PRIVATE_ADDRESSES": "127.0.0.0/8",
+    }
+
+
+def _push_and_wait(
+    pushed: Sequence[str],
+    intake: Intake,
+    database: Engine,
+    worker: ChildProcess,
+    say: _Narrator,
+) -> Result:
+    """Push the ids as any producer would, and wait until each has an outcome."""
+    result = Result()
+    waiting = set(pushed)
+    started = time.monotonic()
+    moved = started
+    intake.client.rpush(intake.list_key("normal"), *pushed)
+    with say.progress(len(waiting)) as advance:
+        while waiting:
+            with transaction(database, read_only=True) as connection:
+                known = queries.outcome_of(connection, sorted(waiting))
+            now = time.monotonic()
+            if known:
+                result.outcomes |= known
+                waiting -= known.keys()
+                moved = now
+                if result.first_verdict_seconds is None and "judged" in known.values():
+                    result.first_verdict_seconds = now
+                advance(len(result.outcomes))
+            elif worker.exit_code == 2 or now - moved > _STALLED_SECONDS:
+                raise DeadpanError(
+                    f"{len(waiting)} posts have no outcome, and nothing moved for "
+                    f"{now - moved:.0f} seconds; the worker's last words:\n{worker.last_words()}"
+                )
+            time.sleep(0.05)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _read_results(platform: SamplePlatform, database: Engine, result: Result) -> None:
+    ids = list(dict.fromkeys(platform.post_ids))
+    with transaction(database, read_only=True) as connection:
+        result.verdicts = queries.verdicts_of(connection, ids)
+        result.flags = sum(queries.counts(connection).flags.values())
+        flags = {f.post_id: f for f in queries.open_flags(connection, limit=len(ids) + 1)}
+        result.letters = {
+            letter.post_id: f"{letter.stage}: {letter.error}"
+            for letter in queries.dead_letters(connection, limit=len(ids) + 1)
+        }
+    for post_id in ids:
+        flag = flags.get(post_id)
+        result.rows.append(
+            Row(
+                post_id=post_id,
+                about=platform.notes.get(post_id, ""),
+                outcome=result.outcomes[post_id],
+                verdict=result.verdicts.get(post_id),
+                reasons=tuple(flag.reasons) if flag else (),
+                error=result.letters.get(post_id, ""),
+            )
+        )
+
+
+def _summary(platform: SamplePlatform, result: Result) -> dict[str, Any]:
+    outcomes = list(result.outcomes.values())
+    summary: dict[str, Any] = {
+        "posts": len(outcomes),
+        "judged": outcomes.count("judged"),
+        "degraded": sum(bool(verdict.degraded) for verdict in result.verdicts.values()),
+        "gone": outcomes.count("gone"),
+        "dead_letters": outcomes.count("dead_letter"),
+        "flags": result.flags,
+        "seconds": round(result.seconds, 2),
+        "posts_per_second": round(len(outcomes) / result.seconds, 1),
+    }
+    labelled = {
+        post_id: labels["sentiment"]
+        for post_id, labels in platform.labels.items()
+        if labels.get("sentiment") and post_id in result.verdicts
+    }
+    if labelled:
+        from sklearn.metrics import accuracy_score, f1_score
+
+        wanted = list(labelled.values())
+        said = [result.verdicts[post_id].sentiment for post_id in labelled]
+        summary["accuracy"] = round(float(accuracy_score(wanted, said)), 4)
+        summary["macro_f1"] = round(float(f1_score(wanted, said, average="macro")), 4)
+    return summary
+
+
+class _Narrator:
+    """Says what happens: on a terminal with progress, elsewhere in plain lines, or not at all."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+
+    def __call__(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show that something takes a while."""
+        if self._console.is_terminal:
+            with self._console.status(what):
+                yield
+        else:
+            self(f"{what} …")
+            yield
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Callable[[int], None]]:
+        """Show how many of the posts have an outcome; gives a function that takes the number."""
+        if not self._console.is_terminal:
+            yield lambda done: self(f"{done} of {total} posts have an outcome")
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+        bars = Progress(
+            "judging", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self._console
+        )
+        with bars:
+            task = bars.add_task("posts", total=total)
+            yield lambda done: bars.update(task, completed=done)

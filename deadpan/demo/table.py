@@ -1,0 +1,114 @@
+"""The demo's table: what became of every post, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from storage.queries import Verdict
+
+_COLOURS = {"negative": "red", "neutral": "default", "positive": "green"}
+_SARCASTIC = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One post of the demo.
+
+    Attributes:
+        outcome: judged, gone or dead_letter.
+        reasons: of its flag, as they are stored.
+        error: why it is a dead letter.
+    """
+
+    post_id: str
+    about: str
+    outcome: str
+    verdict: Verdict | None
+    reasons: tuple[Mapping[str, Any], ...]
+    error: str
+
+
+def print_rows(
+    rows: Iterable[Row], summary: Mapping[str, Any], *, folder: Path, picture: Path | None
+) -> None:
+    """Print the table and the summary; write them as SVG too where a picture is wanted."""
+    console = Console(highlight=False, record=picture is not None)
+    if picture or not console.is_terminal:
+        console = Console(highlight=False, record=picture is not None, width=150)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("post", "sentiment", "sarcasm", "text alone", "image alone", "flagged because"):
+        table.add_column(column, overflow="fold", no_wrap=column not in ("post", "flagged because"))
+    for row in rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+    console.print(_in_words(summary), markup=False)
+    console.print(f"everything is in {folder}", markup=False, style="dim")
+    if picture:
+        console.save_svg(str(picture), title="deadpan demo")
+
+
+def _cells(row: Row) -> list[Text]:
+    name = Text(row.post_id)
+    if row.about:
+        name.append(f"\n{row.about}", style="dim")
+    if row.verdict is None:
+        what = "gone" if row.outcome == "gone" else f"dead letter: {row.error}"
+        return [name, Text("–"), Text("–"), Text("–"), Text("–"), Text(what, style="yellow")]
+    verdict = row.verdict
+    fused = {key: getattr(verdict, key) for key in ("negative", "neutral", "positive", "sarcasm")}
+    why = Text("\n").join(
+        Text.assemble((reason["rule"], "bold"), ": ", _conditions(reason)) for reason in row.reasons
+    )
+    for image in verdict.degraded:
+        why.append(
+            f"{chr(10) if why else ''}image {image['image'] + 1}: {image['problem']}", "yellow"
+        )
+    return [
+        name,
+        _sentiment(fused),
+        Text(f"{verdict.sarcasm:.2f}", style="magenta" if verdict.sarcasm >= _SARCASTIC else "dim"),
+        _read_out(verdict.text_alone),
+        _read_out(verdict.image_alone),
+        why,
+    ]
+
+
+def _sentiment(scores: Mapping[str, float]) -> Text:
+    label = max(_COLOURS, key=lambda sentiment: scores[sentiment])
+    return Text(f"{label} {scores[label]:.2f}", style=_COLOURS[label])
+
+
+def _read_out(scores: Mapping[str, float] | None) -> Text:
+    if scores is None:
+        return Text("–", style="dim")
+    return _sentiment(scores)
+
+
+def _conditions(reason: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{c['score']} {c['value']:.2f} {c['comparison']} {c['threshold']:g}"
+        for c in reason["conditions"]
+    )
+
+
+def _in_words(summary: Mapping[str, Any]) -> str:
+    words = (
+        f"{summary['posts']} posts in {summary['seconds']:.1f} seconds "
+        f"({summary['posts_per_second']:.0f} a second): {summary['judged']} judged "
+        f"({summary['degraded']} with an image that could not be seen), {summary['gone']} gone, "
+        f"{summary['dead_letters']} dead letters, {summary['flags']} flagged for a moderator"
+    )
+    if "accuracy" in summary:
+        words += (
+            f"\nagainst the file's labels: accuracy {summary['accuracy']:.1%}, "
+            f"macro F1 {summary['macro_f1']:.3f}"
+        )
+    return words

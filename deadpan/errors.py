@@ -1,0 +1,121 @@
+"""Every error that Deadpan raises on purpose.
+
+    DeadpanError                    exit 1
+    ├── ConfigurationError          exit 2   settings, policy, command line; all problems at once
+    │   ├── SettingsError
+    │   └── PolicyError
+    ├── DataError                   exit 2   a posts file for training, evaluation or the demo
+    ├── ModelError
+    │   └── CheckpointError         a model folder that is missing, cut short or of another version
+    ├── SourceError                 the post source answered something that is not a post
+    ├── ImageError                  one image could not be downloaded or decoded
+    ├── QueueUnavailable            Redis cannot be reached, or refuses
+    ├── QueueStateError             a Redis key does not hold what it should
+    └── StorageError
+        ├── DatabaseUnavailable     the database cannot be reached
+        ├── SchemaError             the database is behind or ahead of this version
+        └── EvidenceUnavailable     the evidence store cannot be read or written
+
+A message names the offending value and the remedy. Third-party exceptions that can reach a user are
+mapped onto this tree where they arise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class DeadpanError(Exception):
+    """Root of all errors that Deadpan raises on purpose; its text is meant for a user."""
+
+    exit_code = 1
+
+
+class ConfigurationError(DeadpanError):
+    """Something a person wrote is wrong.
+
+    Args:
+        problems: one sentence each; all of them are shown at once.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class SettingsError(ConfigurationError):
+    """A DEADPAN_* environment variable has no usable value."""
+
+
+class PolicyError(ConfigurationError):
+    """The policy file is not valid."""
+
+
+class DataError(ConfigurationError):
+    """A posts file is not valid; each problem names the file and the line."""
+
+
+class ModelError(DeadpanError):
+    """The model cannot do what was asked."""
+
+
+class CheckpointError(ModelError):
+    """A model folder is missing, cut short, altered or of another version."""
+
+
+class SourceError(DeadpanError):
+    """The post source answered something that is not a post.
+
+    Args:
+        transient: whether the same question may be answered well later.
+        retry_after_seconds: what the source itself asked for, if it did.
+    """
+
+    def __init__(
+        self, message: str, *, transient: bool, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ImageError(DeadpanError):
+    """One image could not be downloaded or decoded.
+
+    Args:
+        transient: whether the same image may arrive well later.
+        retry_after_seconds: what the host itself asked for, if it did.
+    """
+
+    def __init__(
+        self, message: str, *, transient: bool = False, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.retry_after_seconds = retry_after_seconds
+
+
+class QueueUnavailable(DeadpanError):
+    """Redis cannot be reached, or refuses what was asked of it."""
+
+
+class QueueStateError(DeadpanError):
+    """A Redis key under the prefix does not hold what it should."""
+
+
+class StorageError(DeadpanError):
+    """Verdicts or evidence cannot be read or written."""
+
+
+class DatabaseUnavailable(StorageError):
+    """The database cannot be reached, or gave up in the middle."""
+
+
+class SchemaError(StorageError):
+    """The database has another schema than this version of Deadpan needs."""
+
+
+class EvidenceUnavailable(StorageError):
+    """The evidence store cannot be read or written."""

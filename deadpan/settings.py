@@ -1,0 +1,260 @@
+"""Settings: every DEADPAN_* environment variable, its type, its default and its meaning.
+
+They are read once, by whatever starts a process; functions take values, not settings.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from deadpan.errors import SettingsError
+
+PREFIX = "DEADPAN_"
+
+
+def _split(value: Any) -> Any:
+    """Read a comma-separated list, as an environment variable carries it."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _networks(value: Any) -> Any:
+    """Read a comma-separated list of networks such as `10.0.0.0/8,fd00::/8`."""
+    try:
+        return tuple(
+            part if not isinstance(part, str) else ipaddress.ip_network(part)
+            for part in _split(value)
+        )
+    except ValueError as error:
+        raise ValueError(f"{error}; write networks such as 10.0.0.0/8, with commas") from None
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Settings(BaseSettings):
+    """What the environment says. Frozen; secrets never show in `repr` or errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey that holds the intake and Celery's messages.",
+    )
+    prefix: str = Field(
+        "deadpan",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="First part of every Redis key; the intake is PREFIX:posts.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///deadpan.db"),
+        description="Where verdicts and flags are written: sqlite:///PATH or postgresql://…",
+    )
+    source: str = Field(
+        "",
+        description="Where posts come from: http(s)://…{ids}…, http(s)://…{id}…, "
+        "file:PATH.jsonl or database. A worker needs it.",
+    )
+    source_token: SecretStr | None = Field(
+        None, description="Bearer token sent to an HTTP post source, and to nobody else."
+    )
+    source_fields: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="How an HTTP source's answer is laid out where it differs, e.g. "
+        "posts=data.items,text=body,images=media.*.url",
+    )
+    source_database_url: SecretStr | None = Field(
+        None, description="The platform's database, for the source `database`."
+    )
+    source_query: str = Field(
+        "",
+        description="A query with :ids that gives id, text, images (JSON), author, created_at.",
+    )
+    model: str = Field("mini", description="A preset's name, or the folder of a checkpoint.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the model runs; auto takes a GPU if there is one."
+    )
+    engine: Literal["auto", "torch"] = Field("auto", description="What runs the model.")
+    policy: str = Field(
+        "", description="A policy file in TOML; empty takes the policy that ships with Deadpan."
+    )
+    evidence_url: str = Field(
+        "evidence",
+        description="Where the evidence of flagged posts is kept: a folder, or any fsspec URL.",
+    )
+    chunk_size: int = Field(64, ge=4, le=1024, description="At most so many posts in one chunk.")
+    slots: int = Field(3, ge=1, le=64, description="Chunks that one worker has in hand at once.")
+    lease_seconds: float = Field(
+        30.0,
+        ge=1.0,
+        le=3600.0,
+        description="A chunk whose worker is silent for so long is dispatched again.",
+    )
+    max_attempts: int = Field(
+        5, ge=1, le=100, description="Tries of one post before it becomes a dead letter."
+    )
+    retry_base_seconds: float = Field(
+        2.0,
+        gt=0,
+        le=600.0,
+        description="Delay after the first failed try; it doubles with each, up to 10 minutes.",
+    )
+    fetch_timeout_seconds: float = Field(
+        10.0, gt=0, le=600.0, description="Longest wait for one answer of the source or an image."
+    )
+    max_image_bytes: int = Field(
+        10 * 2**20, ge=1024, description="Larger image files are not looked at."
+    )
+    max_image_pixels: int = Field(
+        50_000_000, ge=1024, description="Images with more pixels are not decoded."
+    )
+    max_images: int = Field(10, ge=0, le=100, description="Images looked at in one post.")
+    image_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="The only hosts images may come from, e.g. cdn.example.org,*.example.net; "
+        "empty allows every public host.",
+    )
+    allow_private_addresses: Annotated[
+        tuple[Network, ...], NoDecode, BeforeValidator(_networks)
+    ] = Field(
+        (),
+        description="Private networks that images may come from, e.g. 10.1.0.0/16; else none.",
+    )
+    secret_key: SecretStr | None = Field(
+        None, description="Signs the console's sign-in links and API tokens; 32 characters or more."
+    )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the worker's /healthz, /readyz and /metrics; 0 leaves them off.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address that /healthz, /readyz and /metrics listen on."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe log line that is written."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto writes for people on a terminal and JSON lines elsewhere."
+    )
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError(
+                "it is shorter than 32 characters; make one with "
+                "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _a_redis_url(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value().split("://", 1)[0] not in ("redis", "rediss", "unix"):
+            raise ValueError("write redis://HOST:PORT/DB, rediss://… for TLS, or unix://PATH")
+        return value
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environment: variables to read instead of the process's own.
+
+    Raises:
+        SettingsError: with every variable that has no usable value, its value and what is allowed.
+    """
+    try:
+        if environment is None:
+            return Settings()
+        names = {PREFIX + name.upper(): name for name in Settings.model_fields}
+        given = {names[key]: value for key, value in environment.items() if key in names}
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError(_problems(error)) from None
+
+
+def _problems(error: ValidationError) -> list[str]:
+    problems = []
+    for item in error.errors(include_url=False, include_context=False):
+        message = item["msg"].removeprefix("Value error, ")
+        if not item["loc"]:
+            problems.append(message)
+            continue
+        name = str(item["loc"][0])
+        shown = "(hidden)" if is_secret(Settings.model_fields[name]) else repr(item["input"])
+        problems.append(f"{PREFIX}{name.upper()} is {shown}: {message}")
+    return problems
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Names that begin with DEADPAN_ and mean nothing, most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    names = os.environ if environment is None else environment
+    return sorted(name for name in names if name.startswith(PREFIX) and name not in known)
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether a setting may hold a password and is never shown."""
+    return "SecretStr" in str(field.annotation)
+
+
+def describe(settings: Settings) -> list[dict[str, str]]:
+    """Every setting as a row: variable, value, default, type and meaning. Secrets are masked."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        rows.append(
+            {
+                "variable": PREFIX + name.upper(),
+                "value": _show(name, getattr(settings, name)),
+                "default": _show(name, field.default),
+                "type": _type_name(field),
+                "meaning": field.description or "",
+            }
+        )
+    return rows
+
+
+def _show(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        return without_password(secret) if "://" in secret and name.endswith("url") else "(set)"
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return str(value)
+
+
+def without_password(url: str) -> str:
+    """A URL fit to be shown: the password, if there is one, is replaced by `***`."""
+    head, at, tail = url.rpartition("@")
+    if not at:
+        return url
+    scheme, separator, credentials = head.partition("://")
+    user = credentials.split(":", 1)[0]
+    return f"{scheme}{separator}{user}:***@{tail}"
+
+
+def _type_name(field: FieldInfo) -> str:
+    annotation = str(field.annotation)
+    if "Literal" in annotation:
+        return annotation[annotation.index("[") + 1 : -1].replace("'", "").replace(", ", " | ")
+    if "SecretStr" in annotation:
+        return "text"
+    if annotation.startswith("tuple"):
+        return "list"
+    names = {int: "whole number", float: "number", str: "text"}
+    return names.get(field.annotation, "text") if isinstance(field.annotation, type) else "text"

@@ -1,0 +1,296 @@
+"""A model on disk: a folder with `config.json`, `model.safetensors` and a model card.
+
+Only what was trained is in it; the frozen encoders are named by package and SHA-256. Reading and
+checking need no torch, so that `deadpan check` and a console stay light.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deadpan.errors import CheckpointError, ModelError
+from models.config import ModelConfig, expected_tensors
+from models.encoders import check_encoder
+from models.model_card import model_card
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+PRESETS = Path(__file__).parent / "presets"
+
+_MAX_HEADER_BYTES = 1_000_000
+_BYTES_EACH = {"F16": 2, "BF16": 2, "F32": 4}
+_RETRAIN = "train it again with: deadpan train"
+_REPLACE = "replace the folder by a whole copy, or train it again with: deadpan train"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        path: the folder.
+        config: what the model is made of.
+        version: name and 12 hexadecimal digits that change with configuration or weights.
+        weights_sha256: of the weights file, in hexadecimal.
+        data: "train" and "dev", each a list of the files it learnt from or was chosen on.
+        scores: by dev file; each as `models.evaluation` reports it.
+        versions: of the packages that trained it.
+        training: settings of the run.
+    """
+
+    path: Path
+    config: ModelConfig
+    version: str
+    weights_sha256: str
+    data: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    versions: Mapping[str, str]
+    training: Mapping[str, Any]
+
+
+def preset_names() -> list[str]:
+    """Names of the models that come with Deadpan."""
+    return sorted(path.parent.name for path in PRESETS.glob(f"*/{CONFIG_FILE}"))
+
+
+def resolve(spec: str | Path) -> Path:
+    """The folder of a model.
+
+    Args:
+        spec: the name of a preset, or a folder.
+
+    Raises:
+        CheckpointError: neither.
+    """
+    if isinstance(spec, str) and spec in preset_names():
+        return PRESETS / spec
+    path = Path(spec)
+    if path.is_dir():
+        return path
+    raise CheckpointError(
+        f"model {str(spec)!r} is neither a preset ({', '.join(preset_names()) or 'none'}) "
+        "nor a folder; set DEADPAN_MODEL to one of them"
+    )
+
+
+def read_info(spec: str | Path) -> CheckpointInfo:
+    """Read and check everything but the encoders.
+
+    Raises:
+        CheckpointError: missing, cut short, altered, of another version, or silent on its data,
+            scores or versions.
+    """
+    path = resolve(spec)
+    document = _read_document(path / CONFIG_FILE)
+    try:
+        config = ModelConfig.from_json(document.get("model"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / CONFIG_FILE}: {error}; {_RETRAIN}") from error
+    _check_provenance(path / CONFIG_FILE, document)
+    stated = document.get("weights")
+    sha256 = stated.get("sha256") if isinstance(stated, dict) else None
+    if not isinstance(sha256, str):
+        raise CheckpointError(f"{path / CONFIG_FILE} has no weights.sha256; {_RETRAIN}")
+    _check_weights(path / WEIGHTS_FILE, sha256, config)
+    return CheckpointInfo(
+        path=path,
+        config=config,
+        version=model_version(config, sha256),
+        weights_sha256=sha256,
+        data=document["data"],
+        scores=document["scores"],
+        versions=document["versions"],
+        training=document.get("training", {}),
+    )
+
+
+def validate(spec: str | Path) -> list[str]:
+    """All that keeps a model from being loaded, a sentence each; empty when nothing does."""
+    try:
+        config = read_info(spec).config
+    except CheckpointError as error:
+        return [str(error)]
+    problems = []
+    for encoder in (config.text, config.image):
+        try:
+            check_encoder(encoder)
+        except CheckpointError as error:
+            problems.append(str(error))
+    return problems
+
+
+def model_version(config: ModelConfig, weights_sha256: str) -> str:
+    """Name and 12 hexadecimal digits; equal for equal configuration and weights only."""
+    text = json.dumps([config.to_json(), weights_sha256], sort_keys=True)
+    return f"{config.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def save(
+    path: Path, config: ModelConfig, weights: bytes, provenance: Mapping[str, Any]
+) -> CheckpointInfo:
+    """Write a checkpoint: whole, or not at all.
+
+    Args:
+        path: the folder; a checkpoint that stands there is replaced.
+        config: what the model is made of.
+        weights: a safetensors file.
+        provenance: "data", "scores", "versions" and "training", as `CheckpointInfo` has them.
+
+    Raises:
+        CheckpointError: what would be written could not be read.
+        ModelError: the folder cannot be written, or holds something else.
+    """
+    check_output(path)
+    document = {
+        "model": config.to_json(),
+        "weights": {
+            "file": WEIGHTS_FILE,
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "bytes": len(weights),
+        },
+        **provenance,
+    }
+    document["version"] = model_version(config, document["weights"]["sha256"])
+    token = secrets.token_hex(4)
+    temporary = path.parent / f".{path.name}.{token}.new"
+    retired = path.parent / f".{path.name}.{token}.old"
+    try:
+        temporary.mkdir(parents=True)
+        _write(temporary / WEIGHTS_FILE, weights)
+        _write(temporary / CONFIG_FILE, (json.dumps(document, indent=1) + "\n").encode())
+        _write(temporary / CARD_FILE, model_card(document).encode())
+        read_info(temporary)
+        # a folder cannot be renamed over one that is not empty
+        if path.exists():
+            path.rename(retired)
+        temporary.rename(path)
+    except OSError as error:
+        if retired.exists() and not path.exists():
+            retired.rename(path)
+        raise ModelError(
+            f"cannot write the model to {path}: {error.strerror or error}; "
+            "make room or choose another --output"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(retired, ignore_errors=True)
+    return read_info(path)
+
+
+def check_output(path: Path) -> None:
+    """Refuse to replace anything that is not a checkpoint.
+
+    Raises:
+        ModelError: `path` holds something else.
+    """
+    replaceable = not path.exists() or (
+        path.is_dir() and ((path / CONFIG_FILE).exists() or not any(path.iterdir()))
+    )
+    if not replaceable:
+        raise ModelError(f"{path} exists and is not a model; choose another --output")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist; {_REPLACE}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; {_REPLACE}") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{path} is not a JSON object; {_REPLACE}")
+    return document
+
+
+def _check_provenance(path: Path, document: Mapping[str, Any]) -> None:
+    """A model file names its data, its scores and its versions, or it is not loaded."""
+    data, scores, versions = (document.get(key) for key in ("data", "scores", "versions"))
+    train = data.get("train") if isinstance(data, dict) else None
+    named = isinstance(train, list) and all(
+        isinstance(file, dict) and file.get("name") and file.get("sha256") for file in train
+    )
+    missing = [
+        name
+        for name, good in (
+            ("data", named and bool(train)),
+            ("scores", isinstance(scores, dict) and bool(scores)),
+            ("versions", isinstance(versions, dict) and bool(versions)),
+        )
+        if not good
+    ]
+    if missing:
+        raise CheckpointError(
+            f"{path} does not name its {', '.join(missing)}; a model that does not say what it "
+            f"learnt from and how well it does is not loaded; {_RETRAIN}"
+        )
+
+
+def _check_weights(path: Path, sha256: str, config: ModelConfig) -> None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror or error}; {_REPLACE}"
+        ) from error
+    shapes = _tensor_shapes(path, content)
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise CheckpointError(
+            f"{path} has SHA-256 {found[:12]}…, and {CONFIG_FILE} states {sha256[:12]}…; {_REPLACE}"
+        )
+    expected = expected_tensors(config)
+    problems = [f"{name} is missing" for name in expected if name not in shapes]
+    problems += [f"{name} is unknown" for name in shapes if name not in expected]
+    problems += [
+        f"{name} is {list(shapes[name])}, not {list(shape)}"
+        for name, shape in expected.items()
+        if name in shapes and shapes[name] != shape
+    ]
+    if problems:
+        raise CheckpointError(f"{path} does not fit its configuration: {'; '.join(problems)}")
+
+
+def _tensor_shapes(path: Path, content: bytes) -> dict[str, tuple[int, ...]]:
+    """Read a safetensors header.
+
+    Source: the format section of https://github.com/huggingface/safetensors: eight bytes of header
+    length, the header in JSON, then the tensors.
+    """
+    try:
+        (length,) = struct.unpack_from("<Q", content)
+        if length > _MAX_HEADER_BYTES:
+            raise ValueError(f"header of {length} bytes")
+        header = json.loads(content[8 : 8 + length])
+        header.pop("__metadata__", None)
+        end = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
+        if end != len(content):
+            raise ValueError(f"{len(content)} bytes instead of {end}")
+        for name, tensor in header.items():
+            begin, stop = tensor["data_offsets"]
+            size = _BYTES_EACH[tensor["dtype"]]
+            for side in tensor["shape"]:
+                size *= side
+            if stop - begin != size:
+                raise ValueError(f"{name} has {stop - begin} bytes instead of {size}")
+        return {name: tuple(tensor["shape"]) for name, tensor in header.items()}
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file: {error}; {_REPLACE}"
+        ) from error

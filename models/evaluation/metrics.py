@@ -1,0 +1,157 @@
+"""Metrics of probabilities against labels, with bootstrap intervals.
+
+Every metric is a function of a few sums over posts (how many of class A were called B, and, for
+calibration, counts, confidence and hits per bin). So a thousand resamples are one matrix product:
+how often each resample drew each post, times what each post adds to the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+ECE_BINS = 15
+"""Bins of equal width, as in Guo et al., On Calibration of Modern Neural Networks (ICML 2017)."""
+
+_DRAWS_AT_ONCE = 4_000_000
+
+Array = npt.NDArray[np.float64]
+
+
+def measure(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Any] | None:
+    """Measure one read-out of one head.
+
+    Averages over classes are over the classes that occur in labels or answers, and a precision,
+    recall or F1 with nothing to divide by is 0, both as in scikit-learn. Intervals are percentiles
+    of the bootstrap over posts (Efron & Tibshirani 1993), 95 %.
+
+    Args:
+        probabilities: float [posts, classes], rows that sum to 1.
+        labels: int [posts], the right class of each.
+        names: of the classes.
+        seed: of the resampling.
+        resamples: how many.
+
+    Returns:
+        "n", "accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece" and "per_class", each
+        metric as {"value", "low", "high"}; None when there is no post.
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    labels = np.asarray(labels, dtype=np.int64)
+    posts, classes = len(labels), len(names)
+    if posts == 0:
+        return None
+    if probabilities.shape != (posts, classes):
+        raise ValueError(f"probabilities are {probabilities.shape}, not {(posts, classes)}")
+    parts = _parts(probabilities, labels, classes)
+    # the first row is the file itself, the others its resamples
+    sums = np.concatenate((parts.sum(axis=0, keepdims=True), _resample(parts, seed, resamples)))
+    metrics = _metrics(sums, classes)
+
+    def interval(values: Array) -> dict[str, float]:
+        low, high = np.percentile(values[1:], (2.5, 97.5)) if resamples else (values[0],) * 2
+        return {"value": float(values[0]), "low": float(low), "high": float(high)}
+
+    result: dict[str, Any] = {"n": posts}
+    for name in ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece"):
+        result[name] = interval(metrics[name])
+    result["per_class"] = {
+        label: {
+            **{key: interval(metrics[key][:, index]) for key in ("precision", "recall", "f1")},
+            "support": int((labels == index).sum()),
+        }
+        for index, label in enumerate(names)
+    }
+    return result
+
+
+def macro_f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Macro F1 alone, for choosing an epoch.
+
+    Args:
+        probabilities: float [posts, classes]; any score will do whose largest is the answer.
+        labels: int [posts].
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    labels = np.asarray(labels, dtype=np.int64)
+    classes = probabilities.shape[1]
+    cells = _confusion(probabilities.argmax(axis=1), labels, classes).sum(axis=0, keepdims=True)
+    return float(_class_metrics(cells.reshape(1, classes, classes))["macro_f1"][0])
+
+
+def _confusion(
+    answers: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: int
+) -> Array:
+    """One-hot [posts, classes * classes]: label major, answer minor."""
+    cells = np.zeros((len(labels), classes * classes))
+    cells[np.arange(len(labels)), labels * classes + answers] = 1.0
+    return cells
+
+
+def _parts(probabilities: Array, labels: npt.NDArray[np.int64], classes: int) -> Array:
+    """What each post adds to the sums: [posts, classes**2 + 2 * bins]."""
+    rows = np.arange(len(labels))
+    answers = probabilities.argmax(axis=1)
+    confidence = probabilities[rows, answers]
+    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+    per_bin = np.zeros((len(labels), 2, ECE_BINS))
+    per_bin[rows, 0, bins] = confidence
+    per_bin[rows, 1, bins] = answers == labels
+    return np.hstack((_confusion(answers, labels, classes), per_bin.reshape(len(labels), -1)))
+
+
+def _resample(parts: Array, seed: int, resamples: int) -> Array:
+    """Sums of `resamples` samples with replacement: [resamples, parts]."""
+    random = np.random.default_rng(seed)
+    posts = len(parts)
+    result = np.zeros((resamples, parts.shape[1]))
+    step = max(1, _DRAWS_AT_ONCE // posts)
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        draws = random.integers(0, posts, size=(count, posts)) + np.arange(count)[:, None] * posts
+        drawn = np.bincount(draws.ravel(), minlength=count * posts).reshape(count, posts)
+        result[start : start + count] = drawn.astype(np.float64) @ parts
+    return result
+
+
+def _metrics(sums: Array, classes: int) -> dict[str, Array]:
+    """Metrics of every row of sums: [rows], or [rows, classes] for those of a class."""
+    confusion = sums[:, : classes * classes].reshape(-1, classes, classes)
+    result = _class_metrics(confusion)
+    per_bin = sums[:, classes * classes :].reshape(len(sums), 2, ECE_BINS)
+    gaps = np.abs(per_bin[:, 0] - per_bin[:, 1]).sum(axis=1)
+    result["ece"] = gaps / confusion.sum(axis=(1, 2))
+    return result
+
+
+def _class_metrics(confusion: Array) -> dict[str, Array]:
+    """From confusion [rows, label, answer]."""
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    support, answered = confusion.sum(axis=2), confusion.sum(axis=1)
+    total = support.sum(axis=1)
+    precision, recall = _ratio(hits, answered), _ratio(hits, support)
+    f1 = _ratio(2 * hits, support + answered)
+    occurs = (support + answered) > 0
+    return {
+        "accuracy": hits.sum(axis=1) / total,
+        "macro_f1": (f1 * occurs).sum(axis=1) / occurs.sum(axis=1),
+        "macro_recall": (recall * occurs).sum(axis=1) / occurs.sum(axis=1),
+        "weighted_f1": (f1 * support).sum(axis=1) / total,
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+    }
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

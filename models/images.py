@@ -1,0 +1,169 @@
+"""Pictures of a post, decoded with suspicion. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from deadpan.errors import ImageError
+from models.prediction import PreparedImage
+
+THUMBNAIL_SIDE = 512
+"""Longest side of the thumbnail, in pixels."""
+
+_ORIENTATION = 0x0112
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> PreparedImage:
+    """Decode, turn upright and shrink one picture; of an animation, its first frame.
+
+    Transparent parts become white. The picture is squashed to a square, not cropped: what stands
+    at its edge (a caption, often) is part of what it says.
+
+    Args:
+        content: an undecoded JPEG, PNG, WebP or GIF file.
+        max_pixels: width times height above which nothing is decoded.
+        image_size: side of the square for the image encoder, in pixels.
+
+    Raises:
+        ImageError: not one of these formats, too large, or broken.
+    """
+    try:
+        image = _upright_thumbnail(content, max_pixels)
+        square = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
+        return PreparedImage(
+            sha256=hashlib.sha256(content).hexdigest(),
+            pixels=np.array(square, dtype=np.uint8),
+            thumbnail=np.array(image, dtype=np.uint8),
+        )
+    except ImageError:
+        raise
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error,
+        # MemoryError and others for hostile files; whichever it is, this picture is broken.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageError(
+            f"image of {len(content)} bytes cannot be decoded: {reason}; "
+            "it is cut short or damaged, and must be uploaded again"
+        ) from error
+
+
+def _upright_thumbnail(content: bytes, max_pixels: int) -> Image.Image:
+    """RGB, at most `THUMBNAIL_SIDE` on the long side."""
+    image = _open(content, max_pixels)
+    orientation = _orientation(image)
+    if isinstance(image, JpegImageFile):
+        # decodes at 1/2, 1/4 or 1/8 where that is still larger than the thumbnail
+        image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    image.load()
+    thumbnail = _shrink(_resizable(image))
+    if thumbnail.mode in ("RGBA", "LA"):
+        thumbnail = thumbnail.convert("RGBA")
+        white = Image.new("RGBA", thumbnail.size, "white")
+        thumbnail = Image.alpha_composite(white, thumbnail)
+    thumbnail = thumbnail.convert("RGB")
+    if orientation in _TRANSPOSITIONS:
+        thumbnail = thumbnail.transpose(_TRANSPOSITIONS[orientation])
+    return thumbnail
+
+
+def _open(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """Read the header and check the size it states.
+
+    The decoder is chosen here and not by `Image.open`: that one looks for decompression bombs by
+    way of `warnings`, so whether it raises depends on filters that every thread shares.
+    """
+    file = BytesIO(content)
+    image: ImageFile.ImageFile
+    if content.startswith(b"\xff\xd8\xff"):
+        image = JpegImageFile(file)
+    elif content.startswith(b"\x89PNG\r\n\x1a\n"):
+        image = PngImageFile(file)
+    elif content.startswith((b"GIF87a", b"GIF89a")):
+        image = GifImageFile(file)
+    elif content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        # libwebp allocates the canvas when the file is opened, so its size is read before
+        _check_size(*_webp_canvas(content), max_pixels)
+        image = WebPImageFile(file)
+    elif not content:
+        raise ImageError("image is empty (0 bytes); it must be uploaded again")
+    else:
+        raise ImageError(
+            f"image begins with the bytes {content[:8].hex(' ')}, which is not a JPEG, PNG, WebP "
+            "or GIF; convert it to one of these"
+        )
+    _check_size(*image.size, max_pixels)
+    return image
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"image is {width}x{height} pixels; it must have at least 1x1")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"image is {width}x{height} pixels; the limit is {max_pixels} "
+            "(DEADPAN_MAX_IMAGE_PIXELS)"
+        )
+
+
+def _webp_canvas(content: bytes) -> tuple[int, int]:
+    """Width and height as the container states them.
+
+    Source: RFC 9649, sections 2.7.1 (VP8X), 3.4 (VP8L); RFC 6386, section 9.1 (VP8).
+    """
+    kind, body = content[12:16], content[20:30]
+    if len(body) < 10:
+        raise ImageError(f"image of {len(content)} bytes is a WebP cut short; upload it again")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width = int.from_bytes(body[6:8], "little") & 0x3FFF
+        return width, int.from_bytes(body[8:10], "little") & 0x3FFF
+    raise ImageError(f"image is a WebP that begins with {kind!r}; convert it to JPEG or PNG")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # whatever is wrong with the EXIF block, the picture itself may be fine
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _resizable(image: Image.Image) -> Image.Image:
+    """The same picture in a mode that can be resized and then composed without loss."""
+    if image.mode.startswith("I"):
+        # 16 bits a channel; Pillow's own conversion to 8 clips instead of scaling
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("P", "PA") or "transparency" in image.info:
+        return image.convert("RGBA")
+    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        return image
+    return image.convert("RGB")
+
+
+def _shrink(image: Image.Image) -> Image.Image:
+    scale = THUMBNAIL_SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)

@@ -1,0 +1,144 @@
+"""The model card, written from a checkpoint's `config.json` and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_METRICS = ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece")
+_HEADS = ("sentiment", "sarcasm")
+
+
+def model_card(document: Mapping[str, Any]) -> str:
+    """Markdown for people who must decide whether to use the model.
+
+    Args:
+        document: the content of `config.json`.
+    """
+    return "\n".join(_lines(document)) + "\n"
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    model, data = document["model"], document["data"]
+    text, image = model["text"], model["image"]
+    yield f"# Model card: {document['version']}"
+    yield ""
+    yield (
+        "Says of a post, its words and pictures together, how it feels (negative, neutral, "
+        "positive) and whether it is meant sarcastically. Made to put posts in front of a human, "
+        "not to act on them alone."
+    )
+    yield ""
+    yield "This file is written from `config.json` by `deadpan train`; do not edit it."
+    yield ""
+    yield "## What it is made of"
+    yield ""
+    yield (
+        f"- words: `{text['package']}` {text['version']}, frozen, {text['pooling']}-pooled to "
+        f"{text['dim']} numbers, at most {model['max_tokens']} tokens; weights SHA-256 "
+        f"`{text['sha256']}`"
+    )
+    yield (
+        f"- pictures: `{image['architecture']}` from `{image['package']}` {image['version']}, "
+        f"frozen, average-pooled to {image['dim']} numbers, squashed to {model['image_size']} x "
+        f"{model['image_size']} pixels; several pictures are averaged; weights SHA-256 "
+        f"`{image['sha256']}`"
+    )
+    yield (
+        f"- trained, and all that `{document['weights']['file']}` holds "
+        f"({document['weights']['bytes']:,} bytes): both side by side, linear to "
+        f"{model['hidden']}, ReLU, dropout {model['dropout']}, one linear head for sentiment and "
+        "one for sarcasm; a learned vector stands for words or pictures that a post has not"
+    )
+    yield ""
+    yield from _data(data)
+    yield from _scores(document["scores"])
+    yield from _training(document.get("training", {}))
+    yield "## Versions"
+    yield ""
+    yield ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+
+
+def _data(data: Mapping[str, Any]) -> Iterator[str]:
+    for key, title in (("train", "Learnt from"), ("dev", "Chosen and measured on")):
+        files = data.get(key, [])
+        if not files:
+            continue
+        yield f"## {title}"
+        yield ""
+        yield "| data | posts | with pictures | labels | source | terms |"
+        yield "|---|---|---|---|---|---|"
+        for file in files:
+            labels = {
+                **file.get("sentiment", {}),
+                "sarcastic": file.get("sarcastic", 0),
+                "literal": file.get("literal", 0),
+            }
+            shown = ", ".join(f"{count:,} {label}" for label, count in labels.items() if count)
+            yield (
+                f"| {file['name']} | {file.get('posts', 0):,} | {file.get('with_pictures', 0):,} | "
+                f"{shown} | {file.get('source') or 'not stated'} | "
+                f"{file.get('licence') or 'not stated'} |"
+            )
+        yield ""
+    removed = data.get("removed_from_train")
+    if removed:
+        yield (
+            "Left out of training, because dev posts must not be learnt from: "
+            f"{removed['text_in_dev']:,} posts whose words stand in a dev file, "
+            f"{removed['image_in_dev']:,} more whose picture does; also "
+            f"{removed['repeated']:,} repetitions and {removed['unlabelled']:,} without label. "
+            "Pictures are compared byte by byte; a copy that was encoded again is not found."
+        )
+        yield ""
+
+
+def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Scores on the dev files"
+    yield ""
+    yield (
+        "Value and 95 % bootstrap interval. The dev files chose the epoch, so expect a little less "
+        "on posts that nobody has chosen by. `all` is the whole file; `unseen` leaves out posts "
+        "whose words or picture stand in a training file as published."
+    )
+    yield ""
+    yield f"| data | part | question | read-out | posts | {' | '.join(_METRICS)} |"
+    yield "|---" * (5 + len(_METRICS)) + "|"
+    for name, parts in scores.items():
+        for part, heads in parts.items():
+            for head in _HEADS:
+                for read_out, metrics in (heads.get(head) or {}).items():
+                    if metrics is not None:
+                        cells = " | ".join(_interval(metrics[metric]) for metric in _METRICS)
+                        place = f"{name} | {part} | {head} | {read_out}"
+                        yield f"| {place} | {metrics['n']:,} | {cells} |"
+    yield ""
+    yield "F1 by class, fused, all posts:"
+    yield ""
+    yield "| data | label | precision | recall | F1 | posts |"
+    yield "|---|---|---|---|---|---|"
+    for name, parts in scores.items():
+        for head in _HEADS:
+            fused = (parts.get("all", {}).get(head) or {}).get("fused")
+            for label, metrics in (fused or {}).get("per_class", {}).items():
+                cells = " | ".join(
+                    _interval(metrics[metric]) for metric in ("precision", "recall", "f1")
+                )
+                yield f"| {name} | {label} | {cells} | {metrics['support']:,} |"
+    yield ""
+
+
+def _training(training: Mapping[str, Any]) -> Iterator[str]:
+    if not training:
+        return
+    yield "## Training"
+    yield ""
+    yield ", ".join(f"{key} {value}" for key, value in training.items() if key != "notes")
+    yield ""
+    if training.get("notes"):
+        yield str(training["notes"])
+        yield ""
+
+
+def _interval(metric: Mapping[str, float]) -> str:
+    return f"{metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"

@@ -1,0 +1,93 @@
+"""What goes into the model for one post, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+SENTIMENTS = ("negative", "neutral", "positive")
+"""Labels of the sentiment head, in the order of its logits."""
+
+SARCASM_LABELS = ("literal", "sarcastic")
+"""Labels of the sarcasm head, in the order of its logits."""
+
+
+class Sentiment(NamedTuple):
+    """Probabilities that sum to 1."""
+
+    negative: float
+    neutral: float
+    positive: float
+
+    @property
+    def label(self) -> str:
+        """The most probable of `SENTIMENTS`."""
+        return max(zip(self, SENTIMENTS, strict=True))[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One read-out of the model.
+
+    Attributes:
+        sentiment: probabilities of the three sentiments.
+        sarcasm: probability that the post is meant sarcastically.
+    """
+
+    sentiment: Sentiment
+    sarcasm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model returns for one post.
+
+    Attributes:
+        fused: words and pictures together.
+        text_alone: the words only; None when the post has none.
+        image_alone: the pictures only; None when no picture of the post could be seen.
+    """
+
+    fused: Scores
+    text_alone: Scores | None
+    image_alone: Scores | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """A decoded picture.
+
+    Attributes:
+        sha256: of the undecoded file, in hexadecimal; names the picture in content hash and caches.
+        pixels: uint8 [image_size, image_size, 3], RGB: what the image encoder sees.
+        thumbnail: uint8 [height, width, 3], RGB, at most 512 on the long side: evidence.
+    """
+
+    sha256: str
+    pixels: npt.NDArray[np.uint8]
+    thumbnail: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProblem:
+    """A picture that could not be decoded, and why, in words for a moderator."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPost:
+    """A post ready for the model.
+
+    Attributes:
+        text: normalised text, as the tokenizer saw it; empty when there are no words.
+        token_ids: ids with the tokenizer's special tokens, cut to the model's limit; not padded.
+        images: one entry for every image given, in order.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    images: tuple[PreparedImage | ImageProblem, ...]

@@ -1,0 +1,1 @@
+"""Training of the fusion head over cached features of frozen encoders."""

@@ -1,0 +1,226 @@
+"""The platform's SQL database as a post source."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.types import NullType
+
+from deadpan.errors import SettingsError
+from sources.download import ImageDownloader, ImageLimits
+from sources.mapping import PostMapping, WrongFieldError, id_of, post_of
+from sources.post import FetchFailure, FetchResult, Gone, Post
+
+log = logging.getLogger(__name__)
+
+_COLUMNS = PostMapping()
+_REQUIRED = ("id", "text")
+
+
+class DatabaseSource:
+    """Fetches posts with one query; never writes.
+
+    Args:
+        url: of the platform's database, as SQLAlchemy takes it.
+        query: gives columns id, text and, if there are, images (a JSON list of URLs), author and
+            created_at, for the ids in `:ids`, as in `… WHERE id IN :ids`.
+        timeout_seconds: to connect, and again for the query.
+        ids_per_request: at most in one query.
+
+    Raises:
+        SettingsError: the URL or the query cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        query: str,
+        *,
+        timeout_seconds: float = 10.0,
+        limits: ImageLimits | None = None,
+        ids_per_request: int = 64,
+        threads: int = 8,
+    ) -> None:
+        problems = database_problems(url, query)
+        if problems:
+            raise SettingsError(problems)
+        self._engine = _read_only_engine(_driven(make_url(url)), timeout_seconds, threads)
+        # Without a type: as text, PostgreSQL would refuse to compare the ids with a number column.
+        ids = bindparam("ids", expanding=True, type_=NullType())
+        self._query = text(query.rstrip().rstrip(";")).bindparams(ids)
+        self._ids_per_request = ids_per_request
+        self._images = ImageDownloader(limits or ImageLimits(), threads=threads)
+
+    def close(self) -> None:
+        """Give back connections and threads."""
+        self._images.close()
+        self._engine.dispose()
+
+    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
+        """Fetch posts and their images; see `sources.post.PostSource`."""
+        asked = list(dict.fromkeys(post_ids))
+        found: dict[str, Post | Gone | FetchFailure] = {}
+        size = self._ids_per_request
+        for at in range(0, len(asked), size):
+            found |= self._found(asked[at : at + size])
+        posts = [result for result in found.values() if isinstance(result, Post)]
+        completed: dict[str, FetchResult] = {
+            fetched.post.id: fetched for fetched in self._images.complete(posts)
+        }
+        return {
+            post_id: completed[post_id] if isinstance(result, Post) else result
+            for post_id, result in ((post_id, found[post_id]) for post_id in asked)
+        }
+
+    def _found(self, group: list[str]) -> dict[str, Post | Gone | FetchFailure]:
+        if not group:
+            return {}
+        try:
+            with self._engine.connect() as connection:
+                result = connection.execute(self._query, {"ids": group})
+                absent = [name for name in _REQUIRED if name not in result.keys()]  # noqa: SIM118
+                if absent:
+                    names = ", ".join(f"'{name}'" for name in absent)
+                    error_text = f"DEADPAN_SOURCE_QUERY gives no column {names}"
+                    return _failed(group, error_text, transient=False)
+                return _matched(group, [dict(row) for row in result.mappings()])
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            return _failed(group, f"the post database cannot be asked: {_why(error)}")
+        except (SQLAlchemyError, UnicodeError) as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                return _failed(group, f"the post database cannot be asked: {_why(error)}")
+            # One id that the database cannot read, such as letters for a number column, fails the
+            # whole query; alone, it fails only itself.
+            if len(group) == 1:
+                error_text = f"the post database refuses the query: {_why(error)}"
+                return _failed(group, error_text, transient=False)
+            middle = len(group) // 2
+            return self._found(group[:middle]) | self._found(group[middle:])
+
+
+def _matched(group: list[str], rows: list[dict[str, Any]]) -> dict[str, Post | Gone | FetchFailure]:
+    asked = set(group)
+    found: dict[str, Post | Gone | FetchFailure] = {}
+    for row in rows:
+        post_id = id_of(row, _COLUMNS)
+        if post_id is None and row["id"] is not None:
+            post_id = str(row["id"])  # a UUID
+        if post_id is None or post_id not in asked or post_id in found:
+            continue
+        try:
+            found[post_id] = post_of({**_columns(row), "id": post_id}, _COLUMNS)
+        except WrongFieldError as error:
+            message = f"the post database gave a post whose {error}"
+            found[post_id] = FetchFailure(post_id, message, transient=False)
+    for post_id in group:
+        found.setdefault(post_id, Gone(post_id, "the post database has no such post"))
+    return found
+
+
+def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its images as a list, whether the column is JSON or text that holds JSON."""
+    images = row.get("images")
+    if isinstance(images, str):
+        try:
+            images = json.loads(images)
+        except (ValueError, RecursionError) as error:
+            raise WrongFieldError("field 'images' is text that is not JSON") from error
+    return {**row, "images": images}
+
+
+def _failed(
+    group: list[str], error: str, *, transient: bool = True
+) -> dict[str, Post | Gone | FetchFailure]:
+    return {post_id: FetchFailure(post_id, error, transient) for post_id in group}
+
+
+def _why(error: Exception) -> str:
+    """The driver's own words, first line only: SQLAlchemy adds the query and all its ids."""
+    original = getattr(error, "orig", None) or error
+    lines = str(original).strip().splitlines()
+    return (lines[0] if lines else type(original).__name__)[:300]
+
+
+def _driven(url: URL) -> URL:
+    if url.drivername in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _read_only_engine(url: URL, timeout_seconds: float, connections: int) -> Engine:
+    arguments: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    name = url.get_backend_name()
+    if name == "sqlite":
+        arguments["timeout"] = timeout_seconds
+    elif name == "postgresql":
+        arguments["connect_timeout"] = max(2, round(timeout_seconds))
+        arguments["options"] = f"-c statement_timeout={max(1, round(timeout_seconds * 1000))}"
+        options["postgresql_readonly"] = True
+    if name != "sqlite":
+        options_of_pool = {"pool_size": connections, "pool_timeout": timeout_seconds}
+    else:
+        options_of_pool = {}
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        connect_args=arguments,
+        execution_options=options,
+        **options_of_pool,
+    )
+    if name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def refuse_writes(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA query_only = ON")
+
+    return engine
+
+
+def database_problems(url: str | None, query: str | None) -> list[str]:
+    """What is wrong with the settings of a database source, without connecting to it."""
+    problems = []
+    if not url:
+        problems.append(
+            "DEADPAN_SOURCE is 'database', and DEADPAN_SOURCE_DATABASE_URL is not set; "
+            "set it to the platform's database, such as postgresql://reader@db/platform"
+        )
+    else:
+        try:
+            parsed = _driven(make_url(url))
+            parsed.get_dialect()
+            is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+            if is_file and str(parsed.database) != ":memory:" and "uri" not in parsed.query:
+                path = Path(str(parsed.database))
+                # SQLite would make an empty database of a wrong name, and every post be gone.
+                if not path.is_file():
+                    problems.append(f"DEADPAN_SOURCE_DATABASE_URL names no file: '{path}'")
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            problems.append(f"DEADPAN_SOURCE_DATABASE_URL is no usable database URL: {error}")
+        except ValueError:  # its text may quote a part of the URL, and so of the password
+            problems.append("DEADPAN_SOURCE_DATABASE_URL is no usable database URL")
+    if not query:
+        problems.append(
+            "DEADPAN_SOURCE is 'database', and DEADPAN_SOURCE_QUERY is not set; set it to a query "
+            "such as SELECT id, text, images FROM posts WHERE id IN :ids"
+        )
+    elif ":ids" not in query:
+        problems.append(
+            "DEADPAN_SOURCE_QUERY does not hold :ids; ask for them, as in … WHERE id IN :ids"
+        )
+    return problems

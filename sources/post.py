@@ -1,0 +1,99 @@
+"""A post, and what fetching its id can come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One item of the platform.
+
+    Attributes:
+        id: the post id, 1 to 256 bytes of UTF-8.
+        text: as its author wrote it; may be empty.
+        images: where its images are, in order: URLs, or paths for a JSONL source.
+        author: the platform's name for the author, if it tells.
+        created_at: when it was posted, with a time zone, if the platform tells.
+    """
+
+    id: str
+    text: str
+    images: tuple[str, ...] = ()
+    author: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedImage:
+    """One image of a post: its bytes, or why they are not there.
+
+    Attributes:
+        location: the URL or path that the post names.
+        content: the undecoded file, or None.
+        problem: why `content` is None, in words for a moderator; None when it is there.
+        transient: whether the same image may arrive well on a later try.
+        retry_after_seconds: what the image's host asked for, if it did.
+    """
+
+    location: str
+    content: bytes | None = None
+    problem: str | None = None
+    transient: bool = False
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPost:
+    """A post with the bytes of its images, in the post's order."""
+
+    post: Post
+    images: tuple[FetchedImage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The platform no longer has the post: an outcome, not an error."""
+
+    post_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailure:
+    """The post could not be fetched this time (`transient`) or at all.
+
+    Attributes:
+        retry_after_seconds: what the source asked for (429 or 503 with Retry-After), if it did.
+    """
+
+    post_id: str
+    error: str
+    transient: bool
+    retry_after_seconds: float | None = None
+
+
+FetchResult = FetchedPost | Gone | FetchFailure
+
+
+class PostSource(Protocol):
+    """Turns post ids into posts. Safe to call from several threads at once."""
+
+    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
+        """Fetch posts and their images.
+
+        Args:
+            post_ids: distinct ids, at most a chunk of them.
+
+        Returns:
+            Exactly one result for every id asked for, whatever the source did. Never raises for
+            what the platform answers.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back connections and threads."""
+        ...

@@ -1,0 +1,207 @@
+"""HTTP GET with a deadline for the whole exchange, a bounded body and, if asked, a pinned address.
+
+This is a requests adapter without a requests session. A session would keep cookies, read proxies
+and netrc from the environment, and read the body of a redirect whole, however large it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import functools
+import math
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import certifi
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from sources.addresses import Address
+from sources.connection import BudgetSSLSocket, Pool, SecurePool, TransferError
+
+MAX_RETRY_AFTER_SECONDS = 3600.0
+_READ_BYTES = 64 * 1024
+
+
+class BodyTooLargeError(TransferError):
+    """The body is larger than the caller wants."""
+
+
+class _PinnedRequest(requests.PreparedRequest):
+    """A request that goes to one address, whatever its host name resolves to by now."""
+
+    address: Address | None = None
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, connections: int, maxsize: int, *_: Any, **__: Any) -> None:
+        self.poolmanager = urllib3.PoolManager(connections, maxsize=maxsize)
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()  # the system's authorities, or SSL_CERT_FILE's
+        context.load_verify_locations(certifi.where())  # slim images come without any
+        context.sslsocket_class = BudgetSSLSocket
+        return context
+
+    def cert_verify(self, *_: Any, **__: Any) -> None:
+        """The context above verifies; requests would read all authorities for each connection."""
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        url = urlsplit(str(request.url))
+        where = {"scheme": url.scheme, "host": url.hostname, "port": url.port}
+        how: dict[str, object] = {"ssl_context": self._tls} if url.scheme == "https" else {}
+        if isinstance(request, _PinnedRequest) and request.address is not None:
+            # The pool key holds both, so a connection is used again only for the same name at the
+            # same checked address; the name is what TLS asks for and verifies.
+            where["host"] = str(request.address)
+            if url.scheme == "https":
+                how["server_hostname"] = (url.hostname or "").rstrip(".")
+        return where, how
+
+
+class Transport:
+    """A pool of connections. Safe to use from several threads."""
+
+    def __init__(self, *, connections: int) -> None:
+        self._adapter = _Adapter(pool_connections=32, pool_maxsize=connections)
+
+    def close(self) -> None:
+        """Close the connections that wait for another use."""
+        self._adapter.close()
+
+    @contextlib.contextmanager
+    def get(
+        self,
+        url: str,
+        *,
+        seconds: float,
+        headers: Mapping[str, str],
+        address: Address | None = None,
+        connect_seconds: float | None = None,
+    ) -> Iterator[requests.Response]:
+        """Ask for a URL; redirects are the caller's.
+
+        Args:
+            url: http or https, as `canonical` returns it.
+            seconds: for everything from the first packet to the last byte of the body.
+            headers: sent as they are, and no others but Host.
+            address: connect there instead of looking the host name up.
+            connect_seconds: less than `seconds`, where other addresses could be tried.
+
+        Yields:
+            The answer, its body still unread; see `read_body`.
+
+        Raises:
+            TransferError: there is no answer.
+        """
+        request = _PinnedRequest()
+        request.prepare(method="GET", url=url, headers=dict(headers))
+        request.address = address
+        if address is not None:
+            request.headers["Host"] = urlsplit(str(request.url)).netloc
+        response = self._answer(request, time.monotonic() + seconds, connect_seconds)
+        try:
+            yield response
+            _drain(response)
+        finally:
+            # Read to its end, the connection went back to its pool; otherwise it is closed here.
+            response.close()
+
+    def _answer(
+        self, request: _PinnedRequest, ends_at: float, connect_seconds: float | None
+    ) -> requests.Response:
+        for is_last in (False, True):
+            left_seconds = ends_at - time.monotonic()
+            if left_seconds <= 0:
+                break
+            timeout = urllib3.Timeout(total=left_seconds, connect=connect_seconds)
+            try:
+                return self._adapter.send(request, stream=True, timeout=timeout)  # type: ignore[arg-type]
+            except requests.Timeout as error:
+                raise TransferError("did not answer in time", transient=True) from error
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                # A connection that was kept may have been closed by the other side just now. A GET
+                # may be asked twice, so the second try tells that apart from a host in trouble.
+                if is_last:
+                    raise TransferError("broke off the connection", transient=True) from error
+        raise TransferError("did not answer in time", transient=True)
+
+
+def read_body(response: requests.Response, max_bytes: int) -> bytes:
+    """Read a body, decoded, to its end.
+
+    Raises:
+        BodyTooLargeError: it announces or has more than `max_bytes` decoded bytes.
+        TransferError: it is cut short, cannot be decoded, or takes too long.
+    """
+    announced = response.headers.get("Content-Length", "")
+    if announced.isascii() and announced.isdigit() and _as_int(announced) > max_bytes:
+        raise BodyTooLargeError(f"sent more than {max_bytes} bytes", transient=False)
+    body = bytearray()
+    try:
+        # Not `stream` or `read`: both take a chunk of size "-1" for "all there is" and keep it in
+        # memory (urllib3 2.8, http.client of Python 3.11); `read1` returns what one recv brought.
+        while piece := response.raw.read1(_READ_BYTES, decode_content=True):
+            body += piece
+            if len(body) > max_bytes:
+                raise BodyTooLargeError(f"sent more than {max_bytes} bytes", transient=False)
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise TransferError("did not finish its answer in time", transient=True) from error
+    except urllib3.exceptions.DecodeError as error:
+        raise TransferError("sent a body that cannot be decompressed", transient=True) from error
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise TransferError("broke off its answer", transient=True) from error
+    return bytes(body)
+
+
+def _drain(response: requests.Response) -> None:
+    """Read what is left of a small body, a redirect's or a 404's, to keep its connection."""
+    announced = response.headers.get("Content-Length", "")
+    if announced.isascii() and announced.isdigit() and _as_int(announced) <= _READ_BYTES:
+        with contextlib.suppress(TransferError):
+            read_body(response, _READ_BYTES)
+
+
+def _as_int(digits: str) -> int:
+    return int(digits[:20])  # a million digits would take int() a while, or make it refuse
+
+
+def canonical(url: str) -> str:
+    """A URL as it will be sent: host in ASCII, path and query quoted.
+
+    Raises:
+        ValueError: it is no http or https URL.
+    """
+    try:
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError("it does not begin with http:// or https://")
+        prepared = requests.Request("GET", url).prepare().url
+        parts = urlsplit(str(prepared))
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("it names no host")
+    except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
+        raise ValueError("it is not a valid URL") from error
+    return str(prepared)
+
+
+def retry_after_seconds(response: requests.Response) -> float | None:
+    """What Retry-After asks for, 0 to 3600 seconds, or None where it is absent or unreadable."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(_as_int(value)), MAX_RETRY_AFTER_SECONDS)
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return float(math.ceil(min(max(seconds.total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)))

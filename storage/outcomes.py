@@ -1,0 +1,245 @@
+"""`record` writes down what became of a chunk, in one transaction of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, case, func, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from storage import tables
+from storage.text import MAX_ERROR_CHARACTERS, clean_json, clean_text, printed_post_id
+from storage.values import (
+    EVIDENCE_KINDS,
+    SCORES,
+    EvidenceKind,
+    GonePost,
+    NewDeadLetter,
+    NewEvidence,
+    NewFlag,
+    NewVerdict,
+    Recorded,
+)
+
+__all__ = [
+    "EVIDENCE_KINDS",
+    "SCORES",
+    "EvidenceKind",
+    "GonePost",
+    "NewDeadLetter",
+    "NewEvidence",
+    "NewFlag",
+    "NewVerdict",
+    "Recorded",
+    "record",
+]
+
+
+def record(
+    connection: Connection,
+    *,
+    verdicts: Iterable[NewVerdict],
+    dead_letters: Iterable[NewDeadLetter] = (),
+    gone: Iterable[GonePost] = (),
+    evidence: Iterable[NewEvidence] = (),
+    now: datetime | None = None,
+) -> Recorded:
+    """Writes what became of a chunk; doing it twice leaves the same rows.
+
+    A verdict that is there already (same post, content, model and policy) is left as it is, and
+    opens no flag: a chunk done again must not reopen what a human has closed. A new verdict with a
+    flag opens one, or renews the one its post already has: reasons, queue and verdict of the new
+    one, the higher priority, the earlier due time.
+
+    All rows go in a fixed order of tables and keys, so that two workers who write about the same
+    posts wait for one another and never in a circle.
+
+    Args:
+        connection: inside a transaction; the caller commits.
+        now: aware; the present if left out.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    new_evidence = _write_evidence(connection, evidence, moment)
+    judged = {(v.post_id, v.content_hash, v.model_version, v.policy_version): v for v in verdicts}
+    new_verdicts = _write_verdicts(connection, [judged[key] for key in sorted(judged)], moment)
+    opened, updated = _write_flags(
+        connection, [(judged[key], number) for key, number in sorted(new_verdicts.items())], moment
+    )
+    return Recorded(
+        verdict_ids={key[0]: number for key, number in sorted(new_verdicts.items())},
+        opened_flag_ids=opened,
+        updated_flag_ids=updated,
+        dead_letters=_write_dead_letters(connection, dead_letters, moment),
+        gone=_write_gone(connection, gone, moment),
+        evidence=new_evidence,
+    )
+
+
+_VerdictKey = tuple[str, str, str, str]
+
+
+def _write_verdicts(
+    connection: Connection, verdicts: Sequence[NewVerdict], now: datetime
+) -> dict[_VerdictKey, int]:
+    if not verdicts:
+        return {}
+    columns = tables.verdicts.c
+    statement = (
+        _insert(connection, tables.verdicts)
+        .on_conflict_do_nothing(
+            index_elements=["post_id", "content_hash", "model_version", "policy_version"]
+        )
+        .returning(
+            columns.id,
+            columns.post_id,
+            columns.content_hash,
+            columns.model_version,
+            columns.policy_version,
+        )
+    )
+    found = connection.execute(statement, [_verdict_values(v, now) for v in verdicts])
+    return {(row[1], row[2], row[3], row[4]): row[0] for row in found}
+
+
+def _verdict_values(verdict: NewVerdict, now: datetime) -> dict[str, Any]:
+    author = verdict.author
+    return {
+        "post_id": verdict.post_id,
+        "author": None if author is None else clean_text(author, 256),
+        "content_hash": verdict.content_hash,
+        "model_version": verdict.model_version,
+        "calibration_version": verdict.calibration_version,
+        "policy_version": verdict.policy_version,
+        **{name: float(getattr(verdict, name)) for name in SCORES},
+        "text_alone": clean_json(verdict.text_alone),
+        "image_alone": clean_json(verdict.image_alone),
+        "degraded": clean_json(verdict.degraded),
+        "evidence": clean_json(verdict.evidence),
+        "timings": clean_json(verdict.timings),
+        "posted_at": verdict.posted_at,
+        "created_at": now,
+    }
+
+
+def _write_flags(
+    connection: Connection, written: Sequence[tuple[NewVerdict, int]], now: datetime
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Gives the ids of flags opened, and of those renewed, by post id."""
+    rows: dict[str, dict[str, Any]] = {}
+    for verdict, verdict_id in written:
+        if verdict.flag is None:
+            continue
+        # PostgreSQL refuses to touch one row twice in a statement, so a post whose content changed
+        # within the chunk brings its last flag only.
+        rows[verdict.post_id] = {
+            "post_id": verdict.post_id,
+            "verdict_id": verdict_id,
+            "state": "open",
+            "queue": verdict.flag.queue,
+            "priority": verdict.flag.priority,
+            "reasons": clean_json(verdict.flag.reasons),
+            "row_version": 1,
+            "opened_at": now,
+            "due_at": verdict.flag.due_at,
+        }
+    if not rows:
+        return {}, {}
+    insert = _insert(connection, tables.flags)
+    there, new = tables.flags.c, insert.excluded
+    statement = insert.on_conflict_do_update(
+        index_elements=["post_id"],
+        index_where=text(tables.UNCLOSED_FLAG),
+        set_={
+            "verdict_id": new.verdict_id,
+            "queue": new.queue,
+            "reasons": new.reasons,
+            "priority": case((new.priority > there.priority, new.priority), else_=there.priority),
+            "due_at": case(
+                (new.due_at < func.coalesce(there.due_at, new.due_at), new.due_at),
+                else_=func.coalesce(there.due_at, new.due_at),
+            ),
+            "row_version": there.row_version + 1,
+        },
+    ).returning(there.id, there.post_id, there.row_version)
+    opened: dict[str, int] = {}
+    updated: dict[str, int] = {}
+    for number, post_id, row_version in connection.execute(statement, list(rows.values())):
+        (opened if row_version == 1 else updated)[post_id] = number
+    return opened, updated
+
+
+def _write_dead_letters(
+    connection: Connection, dead_letters: Iterable[NewDeadLetter], now: datetime
+) -> int:
+    rows = {
+        post_id: {
+            "post_id": post_id,
+            "stage": clean_text(letter.stage, 64),
+            "error": clean_text(letter.error, MAX_ERROR_CHARACTERS),
+            "attempts": letter.attempts,
+            "created_at": now,
+            "updated_at": now,
+        }
+        for letter in dead_letters
+        for post_id in (printed_post_id(letter.post_id),)
+    }
+    if not rows:
+        return 0
+    insert = _insert(connection, tables.dead_letters)
+    statement = insert.on_conflict_do_update(
+        index_elements=["post_id"],
+        index_where=text(tables.UNREPLAYED_DEAD_LETTER),
+        set_={name: insert.excluded[name] for name in ("stage", "error", "attempts", "updated_at")},
+    )
+    connection.execute(statement, [rows[key] for key in sorted(rows)])
+    return len(rows)
+
+
+def _write_gone(connection: Connection, gone: Iterable[GonePost], now: datetime) -> int:
+    rows = {
+        post.post_id: {
+            "post_id": post.post_id,
+            "why": clean_text(post.why, MAX_ERROR_CHARACTERS),
+            "seen_at": now,
+            "last_seen_at": now,
+        }
+        for post in gone
+    }
+    if not rows:
+        return 0
+    insert = _insert(connection, tables.gone_posts)
+    statement = insert.on_conflict_do_update(
+        index_elements=["post_id"],
+        set_={name: insert.excluded[name] for name in ("why", "last_seen_at")},
+    )
+    connection.execute(statement, [rows[key] for key in sorted(rows)])
+    return len(rows)
+
+
+def _write_evidence(connection: Connection, evidence: Iterable[NewEvidence], now: datetime) -> int:
+    rows = {
+        item.sha256: {
+            "sha256": item.sha256,
+            "kind": item.kind,
+            "media_type": clean_text(item.media_type, 100),
+            "bytes": item.size,
+            "created_at": now,
+        }
+        for item in evidence
+    }
+    if not rows:
+        return 0
+    statement = (
+        _insert(connection, tables.evidence)
+        .on_conflict_do_nothing(index_elements=["sha256"])
+        .returning(tables.evidence.c.sha256)
+    )
+    return len(connection.execute(statement, [rows[key] for key in sorted(rows)]).all())
+
+
+def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)

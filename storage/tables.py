@@ -1,0 +1,218 @@
+"""The tables, as SQLAlchemy sees them; `docs/tables.md` says what each column means.
+
+They hold on SQLite and on PostgreSQL alike. A change here needs a migration in
+`storage/migrations/versions/`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+#: The states of a flag that still waits for a human; a post has at most one such flag.
+UNCLOSED_STATES: Final = ("open", "claimed", "escalated")
+FLAG_STATES: Final = (*UNCLOSED_STATES, "decided")
+
+#: Written out, because SQLite and PostgreSQL match an ON CONFLICT clause with a partial index only
+#: if both carry the very same literal condition.
+UNCLOSED_FLAG: Final = "state IN ('open', 'claimed', 'escalated')"
+UNREPLAYED_DEAD_LETTER: Final = "replayed_at IS NULL"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: takes aware datetimes only, stores UTC, gives aware UTC datetimes.
+
+    SQLite has no type for moments and would keep the clock's reading without its zone.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.utcoffset() is None:
+            raise ValueError(f"{value.isoformat()} has no time zone; give an aware datetime")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+#: SQLite numbers rows by itself only in a column of exactly the type INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+#: none_as_null, so that "no picture" is NULL in SQL and not the JSON word null.
+JsonValue = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# An id once given out (in a callback, in an address) is never given to another row.
+_NUMBERED: Final = {"sqlite_autoincrement": True}
+
+
+class Base(DeclarativeBase):
+    """Root of all tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class VerdictRow(Base):
+    """A prediction written down. Rows are added, never changed."""
+
+    __tablename__ = "verdicts"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    post_id: Mapped[str] = mapped_column(String(256))
+    author: Mapped[str | None] = mapped_column(String(256))
+    content_hash: Mapped[str] = mapped_column(String(64))
+    model_version: Mapped[str] = mapped_column(String(200))
+    calibration_version: Mapped[str] = mapped_column(String(200))
+    policy_version: Mapped[str] = mapped_column(String(200))
+    negative: Mapped[float] = mapped_column(Double)
+    neutral: Mapped[float] = mapped_column(Double)
+    positive: Mapped[float] = mapped_column(Double)
+    sarcasm: Mapped[float] = mapped_column(Double)
+    text_alone: Mapped[dict[str, float] | None] = mapped_column(JsonValue)
+    image_alone: Mapped[dict[str, float] | None] = mapped_column(JsonValue)
+    degraded: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue)
+    evidence: Mapped[list[dict[str, str]]] = mapped_column(JsonValue)
+    timings: Mapped[dict[str, float]] = mapped_column(JsonValue)
+    posted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        UniqueConstraint(
+            "post_id", "content_hash", "model_version", "policy_version", name="uq_verdicts_version"
+        ),
+        # The latest verdict of a post is the one with the greatest id: workers' clocks differ.
+        Index("ix_verdicts_post_id_id", "post_id", "id"),
+        Index("ix_verdicts_created_at", "created_at"),
+        _NUMBERED,
+    )
+
+
+class FlagRow(Base):
+    """A post waiting for, or closed by, a human."""
+
+    __tablename__ = "flags"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    post_id: Mapped[str] = mapped_column(String(256))
+    verdict_id: Mapped[int] = mapped_column(Id, ForeignKey("verdicts.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    queue: Mapped[str] = mapped_column(String(64))
+    priority: Mapped[int] = mapped_column(Integer)
+    reasons: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue)
+    claimed_by: Mapped[str | None] = mapped_column(String(256))
+    claim_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    row_version: Mapped[int] = mapped_column(Integer)
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('open', 'claimed', 'escalated', 'decided')", name="state_is_known"
+        ),
+        Index(
+            "uq_flags_unclosed_post_id",
+            "post_id",
+            unique=True,
+            sqlite_where=text(UNCLOSED_FLAG),
+            postgresql_where=text(UNCLOSED_FLAG),
+        ),
+        Index("ix_flags_work", "state", "queue", text("priority DESC"), "opened_at"),
+        Index("ix_flags_post_id", "post_id"),
+        Index("ix_flags_verdict_id", "verdict_id"),
+        _NUMBERED,
+    )
+
+
+class DeadLetterRow(Base):
+    """A post that could not be judged; `post_id` is a printed form, for an id may be anything."""
+
+    __tablename__ = "dead_letters"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    post_id: Mapped[str] = mapped_column(Text)
+    stage: Mapped[str] = mapped_column(String(64))
+    error: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    replayed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        Index(
+            "uq_dead_letters_unreplayed_post_id",
+            "post_id",
+            unique=True,
+            sqlite_where=text(UNREPLAYED_DEAD_LETTER),
+            postgresql_where=text(UNREPLAYED_DEAD_LETTER),
+        ),
+        _NUMBERED,
+    )
+
+
+class GonePostRow(Base):
+    """A post that its source no longer has: an outcome, not an error."""
+
+    __tablename__ = "gone_posts"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    post_id: Mapped[str] = mapped_column(String(256), unique=True)
+    why: Mapped[str] = mapped_column(Text)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class EvidenceRow(Base):
+    """One thing the model saw; its content lies in the evidence store under `sha256`."""
+
+    __tablename__ = "evidence"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    media_type: Mapped[str] = mapped_column(String(100))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('text', 'original_text', 'image')", name="kind_is_known"),
+    )
+
+
+verdicts: Final = cast(Table, VerdictRow.__table__)
+flags: Final = cast(Table, FlagRow.__table__)
+dead_letters: Final = cast(Table, DeadLetterRow.__table__)
+gone_posts: Final = cast(Table, GonePostRow.__table__)
+evidence: Final = cast(Table, EvidenceRow.__table__)

@@ -1,0 +1,99 @@
+"""The one place where text from outside is made fit for both databases.
+
+PostgreSQL stores neither NUL characters nor lone surrogates, SQLite stores both and then cuts at
+the first; so neither may reach a statement. They are escaped and not dropped, so that the reader of
+an error still sees what was there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+
+#: JSON as the tables hold it.
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+MAX_POST_ID_BYTES = 256
+MAX_ERROR_CHARACTERS = 4000
+MAX_JSON_STRING_CHARACTERS = 2000
+
+#: Of a dead letter's post id, which may be anything. An index entry of PostgreSQL holds at most
+#: 2704 bytes, which 1024 characters of four bytes each would exceed.
+MAX_PRINTED_POST_ID_CHARACTERS = 1024
+MAX_PRINTED_POST_ID_BYTES = 2048
+
+
+def clean_text(text: str, limit: int) -> str:
+    r"""Makes any text fit for both databases.
+
+    Args:
+        text: anything; a NUL becomes ``\x00``, a lone surrogate ``\udc80``, visibly.
+        limit: the most characters of the result; what is cut off is announced at its end.
+    """
+    clean = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+    if len(clean) <= limit:
+        return clean
+    mark = f"… [cut, {len(clean)} characters in all]"
+    return clean[: max(0, limit - len(mark))] + mark[:limit]
+
+
+def clean_json(value: object) -> Json:
+    """Makes a JSON value fit for both databases: strings as in `clean_text`, numbers as plain
+    Python numbers (NumPy's too), and a number that is not finite, which JSON has no word for, as
+    null.
+
+    Raises:
+        TypeError: the value is no JSON.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean_text(value, MAX_JSON_STRING_CHARACTERS)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    if isinstance(value, Mapping):
+        return {
+            clean_text(str(key), MAX_JSON_STRING_CHARACTERS): clean_json(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [clean_json(item) for item in value]
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def printed_post_id(post_id: str) -> str:
+    """Gives the printable, bounded form under which a dead letter names its post.
+
+    A valid post id is its own printed form. One that is too long is cut and given a digest, so
+    that two of them with the same beginning stay two dead letters.
+    """
+    clean = post_id.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+    encoded = clean.encode("utf-8")
+    if len(clean) <= MAX_PRINTED_POST_ID_CHARACTERS and len(encoded) <= MAX_PRINTED_POST_ID_BYTES:
+        return clean
+    mark = f"… [cut, {len(encoded)} bytes, SHA-256 {hashlib.sha256(encoded).hexdigest()}]"
+    kept = encoded[: MAX_PRINTED_POST_ID_CHARACTERS - len(mark)].decode("utf-8", "ignore")
+    return kept + mark
+
+
+def post_id_problem(post_id: str) -> str | None:
+    """Says why a string cannot be the id of a judged post, or None if it can."""
+    if not post_id:
+        return "the post id is empty"
+    try:
+        size = len(post_id.encode("utf-8"))
+    except UnicodeEncodeError:
+        return f"post id {printed_post_id(post_id)!r} is not valid UTF-8"
+    if size > MAX_POST_ID_BYTES:
+        return (
+            f"post id {clean_text(post_id, 60)!r} has {size} bytes; "
+            f"the limit is {MAX_POST_ID_BYTES}"
+        )
+    if "\x00" in post_id:
+        return f"post id {printed_post_id(post_id)!r} contains a NUL character"
+    return None

@@ -1,0 +1,434 @@
+"""The intake: bare post ids in Redis lists, and the chunks they are taken in hand as.
+
+Keys, all below the prefix (`deadpan` by default):
+
+    posts:high, posts, posts:low   lists of bare post ids, pushed by producers
+    chunk:ID                       list of the entries of one chunk: h, n or l and a post id
+    chunks                         sorted set, chunk id -> when its lease runs out (server time, ms)
+    chunk-owners                   hash, chunk id -> the task that holds it
+    chunk-losses                   hash, chunk id -> how often its owner fell silent
+    retries                        sorted set, entry -> when it is due (server time, ms)
+    attempts                       hash, post id -> failed tries so far
+    workers                        hash, worker -> what it last said of itself (JSON)
+
+Every move between them is one Lua script, so an id is always in exactly one place, and time is the
+server's, so that a worker with a wrong clock holds no lease too long.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal, cast
+
+import redis
+from redis.exceptions import RedisError, ResponseError
+
+from deadpan.errors import ConfigurationError, QueueStateError, QueueUnavailable
+from deadpan.settings import load, without_password
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+
+MAX_ID_BYTES = 256
+WORKER_SILENT_SECONDS = 15.0
+"""A worker that said nothing for so long is taken for gone in `deadpan status`."""
+
+_SCRIPTS = ("claim", "take", "renew", "release", "give_back")
+_PUSH_AT_ONCE = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """A chunk that `Intake.claim` took in hand: to be sent as a Celery message.
+
+    Attributes:
+        how: `new`, `again` when nobody finished it, or `split` when it was halved as well.
+    """
+
+    chunk_id: str
+    posts: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One post id in a chunk.
+
+    Attributes:
+        raw: h, n or l for its priority, and the bytes that the producer pushed.
+        attempts: failed tries so far.
+    """
+
+    raw: bytes
+    attempts: int
+
+    @property
+    def id_bytes(self) -> bytes:
+        """The post id as it was pushed."""
+        return self.raw[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk that is held under a lease.
+
+    Attributes:
+        losses: how often its owner fell silent while it held these posts.
+    """
+
+    id: str
+    owner: str
+    losses: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An entry to be tried again after a delay."""
+
+    entry: Entry
+    delay_seconds: float
+
+
+def id_problem(raw: bytes) -> str | None:
+    """Why these bytes are no post id, or None when they are one."""
+    if not raw:
+        return "post id is empty; an id is 1 to 256 bytes of UTF-8"
+    if len(raw) > MAX_ID_BYTES:
+        return f"post id is {len(raw)} bytes long; the limit is {MAX_ID_BYTES}"
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"post id {printable(raw)} is not UTF-8 at byte {error.start}; push ids as UTF-8"
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        return f"post id {printable(raw)} holds a control character; push ids without"
+    return None
+
+
+def printable(raw: bytes) -> str:
+    """Bytes fit to be shown and stored: at most 256 of them, anything odd escaped."""
+    shown = raw[:MAX_ID_BYTES].decode("utf-8", "backslashreplace")
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    return shown if len(raw) <= MAX_ID_BYTES else f"{shown}… ({len(raw)} bytes)"
+
+
+def connect(redis_url: str) -> redis.Redis:
+    """A client for Redis or Valkey that gives up on a silent server; connects on first use."""
+    try:
+        return redis.Redis.from_url(
+            redis_url,
+            socket_timeout=10.0,
+            socket_connect_timeout=5.0,
+            socket_keepalive=True,
+            health_check_interval=30,
+        )
+    except ValueError as error:
+        raise ConfigurationError(
+            f"DEADPAN_REDIS_URL {without_password(redis_url)!r} cannot be used: {error}"
+        ) from None
+
+
+class Intake:
+    """The Redis side of Deadpan. Safe to use from several threads.
+
+    Every method raises QueueUnavailable when Redis cannot be reached or refuses, and
+    QueueStateError when a key under the prefix holds something else than it should.
+    """
+
+    def __init__(
+        self, client: redis.Redis, prefix: str = "deadpan", *, shown_url: str = ""
+    ) -> None:
+        self.client = client
+        self.prefix = prefix
+        self.shown_url = shown_url
+        folder = resources.files("tasks") / "scripts"
+        self._scripts: dict[str, Callable[..., Any]] = {
+            name: client.register_script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS
+        }
+
+    @classmethod
+    def at(cls, redis_url: str, prefix: str = "deadpan") -> Intake:
+        """The intake of a Redis URL."""
+        return cls(connect(redis_url), prefix, shown_url=without_password(redis_url))
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self.client.close()
+
+    def key(self, name: str) -> str:
+        """A full Redis key."""
+        return f"{self.prefix}:{name}"
+
+    def list_key(self, priority: Priority) -> str:
+        """The list that producers push ids of this priority onto."""
+        return self.key("posts" if priority == "normal" else f"posts:{priority}")
+
+    def enqueue(self, post_ids: Iterable[str], priority: Priority = "normal") -> int:
+        """Push post ids, in order.
+
+        Returns:
+            How many were pushed.
+
+        Raises:
+            ConfigurationError: an id that can be no post id, or an unknown priority; ids before
+                a wrong one in the same 5,000 are not pushed.
+        """
+        if priority not in PRIORITIES:
+            raise ConfigurationError(
+                f"priority {priority!r} is unknown; use one of {', '.join(PRIORITIES)}"
+            )
+        pushed = 0
+        for batch in _batches(post_ids, _PUSH_AT_ONCE):
+            raw = [post_id.encode("utf-8", "surrogateescape") for post_id in batch]
+            problems = [problem for problem in map(id_problem, raw) if problem]
+            if problems:
+                raise ConfigurationError(problems[:20])
+            with self._redis():
+                self.client.rpush(self.list_key(priority), *raw)
+            pushed += len(raw)
+        return pushed
+
+    def claim(
+        self,
+        *,
+        chunk_size: int,
+        lease_seconds: float,
+        free_slots: int = 1,
+        untaken: Sequence[str] = (),
+    ) -> Dispatched | None:
+        """Take one chunk in hand, to be sent as a Celery message.
+
+        Args:
+            free_slots: chunks that the caller could begin now.
+            untaken: chunks that the caller has sent before and not seen taken; each that is
+                still waiting fills one of the free slots.
+
+        Returns:
+            A chunk, or None when nothing waits or no slot is free.
+        """
+        reply = self._run(
+            "claim",
+            [self.list_key(p) for p in PRIORITIES]
+            + [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "retries")],
+            [
+                self.key("chunk:"),
+                uuid.uuid4().hex,
+                chunk_size,
+                _milliseconds(lease_seconds),
+                free_slots,
+                *untaken,
+            ],
+        )
+        if not reply:
+            return None
+        return Dispatched(reply[0].decode(), int(reply[1]), reply[2].decode())
+
+    def take(self, chunk_id: str, *, owner: str, lease_seconds: float) -> Chunk | None:
+        """Become the owner of a dispatched chunk.
+
+        Returns:
+            The chunk, or None when it is finished or somebody holds it: the message was a double.
+        """
+        reply = self._run(
+            "take",
+            [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "attempts")]
+            + [self._chunk_key(chunk_id)],
+            [chunk_id, owner, _milliseconds(lease_seconds)],
+        )
+        if not reply:
+            return None
+        losses, entries, attempts = reply
+        return Chunk(
+            chunk_id,
+            owner,
+            int(losses),
+            tuple(Entry(raw, int(n)) for raw, n in zip(entries, attempts, strict=True)),
+        )
+
+    def renew(self, held: Iterable[Chunk], *, lease_seconds: float) -> set[str]:
+        """Renew leases.
+
+        Returns:
+            Ids of the chunks that another worker has taken over.
+        """
+        pairs = [part for chunk in held for part in (chunk.id, chunk.owner)]
+        if not pairs:
+            return set()
+        reply = self._run(
+            "renew",
+            [self.key("chunks"), self.key("chunk-owners")],
+            [_milliseconds(lease_seconds), *pairs],
+        )
+        return {chunk_id.decode() for chunk_id in reply}
+
+    def release(self, chunk: Chunk, *, retries: Sequence[Retry] = ()) -> bool:
+        """Let go of a chunk whose outcomes are committed.
+
+        Args:
+            retries: entries of the chunk to be tried again; all others are done.
+
+        Returns:
+            False when another worker has taken the chunk over, which then sees to all of it.
+        """
+        again = {retry.entry.id_bytes for retry in retries}
+        done = [entry.id_bytes for entry in chunk.entries if entry.id_bytes not in again]
+        return bool(
+            self._run(
+                "release",
+                [
+                    self.key(k)
+                    for k in ("chunks", "chunk-owners", "chunk-losses", "attempts", "retries")
+                ]
+                + [self._chunk_key(chunk.id)],
+                [
+                    chunk.id,
+                    chunk.owner,
+                    len(retries),
+                    *(p for r in retries for p in (r.entry.raw, _milliseconds(r.delay_seconds))),
+                    *done,
+                ],
+            )
+        )
+
+    def give_back(self, chunk: Chunk, *, delay_seconds: float, loss: bool = False) -> bool:
+        """Give a chunk back unfinished; any worker may have it after the delay.
+
+        Args:
+            loss: whether the chunk itself may be to blame, which counts towards halving it.
+        """
+        return bool(
+            self._run(
+                "give_back",
+                [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses")],
+                [chunk.id, chunk.owner, _milliseconds(delay_seconds), int(loss)],
+            )
+        )
+
+    def say(self, worker: str, *, ready: bool, model: str) -> None:
+        """Note what a worker is and that it lives."""
+        said = {"name": worker, "ready": ready, "model": model, "seen": time.time()}
+        with self._redis():
+            self.client.hset(self.key("workers"), worker, json.dumps(said))
+
+    def leave(self, worker: str) -> None:
+        """Take a worker that ends in order off the list."""
+        with self._redis():
+            self.client.hdel(self.key("workers"), worker)
+
+    def status(self) -> dict[str, Any]:
+        """What waits and who works: intake by priority, chunks, retries, workers."""
+        with self._redis():
+            # In one transaction, so that an id which moves meanwhile is counted once.
+            pipe = self.client.pipeline()
+            for priority in PRIORITIES:
+                pipe.llen(self.list_key(priority))
+            pipe.zcard(self.key("chunks"))
+            pipe.zcard(self.key("retries"))
+            pipe.hgetall(self.key("workers"))
+            high, normal, low, chunks, retries, workers = pipe.execute()
+        return {
+            "intake": {"high": high, "normal": normal, "low": low},
+            "chunks": chunks,
+            "retries": retries,
+            "workers": self._living(workers),
+        }
+
+    def ping(self) -> None:
+        """Raise QueueUnavailable unless Redis answers."""
+        with self._redis():
+            self.client.ping()
+
+    def _living(self, workers: dict[bytes, bytes]) -> list[dict[str, Any]]:
+        living = []
+        for name, said in sorted(workers.items()):
+            try:
+                told = json.loads(said)
+                silent_seconds = time.time() - float(told["seen"])
+            except (ValueError, KeyError, TypeError):
+                raise QueueStateError(
+                    f"Redis key {self.key('workers')} holds {printable(said)} for worker "
+                    f"{printable(name)}, which Deadpan did not write; delete the key"
+                ) from None
+            if silent_seconds < WORKER_SILENT_SECONDS:
+                living.append({key: told[key] for key in ("name", "ready", "model")})
+            elif silent_seconds > 40 * WORKER_SILENT_SECONDS:
+                self.client.hdel(self.key("workers"), name.decode(errors="replace"))
+        return living
+
+    def _chunk_key(self, chunk_id: str) -> str:
+        return self.key(f"chunk:{chunk_id}")
+
+    def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        with self._redis():
+            return self._scripts[script](keys=keys, args=args)
+
+    @contextmanager
+    def _redis(self) -> Iterator[None]:
+        """Map redis-py's errors onto ours."""
+        try:
+            yield
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                raise QueueStateError(
+                    f"a Redis key under {self.prefix}: has another type than Deadpan needs "
+                    f"({error}); give Deadpan a prefix of its own (DEADPAN_PREFIX)"
+                ) from error
+            raise QueueUnavailable(f"Redis at {self.shown_url} refused: {error}") from error
+        except RedisError as error:
+            raise QueueUnavailable(
+                f"cannot reach Redis at {self.shown_url} ({error}); "
+                "start it or set DEADPAN_REDIS_URL"
+            ) from error
+
+
+def enqueue(
+    post_ids: Iterable[str] | str,
+    *,
+    priority: Priority = "normal",
+    redis_url: str | None = None,
+    prefix: str | None = None,
+) -> int:
+    """Push post ids onto the intake, as `RPUSH deadpan:posts ID` does.
+
+    Args:
+        post_ids: one id or many; pushed in order.
+        priority: high, normal or low.
+        redis_url, prefix: as in DEADPAN_REDIS_URL and DEADPAN_PREFIX, which are read when left out.
+
+    Returns:
+        How many ids were pushed.
+
+    Raises:
+        ConfigurationError: an id that can be no post id, or a wrong setting.
+        QueueUnavailable: Redis cannot be reached; nothing of the last 5,000 ids was pushed.
+    """
+    settings = load() if redis_url is None or prefix is None else None
+    if settings is not None:
+        redis_url = redis_url or settings.redis_url.get_secret_value()
+        prefix = prefix or settings.prefix
+    intake = Intake.at(cast(str, redis_url), cast(str, prefix))
+    try:
+        return intake.enqueue([post_ids] if isinstance(post_ids, str) else post_ids, priority)
+    finally:
+        intake.close()
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,18 @@
+"""Prometheus metrics of the work. Their names are an interface: note a change in CHANGELOG.md."""
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+POSTS = Counter("deadpan_posts", "Posts by what became of them.", ["outcome"])
+CHUNK_POSTS = Histogram(
+    "deadpan_chunk_posts",
+    "Posts in a chunk.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+)
+STAGE_SECONDS = Histogram(
+    "deadpan_stage_seconds",
+    "Time that one chunk spent in a stage.",
+    ["stage"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+WORKER_READY = Gauge("deadpan_worker_ready", "1 while the worker can do its job.")
+MODEL_INFO = Info("deadpan_model", "The model that this worker keeps warm.")

@@ -1,0 +1,453 @@
+"""The moderate task: one chunk through fetch, prepare, predict, decide, record and release.
+
+Failures are per post. What may go better later waits in Redis as a retry; what never will, and the
+last allowed try, becomes a dead letter; an image that cannot be seen degrades its post. Only what
+stops all posts at once (the database or the evidence store is away) gives the chunk back whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+from PIL import Image
+from sqlalchemy import Engine
+
+from deadpan.errors import QueueUnavailable, StorageError
+from models.classifier import Classifier
+from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
+from sources.post import FetchedImage, FetchedPost, FetchFailure, Gone, PostSource
+from storage import queries
+from storage.database import transaction
+from storage.evidence import EvidenceStore
+from storage.outcomes import (
+    EvidenceKind,
+    GonePost,
+    NewDeadLetter,
+    NewEvidence,
+    NewFlag,
+    NewVerdict,
+    record,
+)
+from tasks import metrics
+from tasks.intake import Chunk, Entry, Intake, Retry, id_problem, printable
+from tasks.leases import LeaseKeeper
+from tasks.policy import Policy, Reason, decide, scores_of
+
+log = structlog.get_logger(__name__)
+
+MAX_RETRY_SECONDS = 600.0
+GIVE_BACK_SECONDS = 5.0
+"""How long a chunk rests when the database or the evidence store was away."""
+
+EVIDENCE_JPEG_QUALITY = 85
+
+
+@dataclass(slots=True)
+class Item:
+    """One post on its way through the chunk."""
+
+    entry: Entry
+    post_id: str
+    fetched: FetchedPost | None = None
+    prepared: PreparedPost | None = None
+    content_hash: str = ""
+    degraded: list[dict[str, object]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What became of a chunk's posts."""
+
+    verdicts: list[NewVerdict] = field(default_factory=list)
+    evidence: list[NewEvidence] = field(default_factory=list)
+    gone: list[GonePost] = field(default_factory=list)
+    dead_letters: list[NewDeadLetter] = field(default_factory=list)
+    retries: list[Retry] = field(default_factory=list)
+    unchanged: int = 0
+
+
+class Moderator:
+    """Judges chunks with one warm model; several slots may call it at once.
+
+    Args:
+        max_attempts: tries of one post before it becomes a dead letter.
+        retry_base_seconds: delay after the first failed try; doubles with each.
+        lease_seconds: how long a chunk stays with a silent worker.
+        jitter: gives a factor for each delay, so that retries do not come back all at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        leases: LeaseKeeper,
+        source: PostSource,
+        classifier: Classifier,
+        policy: Policy,
+        database: Engine,
+        evidence: EvidenceStore,
+        max_attempts: int,
+        retry_base_seconds: float,
+        lease_seconds: float,
+        jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311 - no secret
+    ) -> None:
+        self._intake = intake
+        self._leases = leases
+        self._source = source
+        self._classifier = classifier
+        self._policy = policy
+        self._database = database
+        self._evidence = evidence
+        self._max_attempts = max_attempts
+        self._retry_base_seconds = retry_base_seconds
+        self._lease_seconds = lease_seconds
+        self._jitter = jitter
+
+    def moderate(self, chunk_id: str, *, owner: str) -> bool:
+        """Judge one chunk and release it.
+
+        Args:
+            owner: a name that no other task has; it holds the lease.
+
+        Returns:
+            True when the chunk's outcomes were committed and it was released by this call.
+        """
+        with structlog.contextvars.bound_contextvars(chunk=chunk_id):
+            try:
+                chunk = self._intake.take(chunk_id, owner=owner, lease_seconds=self._lease_seconds)
+            except QueueUnavailable as error:
+                log.warning("chunk not taken", error=str(error))
+                return False
+            if chunk is None:
+                log.info("chunk is finished or held elsewhere; message ignored")
+                return False
+            with self._leases.hold(chunk):
+                return self._moderate(chunk)
+
+    def _moderate(self, chunk: Chunk) -> bool:
+        timings: dict[str, float] = {}
+        try:
+            outcomes = self._judge(chunk, timings)
+            if self._leases.is_lost(chunk):
+                return False
+            with _timed("record", timings):
+                self._record(outcomes)
+            released = self._intake.release(chunk, retries=outcomes.retries)
+        except StorageError as error:
+            log.warning("chunk given back", stage="record", error=str(error))
+            self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
+            return False
+        except QueueUnavailable as error:
+            log.warning("chunk not released; its lease will run out", error=str(error))
+            return False
+        except Exception:
+            # A defect of ours or a post that breaks the rest: halving finds it, if it stays.
+            log.exception("chunk failed")
+            self._give_back(chunk, delay_seconds=self._retry_delay(chunk.losses), loss=True)
+            return False
+        self._count(chunk, outcomes, timings, released=released)
+        return released
+
+    def _judge(self, chunk: Chunk, timings: dict[str, float]) -> Outcomes:
+        outcomes = Outcomes()
+        items = self._sort_out(chunk, outcomes)
+        with _timed("fetch", timings):
+            items = self._fetch(items, outcomes)
+        with _timed("prepare", timings):
+            items = self._prepare(items, outcomes)
+        items = self._without_unchanged(items, outcomes)
+        with _timed("predict", timings):
+            judged = self._predict(items, outcomes)
+        with _timed("decide", timings):
+            for item, prediction in judged:
+                try:
+                    self._write_down(item, prediction, outcomes, timings)
+                except ValueError as error:  # such as a score that is no number
+                    log.exception("post not decided", post_id=item.post_id)
+                    self._failed(item, "decide", _shown(error), outcomes, transient=True)
+        return outcomes
+
+    def _sort_out(self, chunk: Chunk, outcomes: Outcomes) -> list[Item]:
+        """One item for every distinct id that can be a post id."""
+        items: dict[bytes, Item] = {}
+        for entry in chunk.entries:
+            if problem := id_problem(entry.id_bytes):
+                outcomes.dead_letters.append(
+                    NewDeadLetter(printable(entry.id_bytes), "intake", problem, 1)
+                )
+            elif entry.id_bytes not in items:
+                items[entry.id_bytes] = Item(entry, entry.id_bytes.decode())
+        if len(items) == 1 and chunk.losses >= self._max_attempts:
+            (item,) = items.values()
+            error = f"the worker ended or failed {chunk.losses} times while it held this post alone"
+            outcomes.dead_letters.append(NewDeadLetter(item.post_id, "worker", error, chunk.losses))
+            return []
+        return list(items.values())
+
+    def _fetch(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
+        results = self._source.fetch([item.post_id for item in items]) if items else {}
+        fetched = []
+        for item in items:
+            result = results[item.post_id]
+            if isinstance(result, Gone):
+                outcomes.gone.append(GonePost(item.post_id, result.why))
+            elif isinstance(result, FetchFailure):
+                self._failed(
+                    item,
+                    "fetch",
+                    result.error,
+                    outcomes,
+                    transient=result.transient,
+                    at_least_seconds=result.retry_after_seconds,
+                )
+            else:
+                late = [image for image in result.images if image.transient]
+                if late and item.entry.attempts + 1 < self._max_attempts:
+                    waits = [image.retry_after_seconds or 0.0 for image in late]
+                    error = f"image {late[0].location}: {late[0].problem}"
+                    self._failed(
+                        item, "fetch", error, outcomes, transient=True, at_least_seconds=max(waits)
+                    )
+                    continue
+                item.fetched = result
+                fetched.append(item)
+        return fetched
+
+    def _prepare(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
+        prepared = []
+        for item in items:
+            assert item.fetched is not None
+            images = item.fetched.images
+            try:
+                item.prepared = self._classifier.prepare(
+                    item.fetched.post.text,
+                    [_content_or_problem(image) for image in images],
+                )
+            except Exception as error:  # anything here is about this one post
+                log.exception("post could not be prepared", post_id=item.post_id, stage="prepare")
+                self._failed(item, "prepare", _shown(error), outcomes, transient=True)
+                continue
+            item.degraded = [
+                {"image": index, "location": image.location, "problem": result.problem}
+                for index, (image, result) in enumerate(
+                    zip(images, item.prepared.images, strict=True)
+                )
+                if isinstance(result, ImageProblem)
+            ]
+            hashes = [
+                "not there" if image.content is None else hashlib.sha256(image.content).hexdigest()
+                for image in images
+            ]
+            item.content_hash = content_hash(item.fetched.post.text, hashes)
+            prepared.append(item)
+        return prepared
+
+    def _without_unchanged(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
+        """Leave out what this model and policy have judged before, with the same content."""
+        if not items:
+            return []
+        with transaction(self._database, read_only=True) as connection:
+            known = queries.already_judged(
+                connection,
+                [(item.post_id, item.content_hash) for item in items],
+                model_version=self._classifier.info.version,
+                policy_version=self._policy.version,
+            )
+        outcomes.unchanged = len(known)
+        return [item for item in items if (item.post_id, item.content_hash) not in known]
+
+    def _predict(self, items: Sequence[Item], outcomes: Outcomes) -> list[tuple[Item, Prediction]]:
+        if not items:
+            return []
+        prepared = [item.prepared for item in items if item.prepared is not None]
+        try:
+            return list(zip(items, self._classifier.predict(prepared), strict=True))
+        except Exception as error:
+            if len(items) == 1:
+                log.exception("post could not be judged", post_id=items[0].post_id, stage="predict")
+                self._failed(items[0], "predict", _shown(error), outcomes, transient=True)
+                return []
+        # Something in this chunk breaks the model: find it, and judge its neighbours.
+        half = len(items) // 2
+        return self._predict(items[:half], outcomes) + self._predict(items[half:], outcomes)
+
+    def _write_down(
+        self,
+        item: Item,
+        prediction: Prediction,
+        outcomes: Outcomes,
+        timings: Mapping[str, float],
+    ) -> None:
+        """Turn a prediction into a verdict, and a flag with its evidence where rules fire."""
+        assert item.fetched is not None
+        assert item.prepared is not None
+        named = len(item.fetched.images)
+        scores = scores_of(prediction, degraded=len(item.degraded) / named if named else 0.0)
+        reasons = decide(scores, self._policy)
+        kept: list[NewEvidence] = []
+        if reasons:
+            kept = list(self._keep_evidence(item.fetched, item.prepared))
+            outcomes.evidence += kept
+        post = item.fetched.post
+        outcomes.verdicts.append(
+            NewVerdict(
+                post_id=item.post_id,
+                author=post.author,
+                posted_at=post.created_at,
+                content_hash=item.content_hash,
+                model_version=self._classifier.info.version,
+                calibration_version=self._classifier.info.calibration_version,
+                policy_version=self._policy.version,
+                negative=prediction.fused.sentiment.negative,
+                neutral=prediction.fused.sentiment.neutral,
+                positive=prediction.fused.sentiment.positive,
+                sarcasm=prediction.fused.sarcasm,
+                text_alone=_as_row(prediction.text_alone),
+                image_alone=_as_row(prediction.image_alone),
+                degraded=item.degraded,
+                evidence=[{"kind": e.kind, "sha256": e.sha256} for e in kept],
+                timings=dict(timings),
+                flag=_flag(reasons),
+            )
+        )
+
+    def _keep_evidence(self, fetched: FetchedPost, prepared: PreparedPost) -> Iterator[NewEvidence]:
+        """Store what the author wrote and what the model saw; the same content is stored once."""
+        texts: dict[EvidenceKind, str] = {
+            "original_text": fetched.post.text,
+            "text": prepared.text,
+        }
+        for kind, text in texts.items():
+            content = text.encode("utf-8", "surrogatepass")
+            yield NewEvidence(self._evidence.put(content), kind, "text/plain", len(content))
+        for image in prepared.images:
+            if isinstance(image, PreparedImage):
+                content = _as_jpeg(image)
+                yield NewEvidence(self._evidence.put(content), "image", "image/jpeg", len(content))
+
+    def _record(self, outcomes: Outcomes) -> None:
+        if outcomes.verdicts or outcomes.dead_letters or outcomes.gone:
+            with transaction(self._database) as connection:
+                record(
+                    connection,
+                    verdicts=outcomes.verdicts,
+                    dead_letters=outcomes.dead_letters,
+                    gone=outcomes.gone,
+                    evidence=outcomes.evidence,
+                )
+
+    def _failed(
+        self,
+        item: Item,
+        stage: str,
+        error: str,
+        outcomes: Outcomes,
+        *,
+        transient: bool,
+        at_least_seconds: float | None = None,
+    ) -> None:
+        """Note that a post could not be judged: a retry, or a dead letter when it is over."""
+        attempts = item.entry.attempts + 1
+        if transient and attempts < self._max_attempts:
+            delay = max(self._retry_delay(item.entry.attempts), at_least_seconds or 0.0)
+            outcomes.retries.append(Retry(item.entry, delay))
+            log.info(
+                "post is tried again later",
+                post_id=item.post_id,
+                stage=stage,
+                error=error,
+                attempts=attempts,
+                delay_seconds=round(delay, 2),
+            )
+        else:
+            outcomes.dead_letters.append(NewDeadLetter(item.post_id, stage, error, attempts))
+            log.warning(
+                "dead letter", post_id=item.post_id, stage=stage, error=error, attempts=attempts
+            )
+
+    def _retry_delay(self, failures: int) -> float:
+        growing = self._retry_base_seconds * 2.0 ** min(failures, 30)
+        return min(growing, MAX_RETRY_SECONDS) * self._jitter()
+
+    def _give_back(self, chunk: Chunk, *, delay_seconds: float, loss: bool = False) -> None:
+        try:
+            self._intake.give_back(chunk, delay_seconds=delay_seconds, loss=loss)
+        except QueueUnavailable as error:
+            log.warning("chunk not given back; its lease will run out", error=str(error))
+
+    def _count(
+        self, chunk: Chunk, outcomes: Outcomes, timings: Mapping[str, float], *, released: bool
+    ) -> None:
+        counts = {
+            "judged": len(outcomes.verdicts),
+            "unchanged": outcomes.unchanged,
+            "gone": len(outcomes.gone),
+            "dead_letter": len(outcomes.dead_letters),
+            "retry": len(outcomes.retries),
+        }
+        for outcome, count in counts.items():
+            metrics.POSTS.labels(outcome).inc(count)
+        metrics.CHUNK_POSTS.observe(len(chunk.entries))
+        for stage, seconds in timings.items():
+            metrics.STAGE_SECONDS.labels(stage).observe(seconds)
+        log.info(
+            "chunk recorded",
+            posts=len(chunk.entries),
+            released=released,
+            flags=sum(verdict.flag is not None for verdict in outcomes.verdicts),
+            **counts,
+            **{f"{stage}_seconds": round(seconds, 4) for stage, seconds in timings.items()},
+        )
+
+
+def content_hash(text: str, image_hashes: Iterable[str]) -> str:
+    """SHA-256 in hexadecimal of a post's words and pictures: the same content, the same verdict."""
+    content = json.dumps([text, *image_hashes])  # ASCII, so that lone surrogates do no harm
+    return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+
+@contextmanager
+def _timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
+    started = time.perf_counter()
+    with structlog.contextvars.bound_contextvars(stage=stage):
+        yield
+    timings[stage] = time.perf_counter() - started
+
+
+def _flag(reasons: Sequence[Reason]) -> NewFlag | None:
+    if not reasons:
+        return None
+    return NewFlag(
+        queue=reasons[0].queue,
+        priority=reasons[0].priority,
+        reasons=[reason.as_row() for reason in reasons],
+        due_at=None,
+    )
+
+
+def _content_or_problem(image: FetchedImage) -> bytes | ImageProblem:
+    if image.content is None:
+        return ImageProblem(image.problem or "it could not be fetched")
+    return image.content
+
+
+def _as_row(scores: Scores | None) -> dict[str, float] | None:
+    return None if scores is None else {**scores.sentiment._asdict(), "sarcasm": scores.sarcasm}
+
+
+def _as_jpeg(image: PreparedImage) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.thumbnail).save(buffer, "JPEG", quality=EVIDENCE_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:1000]

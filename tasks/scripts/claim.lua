@@ -1,0 +1,78 @@
+-- Take the ids of one chunk in hand, atomically: a chunk that nobody finished comes first, then
+-- retries that are due go back to the front of the intake, then waiting ids form a new chunk.
+-- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries
+-- ARGV 1 prefix of chunk keys, 2 id for a new chunk, 3 chunk size, 4 lease in ms, 5 free slots,
+--      6… chunks this worker has dispatched and not seen taken
+-- Gives {chunk id, number of posts, "new" | "again" | "split"}, or false when there is nothing to do.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local chunk_prefix, new_id = ARGV[1], ARGV[2]
+local size, lease, free = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+
+for i = 6, #ARGV do
+  if redis.call('ZSCORE', KEYS[4], ARGV[i]) and not redis.call('HGET', KEYS[5], ARGV[i]) then
+    free = free - 1
+  end
+end
+if free <= 0 then
+  return false
+end
+
+local expired = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 1)[1]
+if expired then
+  local key = chunk_prefix .. expired
+  local count = redis.call('LLEN', key)
+  local how = 'again'
+  -- Only a worker that had taken the chunk can have died of it; a lost message says nothing.
+  if redis.call('HDEL', KEYS[5], expired) == 1 then
+    redis.call('HINCRBY', KEYS[6], expired, 1)
+  end
+  local losses = tonumber(redis.call('HGET', KEYS[6], expired) or '0')
+  if losses >= 2 and count > 1 then
+    -- Some post may kill whoever holds it: halve the chunk until it stands alone.
+    local half = math.floor(count / 2)
+    local back = redis.call('LRANGE', key, half, -1)
+    redis.call('RPUSH', chunk_prefix .. new_id, unpack(back))
+    redis.call('LTRIM', key, 0, half - 1)
+    redis.call('ZADD', KEYS[4], now, new_id)
+    redis.call('HSET', KEYS[6], new_id, 1, expired, 1)
+    count, how = half, 'split'
+  end
+  redis.call('ZADD', KEYS[4], now + lease, expired)
+  return {expired, count, how}
+end
+
+local lists = {h = KEYS[1], n = KEYS[2], l = KEYS[3]}
+local due = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, size)
+for _, entry in ipairs(due) do
+  redis.call('LPUSH', lists[string.sub(entry, 1, 1)], string.sub(entry, 2))
+  redis.call('ZREM', KEYS[7], entry)
+end
+
+-- High goes first, but every chunk keeps an eighth for normal and a sixteenth for low,
+-- so that no flood of ids starves what waits below it.
+local low = math.min(redis.call('LLEN', KEYS[3]), math.ceil(size / 16))
+local normal = math.min(redis.call('LLEN', KEYS[2]), math.ceil(size / 8))
+local key, count = chunk_prefix .. new_id, 0
+local function take(priority, at_most)
+  if at_most < 1 then
+    return
+  end
+  local ids = redis.call('LPOP', lists[priority], at_most)
+  if not ids then
+    return
+  end
+  for i = 1, #ids do
+    ids[i] = priority .. ids[i]
+  end
+  redis.call('RPUSH', key, unpack(ids))
+  count = count + #ids
+end
+take('h', size - normal - low)
+take('n', size - low - count)
+take('l', size - count)
+if count == 0 then
+  return false
+end
+redis.call('ZADD', KEYS[4], now + lease, new_id)
+return {new_id, count, 'new'}

@@ -1,0 +1,19 @@
+-- Make a worker's task the owner of a dispatched chunk.
+-- KEYS 1 chunks, 2 owners, 3 losses, 4 attempts, 5 the chunk's own key
+-- ARGV 1 chunk id, 2 owner, 3 lease in ms
+-- Gives {losses, {entries}, {attempts of each entry}}, or false when the chunk is finished or held.
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  return false
+end
+if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[2]) == 0 then
+  return false
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
+local entries = redis.call('LRANGE', KEYS[5], 0, -1)
+local attempts = {}
+for i, entry in ipairs(entries) do
+  attempts[i] = tonumber(redis.call('HGET', KEYS[4], string.sub(entry, 2)) or '0')
+end
+return {tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '0'), entries, attempts}

@@ -1,0 +1,37 @@
+"""Fixtures that start the real thing: Valkey from its wheel, PostgreSQL, platforms on loopback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tasks.intake import Intake
+from worker.embedded import EmbeddedValkey
+
+pytest_plugins = ["tests.postgres"]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests never see the DEADPAN_* variables of whoever runs them."""
+    for name in list(os.environ):
+        if name.startswith("DEADPAN_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """One Valkey for the whole run."""
+    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def intake(valkey_server: EmbeddedValkey) -> Iterator[Intake]:
+    """An intake on an empty Valkey."""
+    intake = Intake.at(valkey_server.url)
+    intake.client.flushall()
+    yield intake
+    intake.close()

@@ -1,0 +1,50 @@
+"""Starts workers as a user would, and asks the database what became of posts."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from storage import queries
+from storage.database import transaction
+from worker.processes import ChildProcess
+
+PATIENCE_SECONDS = 120.0
+"""No test waits longer for anything; a test that gets here has failed."""
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """An environment for a child: this one's, with these DEADPAN_* settings and no others."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DEADPAN_")}
+    return kept | {f"DEADPAN_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def worker(folder: Path, name: str = "worker", **settings: object) -> ChildProcess:
+    """A worker, not yet started; not restarted, so that a test sees it die."""
+    return ChildProcess(
+        name,
+        [sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@test"],
+        environment=environment(log_format="json", **settings),
+        log_path=folder / f"{name}.log",
+    )
+
+
+def wait_until(condition: Callable[[], bool], what: str, *children: ChildProcess) -> None:
+    """Wait for a condition; fails with the children's last words."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen\n" + "\n".join(
+            child.last_words(40) for child in children
+        )
+        time.sleep(0.02)
+
+
+def outcomes(database: Engine, post_ids: Iterable[str]) -> dict[str, str]:
+    """What became of posts, of those that have an outcome."""
+    with transaction(database, read_only=True) as connection:
+        return queries.outcome_of(connection, list(post_ids))

@@ -1,0 +1,239 @@
+"""The command line as a user meets it: real processes, exit codes, no stack trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from storage.database import connect, transaction
+from storage.outcomes import NewDeadLetter, record
+from storage.schema import migrate
+from tasks.intake import Intake
+from tests.harness import environment, wait_until
+from worker.embedded import EmbeddedValkey, free_port
+
+
+@pytest.fixture
+def database_at(tmp_path: Path) -> Iterator[str]:
+    url = f"sqlite:///{tmp_path / 'deadpan.db'}"
+    engine = connect(url)
+    migrate(engine)
+    yield url
+    engine.dispose()
+
+
+def deadpan(
+    *arguments: str, stdin: bytes = b"", **settings: object
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "deadpan", *arguments],
+        input=stdin,
+        capture_output=True,
+        env=environment(**settings),
+        timeout=120,
+    )
+    shown = subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+    assert "Traceback" not in shown.stderr, shown.stderr
+    return shown
+
+
+def told(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_enqueue_takes_ids_from_arguments_a_file_or_standard_input(
+    tmp_path: Path, valkey_server: EmbeddedValkey, intake: Intake
+) -> None:
+    file = tmp_path / "ids"
+    file.write_text("5\n6\r\n\n7")
+    url = valkey_server.url
+    assert told(deadpan("enqueue", "1", "2", "--json", redis_url=url))["pushed"] == 2
+    assert told(deadpan("enqueue", "-", "--json", stdin=b"3\n4\n", redis_url=url))["pushed"] == 2
+    arguments = ["enqueue", "--file", str(file), "--priority", "low", "--json"]
+    assert told(deadpan(*arguments, redis_url=url)) == {"pushed": 3, "priority": "low"}
+    assert intake.client.lrange("deadpan:posts", 0, -1) == [b"1", b"2", b"3", b"4"]
+    assert intake.client.lrange("deadpan:posts:low", 0, -1) == [b"5", b"6", b"7"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (["enqueue"], "give post ids", 2),
+        (["enqueue", "1", "--priority", "urgent"], "'urgent'", 2),
+        (["enqueue", "--file", "/nowhere"], "/nowhere", 2),
+        (["enqueue", "a" * 257], "257 bytes", 2),
+        (["enqueue", "1"], "DEADPAN_REDIS_URL", 1),
+        (["status"], "DEADPAN_REDIS_URL", 1),
+        (["nonsense"], "nonsense", 2),
+        (["enqueue", "--nonsense"], "--nonsense", 2),
+        (["classify"], "nothing to judge", 2),
+        (["classify", "--image", "/nowhere.jpg"], "/nowhere.jpg", 2),
+        (["classify", "--text", "x", "--model", "/nowhere"], "/nowhere", 1),
+        (["evaluate", "/nowhere.jsonl"], "/nowhere.jsonl", 2),
+        (["train"], "--data", 2),
+        (["demo", "--posts", "/nowhere.jsonl"], "/nowhere.jsonl", 2),
+        (["up"], "DEADPAN_SOURCE", 2),
+    ],
+)
+def test_a_users_mistake_is_named_with_its_value_and_an_exit_code(
+    tmp_path: Path, arguments: list[str], words: str, code: int
+) -> None:
+    if arguments[0] in ("demo", "up"):
+        arguments = [*arguments, "--folder", str(tmp_path / "folder")]
+    done = deadpan(*arguments, redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    assert words in done.stderr
+    assert done.returncode == code
+
+
+def test_check_says_all_that_is_wrong_at_once(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[rules]]\nname = "x"\n')
+    done = deadpan(
+        "check",
+        "--json",
+        redis_url=f"redis://127.0.0.1:{free_port()}/0",
+        database_url=f"sqlite:///{tmp_path / 'empty.db'}",
+        source="gopher://x",
+        policy=policy,
+        model=tmp_path / "no-model",
+        chunksize=3,
+    )
+    assert done.returncode == 2
+    shown = json.loads(done.stdout)
+    for words in ("gopher", "'when' is missing", "no-model", "REDIS_URL", "db migrate"):
+        assert any(words in problem for problem in shown["problems"]), words
+    assert "DEADPAN_CHUNKSIZE" in shown["warnings"][0]
+
+
+def test_check_finds_nothing_wrong_where_nothing_is(
+    tmp_path: Path, valkey_server: EmbeddedValkey, database_at: str
+) -> None:
+    posts = tmp_path / "posts.jsonl"
+    posts.write_text('{"id": "1", "text": "x"}\n')
+    done = deadpan(
+        "check",
+        redis_url=valkey_server.url,
+        database_url=database_at,
+        source=f"file:{posts}",
+        evidence_url=tmp_path / "evidence",
+    )
+    assert (done.returncode, done.stdout) == (0, "nothing is wrong\n"), done.stderr
+
+
+def test_status_tells_what_the_design_promises(
+    valkey_server: EmbeddedValkey, intake: Intake, database_at: str
+) -> None:
+    intake.enqueue(["1", "2"], "high")
+    intake.say("me", ready=True, model="mini-1")
+    shown = told(deadpan("status", "--json", redis_url=valkey_server.url, database_url=database_at))
+    assert shown["intake"] == {"high": 2, "normal": 0, "low": 0}
+    assert shown["workers"] == [{"name": "me", "ready": True, "model": "mini-1"}]
+    assert {
+        "chunks", "retries", "oldest_age_seconds", "verdicts", "flags", "dead_letters", "callbacks"
+    } <= shown.keys()  # fmt: skip
+
+
+def test_a_dead_letter_can_be_listed_and_replayed_once(
+    valkey_server: EmbeddedValkey, intake: Intake, database_at: str
+) -> None:
+    engine = connect(database_at)
+    with transaction(engine) as connection:
+        letters = [
+            NewDeadLetter("p1", "fetch", "the platform answered 500", 5),
+            NewDeadLetter("x" * 300, "intake", "post id is 300 bytes long", 1),
+        ]
+        record(connection, verdicts=[], dead_letters=letters)
+    engine.dispose()
+    settings = {"redis_url": valkey_server.url, "database_url": database_at}
+    rows = told(deadpan("dead-letters", "list", "--json", **settings))
+    by_post = {row["post_id"]: row["id"] for row in rows}
+    wrong = deadpan("dead-letters", "replay", str(by_post["x" * 300]), "99", **settings)
+    assert wrong.returncode == 2
+    assert "99 does not exist" in wrong.stderr
+    assert "push the right id" in wrong.stderr
+    assert intake.client.llen("deadpan:posts") == 0
+    again = told(deadpan("dead-letters", "replay", str(by_post["p1"]), "--json", **settings))
+    assert again == {"replayed": ["p1"]}
+    assert intake.client.lrange("deadpan:posts", 0, -1) == [b"p1"]
+    twice = deadpan("dead-letters", "replay", str(by_post["p1"]), **settings)
+    assert "was replayed at" in twice.stderr
+
+
+def test_classify_judges_one_post_with_no_service(tmp_path: Path) -> None:
+    shown = told(deadpan("classify", "--text", "what a lovely day", "--json"))
+    assert sum(shown["sentiment"].values()) == pytest.approx(1, abs=1e-3)
+    assert shown["label"] == max(shown["sentiment"], key=shown["sentiment"].get)
+    assert shown["image_alone"] is None
+    assert 0 <= shown["text_alone"]["sarcasm"] <= 1
+    assert shown["model"].startswith("mini-")
+
+
+def test_evaluate_measures_a_labelled_file(tmp_path: Path) -> None:
+    posts = tmp_path / "posts.jsonl"
+    lines = [
+        {"id": "1", "text": "I love this", "sentiment": "positive"},
+        {"id": "2", "text": "I hate this", "sentiment": "negative", "sarcastic": False},
+        {"id": "3", "text": "it is a table", "sentiment": "neutral"},
+    ]
+    posts.write_text("\n".join(json.dumps(line) for line in lines))
+    shown = told(deadpan("evaluate", str(posts), "--json"))
+    fused = shown["sentiment"]["fused"]
+    assert fused["n"] == 3
+    assert fused["accuracy"]["low"] <= fused["accuracy"]["value"] <= fused["accuracy"]["high"]
+    assert set(fused["per_class"]) == {"negative", "neutral", "positive"}
+    assert shown["sentiment"]["image_alone"] is None
+
+
+def test_the_demo_judges_its_posts_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    shown = told(deadpan("demo", "--folder", str(folder), "--json"))
+    assert shown["posts"] >= 40
+    assert shown["judged"] + shown["gone"] + shown["dead_letters"] == shown["posts"]
+    assert shown["gone"] >= 1
+    assert shown["degraded"] >= 2
+    assert shown["flags"] >= 1
+    assert _processes_about(folder) == []
+
+
+@pytest.mark.parametrize("after_seconds", [0.3, 1.5, 4.0, 7.0])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_interrupted_at_any_moment_leaves_no_process_behind(
+    tmp_path: Path, after_seconds: float, number: signal.Signals
+) -> None:
+    folder = tmp_path / "demo"
+    child = subprocess.Popen(
+        [sys.executable, "-m", "deadpan", "demo", "--folder", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    )
+    time.sleep(after_seconds)
+    child.send_signal(number)
+    time.sleep(0.05)
+    if child.poll() is None:
+        child.send_signal(number)  # an impatient person presses it twice
+    child.wait(timeout=60)
+    wait_until(lambda: _processes_about(folder) == [], "the end of its children")
+
+
+def _processes_about(folder: Path) -> list[list[str]]:
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ", "pid"]):
+        about = [*(process.info["cmdline"] or []), *(process.info["environ"] or {}).values()]
+        if process.pid != os.getpid() and any(str(folder) in part for part in about):
+            found.append(process.info["cmdline"])
+    return found

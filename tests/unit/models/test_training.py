@@ -1,0 +1,187 @@
+"""Training learns, repeats, goes on after an interruption, and refuses what it cannot do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from deadpan.errors import DataError, ModelError
+from models.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from models.classifier import Classifier
+from models.evaluation.judge import evaluate
+from models.posts_file import read_posts
+from models.training.recipe import load_recipe, recipe_names
+from models.training.run import TrainingResult, train
+from models.training.settings import DataFile, Settings
+
+from .conftest import SETTINGS, Toy, write_posts
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    one, other = (load_file(path / WEIGHTS_FILE) for path in (first, second))
+    return all(bool((one[name] == other[name]).all()) for name in one)
+
+
+def test_training_learns_what_the_posts_teach(trained: TrainingResult) -> None:
+    sentiment = trained.scores["check.jsonl"]["all"]["sentiment"]
+    assert sentiment["fused"]["n"] == 30
+    assert sentiment["fused"]["accuracy"]["value"] > 0.8
+    assert sentiment["text_alone"]["accuracy"]["value"] > 0.8
+    assert sentiment["image_alone"]["n"] == 15
+    sarcasm = trained.scores["doubt.jsonl"]["all"]["sarcasm"]
+    assert sarcasm["fused"]["accuracy"]["value"] > 0.8
+    assert sarcasm["image_alone"] is None
+
+
+def test_dev_posts_are_kept_out_of_training_and_counted(trained: TrainingResult) -> None:
+    # of the 40 texts of "doubt", 20 stand in "irony"
+    assert trained.removed.text_in_dev == 20
+    assert trained.scores["doubt.jsonl"]["unseen"]["sarcasm"]["fused"]["n"] == 20
+    assert trained.scores["check.jsonl"]["unseen"]["sentiment"]["fused"]["n"] == 30
+    document = json.loads((trained.path / CONFIG_FILE).read_text())
+    assert document["data"]["removed_from_train"]["text_in_dev"] == 20
+    assert [file["posts"] for file in document["data"]["train"]] == [60, 80]
+
+
+def test_the_same_seed_gives_the_same_model_and_another_does_not(
+    toy: Toy, trained: TrainingResult, tmp_path: Path
+) -> None:
+    assert toy.run(tmp_path / "again").version == trained.version
+    other = toy.run(tmp_path / "other", dataclasses.replace(SETTINGS, seed=2))
+    assert other.version != trained.version
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_model(
+    toy: Toy, trained: TrainingResult, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+
+    def interrupt(line: str) -> None:
+        lines.append(line)
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(tmp_path / "model", report=interrupt)
+    assert not (tmp_path / "model").exists()
+    resumed: list[str] = []
+    result = toy.run(tmp_path / "model", report=resumed.append)
+    assert any(line.startswith("going on from") for line in resumed)
+    assert not any(line.startswith("epoch 1 ") for line in resumed)
+    assert same_weights(result.path, trained.path)
+    assert result.version == trained.version
+    assert list((toy.cache / "runs").iterdir()) == []
+
+
+def test_a_damaged_feature_cache_is_computed_again(
+    toy: Toy, trained: TrainingResult, tmp_path: Path
+) -> None:
+    shards = sorted((toy.cache / "features").glob("*/*.npz"))
+    assert shards
+    for shard in shards:
+        shard.write_bytes(shard.read_bytes()[:100])
+    assert toy.run(tmp_path / "again").version == trained.version
+
+
+def test_a_loss_that_is_no_number_stops_training_and_writes_nothing(
+    toy: Toy, trained: TrainingResult, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e30)
+    with pytest.raises(ModelError, match=r"the loss is .*; lower learning_rate in the recipe"):
+        toy.run(tmp_path / "model", settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_a_model_error(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ModelError, match="make room or choose another --cache"):
+        train(toy.train, toy.dev, tmp_path / "model", cache_dir=tmp_path / "file", device="cpu")
+
+
+def test_an_output_that_is_no_model_is_refused_before_any_work(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ModelError, match="choose another --output"):
+        toy.run(tmp_path)
+
+
+def test_problems_of_all_files_are_listed_at_once(tmp_path: Path) -> None:
+    first = DataFile(
+        write_posts(tmp_path / "a.jsonl", [{"id": "1", "text": "a", "sentiment": "x"}])
+    )
+    second = DataFile(write_posts(tmp_path / "b.jsonl", [{"id": "", "text": "b"}]))
+    with pytest.raises(DataError) as caught:
+        train([first, first], [second], tmp_path / "m", cache_dir=tmp_path / "c", device="cpu")
+    text = "\n".join(caught.value.problems)
+    for needed in ("a.jsonl:1: sentiment", "b.jsonl:1: id", "two --train files are called"):
+        assert needed in text
+
+
+def test_files_without_labels_are_refused(toy: Toy, tmp_path: Path) -> None:
+    unlabelled = DataFile(write_posts(tmp_path / "a.jsonl", [{"id": "1", "text": "a"}]))
+    with pytest.raises(DataError, match="no post has a label"):
+        train(toy.train, [unlabelled], tmp_path / "m", cache_dir=tmp_path / "c", device="cpu")
+    with pytest.raises(DataError, match="no labelled post is left"):
+        train([unlabelled], toy.dev, tmp_path / "m", cache_dir=tmp_path / "c", device="cpu")
+
+
+def test_a_picture_that_cannot_be_decoded_is_a_warning(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    posts: list[dict[str, object]] = [
+        {"id": "1", "text": "fine", "images": ["broken.png"], "sentiment": "positive"},
+        {"id": "2", "text": "words only", "sentiment": "negative"},
+    ]
+    files = (*toy.train, DataFile(write_posts(tmp_path / "extra.jsonl", posts)))
+    settings = dataclasses.replace(SETTINGS, epochs=1)
+    result = dataclasses.replace(toy, train=files).run(tmp_path / "model", settings)
+    assert any("broken.png" in warning for warning in result.warnings)
+
+
+def test_evaluating_the_model_agrees_with_what_training_reported(
+    toy: Toy, trained: TrainingResult
+) -> None:
+    classifier = Classifier.load(trained.path, device="cpu")
+    lines: list[str] = []
+    measured = evaluate(classifier, read_posts(toy.dev[0].path).posts, report=lines.append)
+    assert measured["model"] == trained.version
+    assert measured["sarcasm"] is None
+    reported = trained.scores["check.jsonl"]["all"]["sentiment"]
+    for read_out in ("fused", "text_alone", "image_alone"):
+        assert measured["sentiment"][read_out]["n"] == reported[read_out]["n"]
+        assert measured["sentiment"][read_out]["accuracy"]["value"] == pytest.approx(
+            reported[read_out]["accuracy"]["value"], abs=0.05
+        )
+    assert lines == ["judged 30 of 30 posts"]
+    measured = evaluate(classifier, read_posts(toy.dev[1].path).posts)
+    assert measured["sentiment"] is None
+    assert set(measured["sarcasm"]["fused"]["per_class"]) == {"literal", "sarcastic"}
+    assert json.loads(json.dumps(measured)) == measured
+
+
+def test_the_recipe_of_the_preset_names_every_file(tmp_path: Path) -> None:
+    assert recipe_names() == ["mini"]
+    recipe = load_recipe("mini", tmp_path)
+    assert len(recipe.train) == 5
+    assert len(recipe.dev) == 3
+    assert all(file.name and file.source for file in (*recipe.train, *recipe.dev))
+    assert recipe.train[0].path == tmp_path / "mvsa" / "train.jsonl"
+
+
+def test_everything_wrong_with_a_recipe_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("colour = 1\n[settings]\nepochs = 'x'\nspeed = 2\n[[train]]\nname = 'a'\n")
+    with pytest.raises(DataError) as caught:
+        load_recipe(path, tmp_path)
+    text = "\n".join(caught.value.problems)
+    for needed in ("colour is unknown", "settings.epochs", "settings.speed", "names no `file`"):
+        assert needed in text
+    with pytest.raises(DataError, match="name a TOML file or one of: mini"):
+        load_recipe("maxi", tmp_path)
+
+
+def test_settings_out_of_range_are_all_named() -> None:
+    with pytest.raises(DataError, match=r"epochs is 0(.|\n)*dropout is 1"):
+        Settings(epochs=0, dropout=1.0)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from deadpan.errors import SettingsError
+from deadpan.settings import describe, load, unknown_variables, without_password
+
+
+def test_every_wrong_variable_is_named_at_once_with_its_value() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(
+            {
+                "DEADPAN_CHUNK_SIZE": "many",
+                "DEADPAN_LEASE_SECONDS": "-3",
+                "DEADPAN_ALLOW_PRIVATE_ADDRESSES": "10.0.0.0/8,nowhere",
+                "DEADPAN_DEVICE": "tpu",
+            }
+        )
+    shown = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 4
+    for part in ("DEADPAN_CHUNK_SIZE is 'many'", "'-3'", "'nowhere'", "'tpu'"):
+        assert part in shown
+
+
+def test_a_secret_is_neither_in_an_error_nor_in_the_list_nor_in_the_repr() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"DEADPAN_SECRET_KEY": "hush", "DEADPAN_REDIS_URL": "http://:hush@redis"})
+    assert "hush" not in str(caught.value)
+    assert len(caught.value.problems) == 2
+    settings = load(
+        {
+            "DEADPAN_REDIS_URL": "redis://user:hush@redis:6379/0",
+            "DEADPAN_SOURCE_TOKEN": "hush",
+            "DEADPAN_DATABASE_URL": "postgresql://me:hush@db/deadpan",
+        }
+    )
+    assert "hush" not in repr(settings)
+    assert "hush" not in str(describe(settings))
+    assert "redis://user:***@redis:6379/0" in str(describe(settings))
+
+
+def test_lists_are_written_with_commas() -> None:
+    settings = load({"DEADPAN_IMAGE_HOSTS": "a.example, *.b.example ,"})
+    assert settings.image_hosts == ("a.example", "*.b.example")
+    assert [
+        str(n)
+        for n in load(
+            {"DEADPAN_ALLOW_PRIVATE_ADDRESSES": "10.0.0.0/8,fd00::/8"}
+        ).allow_private_addresses
+    ] == [
+        "10.0.0.0/8",
+        "fd00::/8",
+    ]
+
+
+def test_every_setting_says_what_it_means() -> None:
+    for row in describe(load({})):
+        assert len(row["meaning"].split()) >= 4, row["variable"]
+        assert row["variable"].startswith("DEADPAN_")
+
+
+def test_a_misspelt_variable_is_found() -> None:
+    assert unknown_variables({"DEADPAN_CHUNKSIZE": "3", "DEADPAN_CHUNK_SIZE": "3", "PATH": ""}) == [
+        "DEADPAN_CHUNKSIZE"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:hush@host/0", "redis://:***@host/0"),
+        ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+    ],
+)
+def test_a_password_in_a_url_is_masked(url: str, shown: str) -> None:
+    assert without_password(url) == shown

@@ -1,0 +1,72 @@
+"""The Celery app. `deadpan worker` and `celery -A worker worker` start the same thing.
+
+Celery carries chunk ids and nothing else, as JSON. What a chunk needs (the warm model, the
+source, the database) is built once in the process before the worker consumes: see `runtime`,
+which is imported only there, so that a process which merely sends chunks needs no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+
+from deadpan import logs, settings
+from deadpan.errors import DeadpanError
+
+log = structlog.get_logger(__name__)
+
+app = Celery("deadpan")
+app.config_from_object("worker.celeryconfig")
+
+
+@app.task(name="deadpan.moderate", bind=True)
+def moderate(self: Any, chunk_id: str) -> None:
+    """Judge one chunk. The task's own id names the owner of the lease."""
+    from worker import runtime
+
+    runtime.current().moderator.moderate(
+        chunk_id, owner=f"{self.request.hostname}/{self.request.id}"
+    )
+
+
+@signals.setup_logging.connect
+def _logs(**_: Any) -> None:
+    """Celery asks before it sets up logging of its own; ours stands since `_warm`."""
+
+
+@signals.celeryd_init.connect
+def _warm(sender: str, **_: Any) -> None:
+    """Before Celery connects: no worker consumes a chunk that it could not judge at once."""
+    from worker import runtime
+
+    try:
+        loaded = settings.load()
+        logs.configure(loaded.log_level, loaded.log_format)
+        runtime.start(loaded, name=sender)
+    except DeadpanError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+@signals.worker_ready.connect
+def _dispatch(**_: Any) -> None:
+    from worker import runtime
+
+    runtime.current().dispatch(lambda chunk_id: moderate.delay(chunk_id))
+
+
+@signals.worker_shutting_down.connect
+def _take_no_more(**_: Any) -> None:
+    from worker import runtime
+
+    runtime.current().stop_dispatching()
+
+
+@signals.worker_shutdown.connect
+def _close(**_: Any) -> None:
+    from worker import runtime
+
+    runtime.current().close()

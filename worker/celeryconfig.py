@@ -1,0 +1,46 @@
+"""Celery's settings. Each line that is not Celery's default says why.
+
+Celery reads this module when it first needs a setting, and so do Deadpan's own.
+"""
+
+from deadpan.settings import load
+
+_settings = load()
+
+broker_url = _settings.redis_url.get_secret_value()
+task_default_queue = f"{_settings.prefix}:celery"
+worker_concurrency = _settings.slots
+
+# Every slot of the threads pool shares the one warm model, and the worker answers `ping` while
+# the model is busy, which the solo pool does not.
+worker_pool = "threads"
+
+# JSON only: a pickled message would run code of whoever can write to Redis.
+task_serializer = "json"
+result_serializer = "json"
+accept_content = ["json"]
+task_ignore_result = True
+
+# The lease of a chunk guards its work; see docs/decisions/0002-acknowledge-early.md.
+task_acks_late = False
+
+# A busy worker must not hoard chunks that an idle one could begin at once.
+worker_prefetch_multiplier = 1
+worker_disable_prefetch = True
+
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_transport_options = {
+    "socket_timeout": 10.0,
+    "socket_connect_timeout": 5.0,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+
+# Work that outlives a lost connection goes on: its outcome is written under the chunk's lease.
+worker_cancel_long_running_tasks_on_connection_loss = False
+
+worker_hijack_root_logger = False
+worker_send_task_events = False
+enable_utc = True
+timezone = "UTC"

@@ -1,0 +1,109 @@
+"""What keeps a worker from its job, found before it starts: all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import SecretStr
+
+from deadpan.errors import ConfigurationError, DeadpanError
+from deadpan.settings import Settings, unknown_variables
+from models.checkpoint import read_info, resolve
+from sources.download import ImageLimits
+from sources.mapping import PostMapping
+from sources.open import check_source_spec
+from storage.database import connect
+from storage.evidence import EvidenceStore
+from storage.schema import require_schema
+from tasks.intake import Intake
+from tasks.policy import load_policy
+
+
+def source_arguments(settings: Settings) -> dict[str, Any]:
+    """Arguments of `sources.open.open_source` that the settings give, without the spec itself."""
+    return {
+        "token": _secret(settings.source_token),
+        "timeout_seconds": settings.fetch_timeout_seconds,
+        "limits": ImageLimits(
+            max_bytes=settings.max_image_bytes,
+            max_images=settings.max_images,
+            hosts=settings.image_hosts,
+            allowed_networks=settings.allow_private_addresses,
+            timeout_seconds=settings.fetch_timeout_seconds,
+        ),
+        "mapping": PostMapping.parse(settings.source_fields),
+        "ids_per_request": settings.chunk_size,
+        "database_url": _secret(settings.source_database_url),
+        "database_query": settings.source_query or None,
+    }
+
+
+def configuration_problems(settings: Settings) -> list[str]:
+    """What is wrong in settings, policy and model, without asking any service."""
+    problems = check_source_spec(
+        settings.source,
+        token=_secret(settings.source_token),
+        database_url=_secret(settings.source_database_url),
+        database_query=settings.source_query or None,
+    )
+    for check in (
+        lambda: load_policy(settings.policy),
+        lambda: PostMapping.parse(settings.source_fields),
+        lambda: read_info(resolve(settings.model)),
+    ):
+        problems += _problems_of(check)
+    return problems
+
+
+def service_problems(settings: Settings) -> list[str]:
+    """What is wrong with Redis, the database and the evidence store, by asking them."""
+    problems = _problems_of(lambda: _ask_redis(settings))
+    problems += _problems_of(lambda: _ask_database(settings))
+    problems += _problems_of(lambda: _ask_evidence(settings))
+    return problems
+
+
+def warnings() -> list[str]:
+    """What is allowed, and most likely not meant."""
+    return [
+        f"{name} is no setting of Deadpan; `deadpan settings` lists all"
+        for name in unknown_variables()
+    ]
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None
+
+
+def _problems_of(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except ConfigurationError as error:
+        return list(error.problems)
+    except DeadpanError as error:
+        return [str(error)]
+    return []
+
+
+def _ask_redis(settings: Settings) -> None:
+    intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+    try:
+        intake.ping()
+        intake.status()
+    finally:
+        intake.close()
+
+
+def _ask_database(settings: Settings) -> None:
+    database = connect(settings.database_url.get_secret_value())
+    try:
+        require_schema(database)
+    finally:
+        database.dispose()
+
+
+def _ask_evidence(settings: Settings) -> None:
+    problem = EvidenceStore(settings.evidence_url).writable_problem()
+    if problem:
+        raise ConfigurationError(problem)

@@ -1,0 +1,98 @@
+"""Dispatch: waiting ids become a chunk, and the chunk a Celery message, whenever a slot is free.
+
+When idle, a post goes at once, alone; under load chunks fill by themselves.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from kombu.exceptions import OperationalError
+
+from deadpan.errors import DeadpanError
+from tasks.intake import Intake
+from tasks.leases import LeaseKeeper
+
+log = structlog.get_logger(__name__)
+
+IDLE_SECONDS = 0.05
+"""Pause when nothing waits or no slot is free: an idle worker costs Redis 20 scripts a second."""
+
+AWAY_SECONDS = 1.0
+"""Pause between tries while Redis is away."""
+
+
+class Dispatcher:
+    """A thread that fills this worker's free slots.
+
+    Args:
+        send: sends a chunk id as a Celery message.
+        slots: chunks that this worker has in hand at once.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        leases: LeaseKeeper,
+        send: Callable[[str], object],
+        *,
+        slots: int,
+        chunk_size: int,
+        lease_seconds: float,
+    ) -> None:
+        self._intake = intake
+        self._leases = leases
+        self._send = send
+        self._slots = slots
+        self._chunk_size = chunk_size
+        self._lease_seconds = lease_seconds
+        self._untaken: list[str] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to dispatch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Dispatch nothing more; returns when the last message is sent."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10.0)
+
+    def _run(self) -> None:
+        away = False
+        while not self._stop.is_set():
+            try:
+                dispatched = self._dispatch_one()
+            except (DeadpanError, OperationalError) as error:
+                if not away:
+                    log.warning("dispatch waits", error=str(error))
+                away = True
+                self._stop.wait(AWAY_SECONDS)
+                continue
+            if away:
+                log.info("dispatch goes on")
+                away = False
+            if not dispatched:
+                self._stop.wait(IDLE_SECONDS)
+
+    def _dispatch_one(self) -> bool:
+        free = self._slots - self._leases.held
+        if free <= 0:
+            return False
+        chunk = self._intake.claim(
+            chunk_size=self._chunk_size,
+            lease_seconds=self._lease_seconds,
+            free_slots=free,
+            untaken=self._untaken,
+        )
+        if chunk is None:
+            return False
+        # Should sending fail, the chunk's lease runs out and it is dispatched again.
+        self._send(chunk.chunk_id)
+        self._untaken = [*self._untaken[-self._slots * 4 :], chunk.chunk_id]
+        log.debug("chunk dispatched", chunk=chunk.chunk_id, posts=chunk.posts, how=chunk.how)
+        return True

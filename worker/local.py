@@ -1,0 +1,46 @@
+"""What `deadpan up` and `deadpan demo` share: a supervised worker and a migrated database."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from storage.database import connect
+from storage.schema import migrate
+from tasks.intake import Intake
+from worker.processes import ChildProcess
+
+READY_WITHIN_SECONDS = 120.0
+
+
+def worker_process(environment: Mapping[str, str], *, log_path: Path) -> ChildProcess:
+    """A worker that is started again when it ends by itself."""
+    return ChildProcess(
+        "worker",
+        [sys.executable, "-m", "deadpan", "worker"],
+        environment=environment,
+        log_path=log_path,
+        restart=True,
+    )
+
+
+def migrate_database(url: str) -> None:
+    """Bring a database to the schema of this version."""
+    database = connect(url)
+    try:
+        migrate(database)
+    finally:
+        database.dispose()
+
+
+def wait_until_ready(worker: ChildProcess, intake: Intake) -> None:
+    """Wait until a worker says on Redis that it is ready.
+
+    Raises:
+        DeadpanError: the worker ended for good or took too long; with the end of its log.
+    """
+    worker.wait_for(
+        lambda: any(said["ready"] for said in intake.status()["workers"]),
+        timeout_seconds=READY_WITHIN_SECONDS,
+    )

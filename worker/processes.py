@@ -1,0 +1,204 @@
+"""Child processes that end when they should: started, restarted, stopped, never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+import structlog
+
+from deadpan.errors import DeadpanError
+
+log = structlog.get_logger(__name__)
+
+FUTILE_RESTARTS = 3
+"""A child that ended so often before it was ready never will be."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """Turns Ctrl-C, SIGTERM and SIGHUP into KeyboardInterrupt, but not while a child starts.
+
+    Without it a signal between fork and the line that notes the child would leave the child behind.
+    Use in the main thread, as a context manager around everything that starts children.
+    """
+
+    _deferring = 0
+    _pending = False
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @classmethod
+    def _handle(cls, number: int, frame: FrameType | None) -> None:
+        if cls._deferring:
+            cls._pending = True
+        else:
+            raise KeyboardInterrupt
+
+    @classmethod
+    @contextmanager
+    def deferred(cls) -> Iterator[None]:
+        """Hold signals back until the block ends."""
+        cls._deferring += 1
+        try:
+            yield
+        finally:
+            cls._deferring -= 1
+        if cls._pending and not cls._deferring:
+            cls._pending = False
+            raise KeyboardInterrupt
+
+
+class ChildProcess:
+    """One child in a session of its own, so that Ctrl-C reaches it only through us.
+
+    Args:
+        name: for messages.
+        command: what to run.
+        environment: its whole environment.
+        log_path: where its output goes.
+        grace_seconds: from SIGTERM to SIGKILL.
+        restart: whether to start it again when it ends by itself (after a growing pause).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log_path: Path,
+        environment: Mapping[str, str] | None = None,
+        grace_seconds: float = 10.0,
+        restart: bool = False,
+    ) -> None:
+        self.name = name
+        self.log_path = log_path
+        self._command = list(command)
+        self._environment = dict(os.environ if environment is None else environment)
+        self._grace_seconds = grace_seconds
+        self._restart = restart
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._supervisor: threading.Thread | None = None
+        self.restarts = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with Interrupts.deferred():
+            self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the child that ended, or None while it runs."""
+        return self._process.poll() if self._process else None
+
+    def start(self) -> None:
+        """Start the child, and its supervisor where it is to be restarted."""
+        with Interrupts.deferred():
+            self._spawn()
+            if self._restart:
+                self._supervisor = threading.Thread(
+                    target=self._supervise, name=f"supervise-{self.name}", daemon=True
+                )
+                self._supervisor.start()
+
+    def stop(self) -> None:
+        """End the child: SIGTERM, then SIGKILL for it and all that it started."""
+        self._stopping.set()
+        if self._supervisor:
+            self._supervisor.join()
+            self._supervisor = None
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(self._grace_seconds)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def last_words(self, lines: int = 8) -> str:
+        """The end of its log."""
+        try:
+            return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+    def wait_for(self, ready: Callable[[], bool], *, timeout_seconds: float) -> None:
+        """Wait until the child can be used.
+
+        Raises:
+            DeadpanError: it ended, or was not ready in time; with the end of its log.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while not ready():
+            # An exit code of 2 says that the configuration is wrong: no restart mends that.
+            ended = self.exit_code is not None and (not self._restart or self.exit_code == 2)
+            if ended or self.restarts >= FUTILE_RESTARTS:
+                raise DeadpanError(
+                    f"the {self.name} ended before it was ready:\n{self.last_words()}"
+                )
+            if time.monotonic() > deadline:
+                raise DeadpanError(
+                    f"the {self.name} was not ready after {timeout_seconds:.0f} seconds:\n"
+                    f"{self.last_words()}"
+                )
+            time.sleep(0.05)
+
+    def _spawn(self) -> None:
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def _supervise(self) -> None:
+        pause_seconds = 0.2
+        while not self._stopping.wait(0.1):
+            code = self.exit_code
+            if code is None:
+                continue
+            if code == 2:
+                return
+            log.warning("process ended; starting it again", process=self.name, code=code)
+            if self._stopping.wait(pause_seconds):
+                return
+            pause_seconds = min(pause_seconds * 2, 10.0)
+            self.restarts += 1
+            self._spawn()

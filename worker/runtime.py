@@ -1,0 +1,206 @@
+"""What one worker process holds: the warm model, the source, the database, and who watches them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Engine
+
+from deadpan.errors import ConfigurationError, DeadpanError
+from deadpan.settings import Settings
+from models.classifier import Classifier
+from sources.open import open_source
+from sources.post import PostSource
+from storage import queries
+from storage.database import connect
+from storage.evidence import EvidenceStore
+from storage.schema import require_schema
+from tasks import metrics
+from tasks.intake import Intake
+from tasks.leases import LeaseKeeper
+from tasks.moderate import Moderator
+from tasks.policy import load_policy
+from worker import checks
+from worker.dispatcher import Dispatcher
+from worker.health import HealthServer
+
+log = structlog.get_logger(__name__)
+
+WATCH_SECONDS = 2.0
+"""How often a worker asks whether it can still do its job."""
+
+
+@dataclass(slots=True)
+class _Parts:
+    intake: Intake
+    leases: LeaseKeeper
+    source: PostSource
+    classifier: Classifier
+    database: Engine
+    evidence: EvidenceStore
+
+
+class Runtime:
+    """Everything that the moderate task needs, built once; see `start`."""
+
+    def __init__(self, settings: Settings, *, name: str) -> None:
+        """Check, connect and load.
+
+        Raises:
+            ConfigurationError, DeadpanError: with all that keeps this worker from its job.
+        """
+        self.name = name
+        self._settings = settings
+        self._dispatcher: Dispatcher | None = None
+        self._closing = threading.Event()
+        self._not_ready: str | None = "the model is not loaded"
+        self._health = HealthServer(settings.metrics_host, settings.metrics_port, self.not_ready)
+        self._health.start()
+        problems = checks.configuration_problems(settings)
+        if problems:
+            self._health.stop()
+            raise ConfigurationError(problems)
+        policy = load_policy(settings.policy)
+        self._parts = self._build()
+        self.moderator = Moderator(
+            intake=self._parts.intake,
+            leases=self._parts.leases,
+            source=self._parts.source,
+            classifier=self._parts.classifier,
+            policy=policy,
+            database=self._parts.database,
+            evidence=self._parts.evidence,
+            max_attempts=settings.max_attempts,
+            retry_base_seconds=settings.retry_base_seconds,
+            lease_seconds=settings.lease_seconds,
+        )
+        info = self._parts.classifier.info
+        metrics.MODEL_INFO.info(
+            {
+                "name": info.name,
+                "version": info.version,
+                "engine": info.engine,
+                "device": info.device,
+            }
+        )
+        log.info(
+            "model is warm",
+            model=info.version,
+            device=info.device,
+            engine=info.engine,
+            policy=policy.version,
+        )
+        self._parts.leases.start()
+        self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
+
+    def _build(self) -> _Parts:
+        settings = self._settings
+        database = connect(settings.database_url.get_secret_value())
+        require_schema(database)
+        source = open_source(settings.source, **checks.source_arguments(settings))
+        classifier = Classifier.load(
+            settings.model, device=settings.device, max_image_pixels=settings.max_image_pixels
+        )
+        classifier.warm()
+        intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+        return _Parts(
+            intake=intake,
+            leases=LeaseKeeper(intake, lease_seconds=settings.lease_seconds),
+            source=source,
+            classifier=classifier,
+            database=database,
+            evidence=EvidenceStore(settings.evidence_url),
+        )
+
+    def not_ready(self) -> str | None:
+        """Why this worker cannot do its job, or None when it can."""
+        return self._not_ready
+
+    def dispatch(self, send: Callable[[str], object]) -> None:
+        """Begin to take posts in hand.
+
+        Args:
+            send: sends a chunk id as a Celery message.
+        """
+        self._dispatcher = Dispatcher(
+            self._parts.intake,
+            self._parts.leases,
+            send,
+            slots=self._settings.slots,
+            chunk_size=self._settings.chunk_size,
+            lease_seconds=self._settings.lease_seconds,
+        )
+        self._dispatcher.start()
+        self._watcher.start()
+
+    def stop_dispatching(self) -> None:
+        """Take nothing more in hand; chunks in hand go on."""
+        self._closing.set()
+        self._set_ready("the worker is stopping")
+        if self._dispatcher:
+            self._dispatcher.stop()
+
+    def close(self) -> None:
+        """Let go of everything; to be called when no chunk is in hand."""
+        self.stop_dispatching()
+        parts = self._parts
+        parts.leases.stop()
+        try:
+            parts.intake.leave(self.name)
+        except DeadpanError as error:
+            log.warning("worker not taken off the list", error=str(error))
+        parts.source.close()
+        parts.database.dispose()
+        parts.intake.close()
+        self._health.stop()
+
+    def _watch(self) -> None:
+        """Ready only while Redis and the database answer; back by itself when they return."""
+        while not self._closing.is_set():
+            problem: str | None = None
+            try:
+                self._parts.intake.ping()
+                queries.ping(self._parts.database)
+            except DeadpanError as error:
+                problem = str(error)
+            if not self._closing.is_set():
+                self._set_ready(problem)
+                self._say(ready=problem is None)
+            self._closing.wait(WATCH_SECONDS)
+
+    def _say(self, *, ready: bool) -> None:
+        try:
+            self._parts.intake.say(
+                self.name, ready=ready, model=self._parts.classifier.info.version
+            )
+        except DeadpanError as error:
+            log.debug("worker could not say that it lives", error=str(error))
+
+    def _set_ready(self, problem: str | None) -> None:
+        if problem != self._not_ready:
+            if problem:
+                log.warning("not ready", why=problem)
+            else:
+                log.info("ready", worker=self.name)
+        self._not_ready = problem
+        metrics.WORKER_READY.set(problem is None)
+
+
+_current: Runtime | None = None
+
+
+def start(settings: Settings, *, name: str) -> Runtime:
+    """Build this process's runtime."""
+    global _current
+    _current = Runtime(settings, name=name)
+    return _current
+
+
+def current() -> Runtime:
+    """This process's runtime."""
+    if _current is None:
+        raise DeadpanError("no runtime in this process; start a worker with `deadpan worker`")
+    return _current
