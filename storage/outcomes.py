@@ -62,7 +62,7 @@ def record(
     """
     moment = now if now is not None else datetime.now(UTC)
     new_evidence = _write_evidence(connection, evidence, moment)
-    judged = {(v.post_id, v.content_hash, v.model_version, v.policy_version): v for v in verdicts}
+    judged = {_key(verdict): verdict for verdict in verdicts}
     new_verdicts = _write_verdicts(connection, [judged[key] for key in sorted(judged)], moment)
     opened, updated = _write_flags(
         connection, [(judged[key], number) for key, number in sorted(new_verdicts.items())], moment
@@ -77,30 +77,27 @@ def record(
     )
 
 
-_VerdictKey = tuple[str, str, str, str]
+#: What makes a verdict unique: the same content, judged in the same way, is judged once.
+_KEY = ("post_id", "content_hash", "model_version", "calibration_version", "policy_version")
+
+
+def _key(verdict: NewVerdict) -> tuple[str, ...]:
+    return tuple(getattr(verdict, name) for name in _KEY)
 
 
 def _write_verdicts(
     connection: Connection, verdicts: Sequence[NewVerdict], now: datetime
-) -> dict[_VerdictKey, int]:
+) -> dict[tuple[str, ...], int]:
     if not verdicts:
         return {}
     columns = tables.verdicts.c
     statement = (
         _insert(connection, tables.verdicts)
-        .on_conflict_do_nothing(
-            index_elements=["post_id", "content_hash", "model_version", "policy_version"]
-        )
-        .returning(
-            columns.id,
-            columns.post_id,
-            columns.content_hash,
-            columns.model_version,
-            columns.policy_version,
-        )
+        .on_conflict_do_nothing(index_elements=_KEY)
+        .returning(columns.id, *(columns[name] for name in _KEY))
     )
     found = connection.execute(statement, [_verdict_values(v, now) for v in verdicts])
-    return {(row[1], row[2], row[3], row[4]): row[0] for row in found}
+    return {tuple(row[1:]): row[0] for row in found}
 
 
 def _verdict_values(verdict: NewVerdict, now: datetime) -> dict[str, Any]:

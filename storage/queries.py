@@ -152,10 +152,12 @@ def verdicts_of(connection: Connection, post_ids: Iterable[str]) -> dict[str, Ve
 def already_judged(
     connection: Connection,
     keys: Collection[tuple[str, str]],
+    *,
     model_version: str,
+    calibration_version: str,
     policy_version: str,
 ) -> set[tuple[str, str]]:
-    """Gives those (post id, content hash) that have a verdict of this model and policy."""
+    """Gives those (post id, content hash) that have a verdict of these versions."""
     columns = tables.verdicts.c
     found: set[tuple[str, str]] = set()
     for part in _parts({post_id for post_id, _ in keys}):
@@ -163,6 +165,7 @@ def already_judged(
             select(columns.post_id, columns.content_hash).where(
                 columns.post_id.in_(part),
                 columns.model_version == model_version,
+                columns.calibration_version == calibration_version,
                 columns.policy_version == policy_version,
             )
         )

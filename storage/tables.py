@@ -111,7 +111,12 @@ class VerdictRow(Base):
 
     __table_args__ = (
         UniqueConstraint(
-            "post_id", "content_hash", "model_version", "policy_version", name="uq_verdicts_version"
+            "post_id",
+            "content_hash",
+            "model_version",
+            "calibration_version",
+            "policy_version",
+            name="uq_verdicts_version",
         ),
         # The latest verdict of a post is the one with the greatest id: workers' clocks differ.
         Index("ix_verdicts_post_id_id", "post_id", "id"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from storage.text import clean_text, post_id_problem
+from storage.text import clean_json, clean_text, post_id_problem
 
 SCORES: Final = ("negative", "neutral", "positive", "sarcasm")
 EVIDENCE_KINDS: Final = ("text", "original_text", "image")
@@ -32,6 +32,7 @@ class NewFlag:
 
     Raises:
         ValueError: a value that cannot be written.
+        TypeError: what should be JSON is none.
     """
 
     queue: str
@@ -41,6 +42,9 @@ class NewFlag:
 
     def __post_init__(self) -> None:
         _check_word("queue", self.queue, 64)
+        if not -(2**31) <= self.priority < 2**31:
+            raise ValueError(f"priority is {self.priority}; it must fit into 32 bits")
+        clean_json(self.reasons)
         _check_moment("due_at", self.due_at)
 
 
@@ -60,6 +64,7 @@ class NewVerdict:
 
     Raises:
         ValueError: a value that cannot be written.
+        TypeError: what should be JSON is none.
     """
 
     post_id: str
@@ -91,6 +96,8 @@ class NewVerdict:
             scores = getattr(self, name)
             if scores is not None:
                 _check_scores(f"{name}.", scores)
+        for given in (self.degraded, self.evidence, self.timings):
+            clean_json(given)
         _check_moment("posted_at", self.posted_at)
 
 

@@ -20,7 +20,12 @@ import structlog
 from PIL import Image
 from sqlalchemy import Engine
 
-from deadpan.errors import QueueUnavailable, StorageError
+from deadpan.errors import (
+    DatabaseUnavailable,
+    EvidenceUnavailable,
+    QueueUnavailable,
+    SchemaError,
+)
 from models.classifier import Classifier
 from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
 from sources.post import FetchedImage, FetchedPost, FetchFailure, Gone, PostSource
@@ -141,15 +146,15 @@ class Moderator:
             with _timed("record", timings):
                 self._record(outcomes)
             released = self._intake.release(chunk, retries=outcomes.retries)
-        except StorageError as error:
-            log.warning("chunk given back", stage="record", error=str(error))
+        except (DatabaseUnavailable, EvidenceUnavailable, SchemaError) as error:
+            log.warning("chunk given back", error=str(error))
             self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
             return False
         except QueueUnavailable as error:
             log.warning("chunk not released; its lease will run out", error=str(error))
             return False
         except Exception:
-            # A defect of ours or a post that breaks the rest: halving finds it, if it stays.
+            # A defect of ours, or a post that the database refuses: halving finds it, if it stays.
             log.exception("chunk failed")
             self._give_back(chunk, delay_seconds=self._retry_delay(chunk.losses), loss=True)
             return False
@@ -251,7 +256,7 @@ class Moderator:
         return prepared
 
     def _without_unchanged(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
-        """Leave out what this model and policy have judged before, with the same content."""
+        """Leave out what was judged before by these versions, with the same content."""
         if not items:
             return []
         with transaction(self._database, read_only=True) as connection:
@@ -259,6 +264,7 @@ class Moderator:
                 connection,
                 [(item.post_id, item.content_hash) for item in items],
                 model_version=self._classifier.info.version,
+                calibration_version=self._classifier.info.calibration_version,
                 policy_version=self._policy.version,
             )
         outcomes.unchanged = len(known)

@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -52,11 +53,15 @@ class Postgres:
         # Not pytest's tmp_path: as root, that is closed to the user the server must run as.
         self.folder = Path(tempfile.mkdtemp(prefix="deadpan-postgres-"))
         self.log = self.folder / "log"
-        self._other_user = _unprivileged_user()
-        if self._other_user:
-            shutil.chown(self.folder, self._other_user["user"], self._other_user["group"])
-        self.binaries = self._runnable(binaries or find_binaries())
-        self._initialise()
+        try:
+            self._other_user = _unprivileged_user()
+            if self._other_user:
+                shutil.chown(self.folder, self._other_user["user"], self._other_user["group"])
+            self.binaries = self._runnable(binaries or find_binaries())
+            self._initialise()
+        except BaseException:
+            self.close()
+            raise
 
     def url(self, database: str = "postgres") -> str:
         """A `postgresql://` URL with its password."""
@@ -177,9 +182,15 @@ class Postgres:
             )
         except (PermissionError, subprocess.CalledProcessError):
             # An environment below /root: the other user cannot even see it.
-            copy = self.folder / "server"
-            shutil.copytree(binaries.parent, copy, symlinks=True)
-            return copy / "bin"
+            installed = binaries.parent
+            package = installed.parent
+            copy = self.folder / "server" / package.name
+            shutil.copytree(installed, copy / installed.name, symlinks=True)
+            # The wheel's programs look for their libraries here, beside the package.
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, copy.with_name(libraries.name))
+            return copy / installed.name / "bin"
         return binaries
 
     def _environment(self) -> dict[str, str]:
@@ -237,6 +248,41 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def run_at_once(program: str, *arguments: str, times: int) -> list[str]:
+    """Runs a Python program in several processes that begin their work at one moment.
+
+    Args:
+        program: its source; it prints the line "ready" and then reads its input to the end, which
+            comes when all are ready.
+        arguments: its `sys.argv[1:]`.
+        times: how many processes.
+
+    Returns:
+        what each printed after that.
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(times)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    said = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * times, said
+    return [output for output, _ in said]
 
 
 @pytest.fixture(scope="session")

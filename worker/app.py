@@ -47,7 +47,8 @@ def _warm(sender: str, **_: Any) -> None:
         logs.configure(loaded.log_level, loaded.log_format)
         runtime.start(loaded, name=sender)
     except DeadpanError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for problem in getattr(error, "problems", (str(error),)):
+            print(f"error: {problem}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

@@ -3,9 +3,18 @@
 Celery reads this module when it first needs a setting, and so do Deadpan's own.
 """
 
+import sys
+
+from deadpan.errors import SettingsError
 from deadpan.settings import load
 
-_settings = load()
+try:
+    _settings = load()
+except SettingsError as error:
+    # Celery would show a stack trace for what is a user's mistake.
+    for problem in error.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 broker_url = _settings.redis_url.get_secret_value()
 task_default_queue = f"{_settings.prefix}:celery"

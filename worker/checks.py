@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings, unknown_variables
-from models.checkpoint import read_info, resolve
+from models.checkpoint import validate
 from sources.download import ImageLimits
 from sources.mapping import PostMapping
 from sources.open import check_source_spec
@@ -50,10 +50,9 @@ def configuration_problems(settings: Settings) -> list[str]:
     for check in (
         lambda: load_policy(settings.policy),
         lambda: PostMapping.parse(settings.source_fields),
-        lambda: read_info(resolve(settings.model)),
     ):
         problems += _problems_of(check)
-    return problems
+    return problems + validate(settings.model)
 
 
 def service_problems(settings: Settings) -> list[str]:

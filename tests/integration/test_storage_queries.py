@@ -48,14 +48,30 @@ def test_the_kind_of_evidence_is_known_by_its_sha256(database: Engine) -> None:
         assert queries.evidence_kind(connection, "f" * 64) is None
 
 
-def test_posts_already_judged_are_known_by_content_model_and_policy(database: Engine) -> None:
+def test_posts_already_judged_are_known_by_content_and_all_versions(database: Engine) -> None:
     with transaction(database) as connection:
         record(connection, verdicts=[_verdict("p"), _verdict("q", "b")])
+
+        def known(
+            keys: list[tuple[str, str]],
+            model: str = "m",
+            calibration: str = "c",
+            policy: str = "policy-1",
+        ) -> set[tuple[str, str]]:
+            return queries.already_judged(
+                connection,
+                keys,
+                model_version=model,
+                calibration_version=calibration,
+                policy_version=policy,
+            )
+
         keys = [("p", "a" * 64), ("q", "a" * 64), ("unknown", "a" * 64)]
-        assert queries.already_judged(connection, keys, "m", "policy-1") == {("p", "a" * 64)}
-        assert queries.already_judged(connection, keys, "m", "policy-2") == set()
-        assert queries.already_judged(connection, keys, "m2", "policy-1") == set()
-        assert queries.already_judged(connection, [], "m", "policy-1") == set()
+        assert known(keys) == {("p", "a" * 64)}
+        assert known(keys, policy="policy-2") == set()
+        assert known(keys, model="m2") == set()
+        assert known(keys, calibration="c2") == set()
+        assert known([]) == set()
 
 
 def test_flags_come_by_priority_then_age_page_by_page(database: Engine) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from storage import queries, tables
-from storage.database import transaction
+from storage.database import connect, transaction
 from storage.outcomes import (
     GonePost,
     NewDeadLetter,
@@ -26,8 +23,9 @@ from storage.outcomes import (
     Recorded,
     record,
 )
+from storage.schema import migrate
+from tests.postgres import run_at_once
 
-ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FLAG = NewFlag("review", 10, [{"rule": "sarcasm", "score": 0.97}], NOW + timedelta(hours=4))
 
@@ -315,6 +313,50 @@ def test_workers_that_record_the_same_posts_at_once_write_each_once(database: En
     }
 
 
+# Each table by itself: a lock taken in the first one would keep the two apart in all others.
+@pytest.mark.parametrize("table", ["verdicts", "flags", "dead_letters", "gone", "evidence"])
+def test_workers_that_meet_the_same_posts_in_opposite_order_do_not_deadlock(
+    postgres_url: str, table: str
+) -> None:
+    engine = connect(postgres_url)
+    migrate(engine)
+    with transaction(engine) as connection:
+        # So slow that the two are in the middle of one another.
+        connection.execute(
+            text(
+                "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+                " 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END'"
+            )
+        )
+        for name in tables.Base.metadata.tables:
+            connection.execute(
+                text(
+                    f"CREATE TRIGGER slow BEFORE INSERT ON {name}"
+                    " FOR EACH ROW EXECUTE FUNCTION slow()"
+                )
+            )
+    barrier = threading.Barrier(2)
+
+    def work(order: list[int], content: str) -> Recorded:
+        made: dict[str, list[Any]] = {
+            "verdicts": [_verdict(f"p{n}") for n in order],
+            # Of different content: the same verdicts would already keep the two apart.
+            "flags": [_verdict(f"p{n}", content, flag=FLAG) for n in order],
+            "dead_letters": [NewDeadLetter(f"d{n}", "fetch", "x", 1) for n in order],
+            "gone": [GonePost(f"g{n}", "404") for n in order],
+            "evidence": [NewEvidence(f"{n:064x}", "image", "image/webp", 1) for n in order],
+        }
+        barrier.wait()
+        if table in ("verdicts", "flags"):
+            return _record(engine, *made[table])
+        return _record(engine, **{table: made[table]})
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, ([0, 1, 2, 3], [3, 2, 1, 0]), "ab"))
+    assert sum(len(rows) for rows in _rows(engine).values()) == {"flags": 12}.get(table, 4)
+    engine.dispose()
+
+
 def test_processes_that_record_the_same_posts_at_once_write_each_once(
     database: Engine, database_url: str
 ) -> None:
@@ -323,6 +365,7 @@ import sys
 from storage.database import connect, transaction
 from storage.outcomes import NewFlag, NewVerdict, record
 engine = connect(sys.argv[1])
+print("ready", flush=True)
 sys.stdin.read()
 new = 0
 for turn in range(20):
@@ -334,20 +377,8 @@ for turn in range(20):
 engine.dispose()
 print(new)
 """
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, database_url],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    said = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert sum(int(out) for out, _ in said) == 400
+    said = run_at_once(program, database_url, times=2)
+    assert sum(int(each) for each in said) == 400
     with transaction(database, read_only=True) as connection:
         counts = queries.counts(connection)
     assert (counts.verdicts, counts.flags["open"]) == (400, 20)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,8 +16,7 @@ from storage.database import connect, transaction
 from storage.outcomes import record
 from storage.schema import migrate, require_schema, schema_problem
 from storage.tables import Base
-
-ROOT = Path(__file__).parents[2]
+from tests.postgres import run_at_once
 
 
 @pytest.fixture
@@ -71,7 +68,8 @@ def test_migrations_make_what_alembic_does_not_compare(database: Engine) -> None
             "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index'",
             "postgresql": "SELECT indexname, indexdef FROM pg_indexes",
         }
-        indexes = {name: sql for name, sql in connection.execute(text(catalogue[kind]))}
+        rows = connection.execute(text(catalogue[kind])).all()
+        indexes = {row[0]: row[1] for row in rows}
         assert "priority DESC" in indexes["ix_flags_work"]
         assert "WHERE" in indexes["uq_flags_unclosed_post_id"]
         assert "WHERE" in indexes["uq_dead_letters_unreplayed_post_id"]
@@ -107,22 +105,17 @@ def test_threads_may_migrate_at_once(empty: Engine) -> None:
 
 
 def test_processes_may_migrate_at_once(empty: Engine, database_url: str) -> None:
-    program = (
-        "import sys; from storage.database import connect; from storage.schema import migrate\n"
-        "engine = connect(sys.argv[1]); sys.stdin.read(); migrate(engine); engine.dispose()"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, database_url],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    errors = [process.communicate()[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    program = """
+import sys
+from storage.database import connect
+from storage.schema import migrate
+print("ready", flush=True)
+sys.stdin.read()
+engine = connect(sys.argv[1])
+migrate(engine)
+engine.dispose()
+"""
+    run_at_once(program, database_url, times=4)
     require_schema(empty)
 
 

@@ -85,8 +85,8 @@ def test_everything_wrong_in_a_policy_is_said_at_once(tmp_path: Path) -> None:
         load_policy(str(path))
     shown = str(caught.value)
     for part in (
-        "'colour'", "'Loud'", "'sarkasm'", "threshold 7", "'nonsense'", "1000", "'queue' is missing",
-        "unknown field 'nmae'", "'when' is missing",
+        "'colour'", "'Loud'", "'sarkasm'", "threshold 7", "'nonsense'", "1000",
+        "'queue' is missing", "unknown field 'nmae'", "'when' is missing",
     ):  # fmt: skip
         assert part in shown, part
 

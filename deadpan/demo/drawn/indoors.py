@@ -29,6 +29,7 @@ from deadpan.demo.drawn.canvas import (
     sheet,
     stroke,
     tint,
+    trail,
     vignette,
     within,
     wood,
@@ -479,7 +480,7 @@ def burnt_pizza() -> Image.Image:
     lay(picture, tray, ellipse((210, 50, 1070, 910)))
     lay(picture, (40, 42, 46), ellipse((236, 76, 1044, 884)))
     centre = (640.0, 480.0)
-    crust = Image.new("RGB", picture.size, (92, 58, 32))
+    crust = Image.new("RGB", picture.size, (120, 76, 40))
     glow(crust, (520, 330), 420, (176, 116, 60), 0.75)
     char = noise(82, (30, 24)).point(lambda value: max(value - 96, 0) * 2)
     tint(crust, (18, 14, 12), char, 0.95)
@@ -487,7 +488,7 @@ def burnt_pizza() -> Image.Image:
     shadow(picture, polygon(ragged(centre, (388, 388), 84, 0.03)), blur=14, opacity=0.7)
     lay(picture, crust, polygon(ragged(centre, (380, 380), 84, 0.03)))
     lay(picture, BLACK, polygon(ragged(centre, (326, 326), 85, 0.04)), blur=12, opacity=0.75)
-    cheese = Image.new("RGB", picture.size, (138, 88, 34))
+    cheese = Image.new("RGB", picture.size, (206, 132, 44))
     tint(
         cheese,
         (206, 146, 62),
@@ -495,9 +496,9 @@ def burnt_pizza() -> Image.Image:
         0.8,
     )
     tint(
-        cheese, (20, 14, 10), noise(87, (18, 14)).point(lambda value: max(value - 108, 0) * 2), 1.0
+        cheese, (20, 14, 10), noise(87, (24, 18)).point(lambda value: max(value - 104, 0) * 4), 1.0
     )
-    tint(cheese, (12, 10, 8), noise(88, (110, 84)), 0.45)
+    tint(cheese, (40, 20, 8), noise(88, (110, 84)), 0.35)
     lay(picture, cheese, polygon(ragged(centre, (318, 318), 85, 0.05)), blur=2)
     chance = random.Random(89)  # noqa: S311 - a drawing
     for ring, count in ((226, 9), (96, 4)):
@@ -507,7 +508,7 @@ def burnt_pizza() -> Image.Image:
             slice_ = ragged((x, y), (50, 46), round(ring + i), 0.07)
             shadow(picture, polygon([(px + 4, py + 7) for px, py in slice_]), blur=5, opacity=0.7)
             lay(picture, (40, 20, 16), polygon(slice_))
-            inner = Image.new("RGB", picture.size, (84, 34, 24))
+            inner = Image.new("RGB", picture.size, (132, 44, 32))
             tint(inner, (16, 10, 8), noise(90 + i, (90, 70)), 0.7)
             lay(
                 picture,
@@ -530,6 +531,19 @@ def burnt_pizza() -> Image.Image:
             curve((x, y), (x + 14, y - 8), (x + 26, y + chance.uniform(-10, 10)), steps=8),
             fill=(30, 34, 16),
             width=6,
+        )
+    for turn in (0.35, 1.4, 2.45):
+        cut = [
+            (centre[0] + side * 372 * math.cos(turn), centre[1] + side * 372 * math.sin(turn))
+            for side in (-1, 1)
+        ]
+        lay(picture, (24, 14, 8), trail(cut, 9), blur=2, opacity=0.9)
+        lay(
+            picture,
+            (250, 214, 140),
+            trail([(x + 6, y - 5) for x, y in cut], 3),
+            blur=1,
+            opacity=0.35,
         )
     smoke = Image.new("L", picture.size)
     puffs = ImageDraw.Draw(smoke)

@@ -46,6 +46,7 @@ def upgrade() -> None:
             "post_id",
             "content_hash",
             "model_version",
+            "calibration_version",
             "policy_version",
             name="uq_verdicts_version",
         ),

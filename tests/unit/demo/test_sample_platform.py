@@ -85,9 +85,16 @@ def test_every_id_of_the_demo_is_answered_and_nothing_tells_what_to_say_of_it(
         assert post.keys() == {"id", "text", "images", "author", "created_at"}
 
 
-@pytest.mark.parametrize("post_id", ["post/42 ünï", "sale,50%&more?"])
+@pytest.mark.parametrize("post_id", ["post/42 ünï", "sale:50%&more?"])
 def test_an_unusual_id_finds_its_post(own: SamplePlatform, post_id: str) -> None:
     assert [post["id"] for post in ask(own, "1002", post_id)] == ["1002", post_id]
+
+
+def test_an_id_may_hold_a_comma(tmp_path: Path) -> None:
+    with SamplePlatform(
+        write_posts(tmp_path, {"id": "a,b", "text": ""}, {"id": "a", "text": ""})
+    ) as platform:
+        assert [post["id"] for post in ask(platform, "a,b", "b")] == ["a,b"]
 
 
 def test_an_id_that_is_asked_for_twice_is_answered_once(own: SamplePlatform) -> None:

@@ -43,6 +43,12 @@ def test_a_verdict_that_cannot_be_written_is_refused(change: dict[str, Any], sai
 def test_other_values_are_refused_too() -> None:
     with pytest.raises(ValueError, match="queue"):
         NewFlag(queue="", priority=1, reasons=[])
+    with pytest.raises(ValueError, match="32 bits"):
+        NewFlag(queue="q", priority=2**31, reasons=[])
+    with pytest.raises(TypeError, match="bytes is no JSON"):
+        NewFlag(queue="q", priority=1, reasons=[{"rule": b"x"}])
+    with pytest.raises(TypeError, match="set is no JSON"):
+        NewVerdict(**(GOOD | {"degraded": [{"image": {1}}]}))
     with pytest.raises(ValueError, match="NUL"):
         GonePost("\x00", "404")
     with pytest.raises(ValueError, match="sha256"):
