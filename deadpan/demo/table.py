@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from storage.queries import Verdict
 
 _COLOURS = {"negative": "red", "neutral": "default", "positive": "green"}
 _SARCASTIC = 0.5
+_WIDTH = 150
+_PICTURE_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +41,38 @@ class Row:
 
 
 def print_rows(
-    rows: Iterable[Row], summary: Mapping[str, Any], *, folder: Path, picture: Path | None
+    rows: Sequence[Row], summary: Mapping[str, Any], *, folder: Path, picture: Path | None
 ) -> None:
     """Print the table and the summary; write them as SVG too where a picture is wanted."""
-    console = Console(highlight=False, record=picture is not None)
-    if picture or not console.is_terminal:
-        console = Console(highlight=False, record=picture is not None, width=150)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    console.print(_table(rows))
+    console.print(_in_words(summary), markup=False)
+    console.print(f"everything is in {folder}", markup=False, style="dim")
+    if picture:
+        _draw(rows, summary, picture)
+
+
+def _draw(rows: Sequence[Row], summary: Mapping[str, Any], picture: Path) -> None:
+    """Write the first rows as SVG, for a document."""
+    with open(os.devnull, "w") as nowhere:
+        canvas = Console(highlight=False, record=True, width=_WIDTH, file=nowhere)
+        canvas.print(_table(rows[:_PICTURE_ROWS]))
+        canvas.print(f"… and {len(rows) - _PICTURE_ROWS} more", style="dim")
+        canvas.print(_in_words(summary), markup=False)
+        drawn = canvas.export_svg(title="make demo")
+    # Rich names a font on the web; a document must not fetch one.
+    picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
+
+
+def _table(rows: Iterable[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("post", "sentiment", "sarcasm", "text alone", "image alone", "flagged because"):
         table.add_column(column, overflow="fold", no_wrap=column not in ("post", "flagged because"))
     for row in rows:
         table.add_row(*_cells(row))
-    console.print(table)
-    console.print(_in_words(summary), markup=False)
-    console.print(f"everything is in {folder}", markup=False, style="dim")
-    if picture:
-        console.save_svg(str(picture), title="deadpan demo")
+    return table
 
 
 def _cells(row: Row) -> list[Text]:
