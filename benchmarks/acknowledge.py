@@ -1,12 +1,12 @@
 """Early against late acknowledgement of Celery messages, under kills and restarts of Valkey.
 
-    python benchmarks/acknowledge.py [--posts 6000] [--runs 2]
+    python -m benchmarks.acknowledge [--posts 6000] [--runs 2]
 
-Two workers judge text posts from a platform on loopback, in chunks of 8, so that messages are
-many. Five times, a second and a half apart, one of them is killed (SIGKILL) and started again; then
-the same with orderly restarts of Valkey instead. What is counted: posts without an outcome, messages
-that came for a chunk that was finished or held, workers that ended by themselves, and the time until
-everything was judged.
+Two workers judge text posts from a platform on loopback, in chunks of 8, so that messages are many.
+Five times, a second and a half apart, one of them is killed (SIGKILL) and started again; then the
+same with orderly restarts of Valkey instead. What is counted: posts without an outcome, messages
+that came for a chunk that was finished or held, workers that ended by themselves, and the time
+until everything was judged.
 """
 
 from __future__ import annotations

@@ -237,3 +237,37 @@ def _processes_about(folder: Path) -> list[list[str]]:
         if process.pid != os.getpid() and any(str(folder) in part for part in about):
             found.append(process.info["cmdline"])
     return found
+
+
+def test_up_runs_everything_on_one_machine_until_it_is_interrupted(tmp_path: Path) -> None:
+    posts = tmp_path / "posts.jsonl"
+    posts.write_text('{"id": "1", "text": "what a day"}\n')
+    folder, port, redis_port = tmp_path / "up", free_port(), free_port()
+    settings = environment(source=f"file:{posts}")
+    child = subprocess.Popen(
+        [
+            *[sys.executable, "-m", "deadpan", "up", "--folder", str(folder)],
+            *["--port", str(port), "--redis-port", str(redis_port)],
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=settings,
+        start_new_session=True,
+    )
+    assert child.stdout
+    with child, child.stdout:
+        try:
+            assert child.stdout.readline().startswith("ready.")
+            link = child.stdout.readline().split()[-1]
+            assert link.startswith(f"http://127.0.0.1:{port}/sign-in?token=")
+            url = f"redis://127.0.0.1:{redis_port}/0"
+            reached = {"redis_url": url, "database_url": f"sqlite:///{folder / 'deadpan.db'}"}
+            told(deadpan("enqueue", "1", "--json", **reached))
+            wait_until(
+                lambda: told(deadpan("status", "--json", **reached))["verdicts"] == 1, "a verdict"
+            )
+        finally:
+            child.send_signal(signal.SIGINT)
+            child.wait(timeout=60)
+    wait_until(lambda: _processes_about(folder) == [], "the end of its children")

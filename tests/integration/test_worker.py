@@ -32,14 +32,6 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    migrate(engine)
-    yield engine
-    engine.dispose()
-
-
 @contextmanager
 def running(
     folder: Path, valkey: EmbeddedValkey, database_url: str, platform: Platform, **more: object
