@@ -1,4 +1,4 @@
-"""Early against late acknowledgement of Celery messages, under kills and restarts of Valkey.
+"""When to acknowledge Celery messages, and whether to prefetch, under kills and restarts of Valkey.
 
     python -m benchmarks.acknowledge [--posts 6000] [--runs 2]
 
@@ -34,14 +34,13 @@ START = (
     "import celery.bin.worker\n"
     "from worker import app\n"
     "app.conf.task_acks_late = sys.argv[1] == 'late'\n"
-    "app.conf.task_reject_on_worker_lost = True\n"
-    "app.conf.broker_transport_options['visibility_timeout'] = 10\n"
+    "app.conf.worker_disable_prefetch = sys.argv[3] == 'never'\n"
     "app.worker_main(['--quiet', 'worker', '--without-gossip', '-n', sys.argv[2]])\n"
 )
 LIMIT_SECONDS = 240
 
 
-def run(mode: str, fault: str, posts: int, seed: int) -> dict[str, object]:
+def run(mode: str, prefetch: str, fault: str, posts: int, seed: int) -> dict[str, object]:
     dice = random.Random(seed)  # noqa: S311 - repeatable, no secret
     ids = [f"p{n}" for n in range(posts)]
     with tempfile.TemporaryDirectory() as name, Platform({i: {"text": i} for i in ids}) as platform:
@@ -61,7 +60,7 @@ def run(mode: str, fault: str, posts: int, seed: int) -> dict[str, object]:
             workers = [
                 ChildProcess(
                     f"w{n}",
-                    [sys.executable, "-c", START, mode, f"w{n}@bench"],
+                    [sys.executable, "-c", START, mode, f"w{n}@bench", prefetch],
                     environment=settings,
                     log_path=folder / f"w{n}.log",
                     restart=True,
@@ -89,7 +88,7 @@ def run(mode: str, fault: str, posts: int, seed: int) -> dict[str, object]:
                         if fault == "kill":
                             os.kill(dice.choice(workers).pid, signal.SIGKILL)
                             kills += 1
-                        else:
+                        elif fault == "restart":
                             valkey.stop()
                             valkey.start()
                     with transaction(database, read_only=True) as connection:
@@ -102,7 +101,8 @@ def run(mode: str, fault: str, posts: int, seed: int) -> dict[str, object]:
             database.dispose()
             intake.close()
     return {
-        "mode": mode,
+        "acknowledge": mode,
+        "prefetch": prefetch,
         "fault": fault,
         "faults": faults,
         "posts": posts,
@@ -119,9 +119,10 @@ def main() -> None:
     arguments.add_argument("--runs", type=int, default=2)
     wanted = arguments.parse_args()
     for seed in range(wanted.runs):
-        for fault in ("kill", "restart"):
+        for fault in ("none", "kill", "restart"):
             for mode in ("early", "late"):
-                print(run(mode, fault, wanted.posts, seed), flush=True)
+                for prefetch in ("one", "never"):
+                    print(run(mode, prefetch, fault, wanted.posts, seed), flush=True)
 
 
 if __name__ == "__main__":

@@ -30,12 +30,13 @@ result_serializer = "json"
 accept_content = ["json"]
 task_ignore_result = True
 
-# The lease of a chunk guards its work; see docs/decisions/0002-acknowledge-early.md.
-task_acks_late = False
-
 # A busy worker must not hoard chunks that an idle one could begin at once.
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
+
+# The lease of a chunk guards its work. Late only because with early acknowledgement, a worker that
+# does not prefetch is asleep most of the time: docs/decisions/0002-acknowledge-late.md.
+task_acks_late = True
 
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
