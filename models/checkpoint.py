@@ -13,11 +13,12 @@ import secrets
 import shutil
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deadpan.errors import CheckpointError, ModelError
+from models.calibration import Calibration
 from models.config import ModelConfig, expected_tensors
 from models.encoders import check_encoder
 from models.model_card import model_card
@@ -46,6 +47,7 @@ class CheckpointInfo:
         scores: by dev file; each as `models.evaluation` reports it.
         versions: of the packages that trained it.
         training: settings of the run.
+        calibration: what its logits are divided by; 1 everywhere when it was never calibrated.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class CheckpointInfo:
     scores: Mapping[str, Any]
     versions: Mapping[str, str]
     training: Mapping[str, Any]
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def preset_names() -> list[str]:
@@ -111,6 +114,7 @@ def read_info(spec: str | Path) -> CheckpointInfo:
         scores=document["scores"],
         versions=document["versions"],
         training=document.get("training", {}),
+        calibration=_calibration(path / CONFIG_FILE, document),
     )
 
 
@@ -187,6 +191,56 @@ def save(
     return read_info(path)
 
 
+def write_calibration(
+    spec: str | Path, calibration: Calibration, output: Path | None = None
+) -> CheckpointInfo:
+    """Write a calibration into a checkpoint, in place of the one it has.
+
+    The configuration is replaced in one step, and last: whoever loads the model meanwhile, and
+    whatever ends this process, finds the old calibration or the new one, whole.
+
+    Args:
+        spec: the name of a preset, or a checkpoint folder.
+        calibration: what to write.
+        output: a folder for a calibrated copy; None changes the checkpoint itself.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+        ModelError: it cannot be written.
+    """
+    info = read_info(spec)
+    document = _read_document(info.path / CONFIG_FILE)
+    document["calibration"] = calibration.to_json()
+    if output is not None and output.resolve() != info.path.resolve():
+        provenance = {
+            key: value
+            for key, value in document.items()
+            if key not in ("model", "weights", "version")
+        }
+        return save(output, info.config, (info.path / WEIGHTS_FILE).read_bytes(), provenance)
+    token = secrets.token_hex(4)
+    # the card comes first: it only tells, and a run that is cut short is repeated
+    contents = {
+        CARD_FILE: model_card(document).encode(),
+        CONFIG_FILE: (json.dumps(document, indent=1) + "\n").encode(),
+    }
+    temporary = {name: info.path / f".{name}.{token}.new" for name in contents}
+    try:
+        for name, content in contents.items():
+            _write(temporary[name], content)
+        for name in contents:
+            temporary[name].replace(info.path / name)
+    except OSError as error:
+        raise ModelError(
+            f"cannot write the calibration to {info.path}: {error.strerror or error}; "
+            "make room, or name a folder by --output"
+        ) from error
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+    return read_info(info.path)
+
+
 def check_output(path: Path) -> None:
     """Refuse to replace anything that is not a checkpoint.
 
@@ -240,6 +294,15 @@ def _check_provenance(path: Path, document: Mapping[str, Any]) -> None:
             f"{path} does not name its {', '.join(missing)}; a model that does not say what it "
             f"learnt from and how well it does is not loaded; {_RETRAIN}"
         )
+
+
+def _calibration(path: Path, document: Mapping[str, Any]) -> Calibration:
+    try:
+        return Calibration.from_json(document.get("calibration"))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path}: {error}; calibrate it again with: deadpan calibrate"
+        ) from error
 
 
 def _check_weights(path: Path, sha256: str, config: ModelConfig) -> None:

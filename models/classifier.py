@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deadpan.errors import CheckpointError, ModelError
+from models.calibration import READ_OUTS, given, patterns_of
 from models.checkpoint import WEIGHTS_FILE, CheckpointInfo, read_info
 from models.config import ModelConfig
 from models.encoders import encoder_folder, load_image_encoder, load_text_encoder
@@ -127,13 +128,14 @@ class Classifier:
         self.info = ModelInfo(
             name=checkpoint.config.name,
             version=checkpoint.version,
-            calibration_version="none",
+            calibration_version=checkpoint.calibration.version,
             device=encoders.device.type,
             engine="torch",
         )
         self._encoders = encoders
         self._head = head
         self._preparer = preparer
+        self._calibration = checkpoint.calibration
         self._lock = threading.Lock()
 
     @classmethod
@@ -187,6 +189,45 @@ class Classifier:
         """
         if not posts:
             return []
+        logits = self.logits(posts)
+        has_text, has_image = given(posts)
+        sentiments = {name: read_outs["sentiment"] for name, read_outs in logits.items()}
+        sarcasms = {name: read_outs["sarcasm"] for name, read_outs in logits.items()}
+        patterns = patterns_of(has_text, has_image)
+
+        def scores(read_out: str) -> list[Scores]:
+            calibrated = (
+                self._calibration.probabilities(head, by_name[read_out], patterns[read_out])
+                for head, by_name in (("sentiment", sentiments), ("sarcasm", sarcasms))
+            )
+            return [
+                Scores(Sentiment(*sentiment), sarcasm[1])
+                for sentiment, sarcasm in zip(*(p.tolist() for p in calibrated), strict=True)
+            ]
+
+        rows = zip(*(scores(read_out) for read_out in READ_OUTS), has_text, has_image, strict=True)
+        return [
+            Prediction(fused, text if with_text else None, image if with_image else None)
+            for fused, text, image, with_text, with_image in rows
+        ]
+
+    def logits(
+        self, posts: Sequence[PreparedPost]
+    ) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+        """What the heads say before calibration.
+
+        Args:
+            posts: any number.
+
+        Returns:
+            By read-out ("fused", "text_alone", "image_alone") and head ("sentiment", "sarcasm"),
+            float64 [posts, classes]. A row of a read-out that the post does not have means nothing.
+        """
+        if not posts:
+            return {
+                read_out: {"sentiment": np.zeros((0, 3)), "sarcasm": np.zeros((0, 2))}
+                for read_out in READ_OUTS
+            }
         with self._lock:
             text, has_text, image, has_image = self._features(posts)
             nothing = torch.zeros_like(has_text)
@@ -198,20 +239,14 @@ class Classifier:
                     torch.cat((has_text, has_text, nothing)),
                     torch.cat((has_image, nothing, has_image)),
                 )
-        sentiments = sentiment.double().softmax(dim=-1).view(3, len(posts), -1).tolist()
-        sarcasms = sarcasm.double().softmax(dim=-1)[:, 1].view(3, len(posts)).tolist()
-
-        def scores(read_out: int, row: int) -> Scores:
-            return Scores(Sentiment(*sentiments[read_out][row]), sarcasms[read_out][row])
-
-        return [
-            Prediction(
-                fused=scores(0, row),
-                text_alone=scores(1, row) if has_text[row] else None,
-                image_alone=scores(2, row) if has_image[row] else None,
-            )
-            for row in range(len(posts))
-        ]
+        heads = {"sentiment": sentiment, "sarcasm": sarcasm}
+        parts = {
+            head: logits.double().view(3, len(posts), -1).numpy() for head, logits in heads.items()
+        }
+        return {
+            read_out: {head: part[row] for head, part in parts.items()}
+            for row, read_out in enumerate(READ_OUTS)
+        }
 
     def warm(self) -> None:
         """Run the usual shapes once, so that no post waits while kernels are set up."""

@@ -1,8 +1,8 @@
 """Labelled posts from a JSONL file, for training and evaluation. Needs no torch.
 
 One object a line: `{"id": str, "text": str, "images"?: [path], "sentiment"?: "negative" | "neutral"
-| "positive", "sarcastic"?: bool}`. Paths are relative to the file. A label that is missing is
-unknown, not false. Other keys are ignored.
+| "positive", "sarcastic"?: bool, "conflict"?: bool}`. Paths are relative to the file. A label that
+is missing is unknown, not false. Other keys are ignored.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class LabelledPost:
         images: existing files, in the post's order.
         sentiment: one of `SENTIMENTS`, or None when unknown.
         sarcastic: or None when unknown.
+        conflict: whether words and pictures are known to contradict each other.
     """
 
     id: str
@@ -37,6 +38,7 @@ class LabelledPost:
     images: tuple[Path, ...] = ()
     sentiment: str | None = None
     sarcastic: bool | None = None
+    conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +135,21 @@ class _Reader:
             )
         if sarcastic is not None and not isinstance(sarcastic, bool):
             found.append(f"sarcastic is {sarcastic!r:.60}; it must be true or false")
+        conflict = record.get("conflict", False)
+        if not isinstance(conflict, bool):
+            found.append(f"conflict is {conflict!r:.60}; it must be true or false")
         images = record.get("images") or []
         if not isinstance(images, list):
             found.append(f"images is {images!r:.60}; it must be a list of paths")
             images = []
         paths = tuple(path for image in images if (path := self._image(image, found)) is not None)
         return LabelledPost(
-            id=str(post_id), text=str(text), images=paths, sentiment=sentiment, sarcastic=sarcastic
+            id=str(post_id),
+            text=str(text),
+            images=paths,
+            sentiment=sentiment,
+            sarcastic=sarcastic,
+            conflict=bool(conflict),
         )
 
     def _image(self, image: object, found: list[str]) -> Path | None:

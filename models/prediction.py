@@ -55,6 +55,17 @@ class Prediction:
     text_alone: Scores | None
     image_alone: Scores | None
 
+    @property
+    def disagreement(self) -> float | None:
+        """How far words and pictures differ: the total variation of their sentiments, 0 to 1.
+
+        None when the post has only one of them.
+        """
+        if self.text_alone is None or self.image_alone is None:
+            return None
+        pairs = zip(self.text_alone.sentiment, self.image_alone.sentiment, strict=True)
+        return 0.5 * sum(abs(text - image) for text, image in pairs)
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:

@@ -157,9 +157,8 @@ def scores_of(prediction: Prediction, *, degraded: float = 0.0) -> dict[str, flo
         scores |= _named("text_alone.", prediction.text_alone)
     if prediction.image_alone:
         scores |= _named("image_alone.", prediction.image_alone)
-    if prediction.text_alone and prediction.image_alone:
-        pairs = zip(prediction.text_alone.sentiment, prediction.image_alone.sentiment, strict=True)
-        scores["disagreement"] = 0.5 * sum(abs(a - b) for a, b in pairs)
+    if (disagreement := prediction.disagreement) is not None:
+        scores["disagreement"] = disagreement
     return scores
 
 

@@ -1,25 +1,21 @@
-"""Commands about the model: classify, train, evaluate."""
+"""Commands that use and make a model: classify, train."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deadpan.commands.measure import ModelName, load_classifier, print_scores, tell
 from deadpan.commands.output import AsJson, print_json, print_table
 from deadpan.errors import ConfigurationError
 from deadpan.settings import load
 
-ModelName = Annotated[
-    str | None, typer.Option("--model", help="A preset or a checkpoint folder, not DEADPAN_MODEL.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (classify, train, evaluate):
+    for command in (classify, train):
         app.command()(command)
 
 
@@ -37,7 +33,7 @@ def classify(
 
     from models.prediction import ImageProblem
 
-    classifier = _load(model)
+    classifier = load_classifier(model)
     prepared = classifier.prepare(text, contents)
     problems = [
         f"--image {path}: {result.problem}"
@@ -123,7 +119,7 @@ def train(
         device=settings.device,
         max_image_pixels=settings.max_image_pixels,
         notes=plan.notes,
-        report=_report,
+        report=tell,
     )
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -132,42 +128,8 @@ def train(
         return
     for name, parts in result.scores.items():
         typer.echo(f"\n{name}")
-        _print_scores(parts["all"])
+        print_scores(parts["all"])
     typer.echo(f"\nmodel {result.version} in {result.path}, {result.seconds:.0f} seconds")
-
-
-def evaluate(
-    posts: Annotated[Path, typer.Argument(help="Labelled posts (JSONL).")],
-    model: ModelName = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Judge a labelled file and measure the answers, each with its 95 % bootstrap interval."""
-    from models.posts_file import read_posts
-
-    file = read_posts(posts)
-    for warning in file.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-
-    from models.evaluation.judge import evaluate as run
-
-    told = run(_load(model), file.posts, seed=seed, report=_report)
-    if as_json:
-        print_json(told)
-        return
-    _print_scores(told)
-    typer.echo(f"model {told['model']}")
-
-
-def _load(model: str | None) -> Any:
-    from models.classifier import Classifier
-
-    settings = load()
-    return Classifier.load(
-        model or settings.model,
-        device=settings.device,
-        max_image_pixels=settings.max_image_pixels,
-    )
 
 
 def _read(path: Path) -> bytes:
@@ -177,25 +139,5 @@ def _read(path: Path) -> bytes:
         raise ConfigurationError(f"--image {path} cannot be read: {error.strerror}") from None
 
 
-def _report(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
 def _scores(scores: Any) -> dict[str, Any]:
     return {"sentiment": scores.sentiment._asdict(), "sarcasm": scores.sarcasm}
-
-
-def _print_scores(told: dict[str, Any]) -> None:
-    """A table of what `evaluate` found."""
-    metrics = ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece")
-    rows = []
-    for head in ("sentiment", "sarcasm"):
-        for read_out, measured in (told.get(head) or {}).items():
-            if measured is None:
-                continue
-            shown = {
-                metric: "{value:.3f} [{low:.3f}, {high:.3f}]".format(**measured[metric])
-                for metric in metrics
-            }
-            rows.append({"head": head, "read-out": read_out, "posts": measured["n"], **shown})
-    print_table(rows, ["head", "read-out", "posts", *metrics], empty="the file has no labels")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.metrics import measure
+from models.calibration import HEADS, READ_OUTS
+from models.evaluation.metrics import compare, measure
 from models.posts_file import LabelledPost
 from models.prediction import (
     SARCASM_LABELS,
@@ -25,7 +26,10 @@ from models.prediction import (
 if TYPE_CHECKING:
     from models.classifier import Classifier
 
-READ_OUTS = ("fused", "text_alone", "image_alone")
+__all__ = ["READ_OUTS", "Answers", "Judged", "evaluate", "judge", "measure_answers", "prepared"]
+
+LABELS = {"sentiment": SENTIMENTS, "sarcasm": SARCASM_LABELS}
+"""Of each head, in the order of its logits."""
 
 _POSTS_AT_ONCE = 128
 
@@ -47,6 +51,25 @@ class Answers:
     given: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Posts with what the model said of them.
+
+    Attributes:
+        model: version of the model.
+        calibration: version of its calibration.
+        posts: in the order of the answers.
+        answers: by read-out.
+        labels: by head, int [posts], index into the head's labels, -1 where unknown.
+    """
+
+    model: str
+    calibration: str
+    posts: tuple[LabelledPost, ...]
+    answers: Mapping[str, Answers]
+    labels: Mapping[str, npt.NDArray[np.int64]]
+
+
 def evaluate(
     classifier: Classifier,
     posts: Sequence[LabelledPost],
@@ -65,19 +88,87 @@ def evaluate(
         report: gets lines of progress.
 
     Returns:
-        {"model", "sentiment", "sarcasm"}: a head has the read-outs "fused", "text_alone" and
-        "image_alone", each as `measure` gives it. A head without labels and a read-out without
-        posts are None. "fused" counts every labelled post, the others those that have words, or a
-        picture that could be decoded.
+        As `measure_judged` gives it.
     """
-    posts = [post for post in posts if post.sentiment is not None or post.sarcastic is not None]
-    predictions = list(_predictions(classifier, posts, report))
-    answers = {name: _answers([getattr(one, name) for one in predictions]) for name in READ_OUTS}
+    posts = [post for post in posts if is_labelled(post)]
+    return measure_judged(judge(classifier, posts, report=report), seed=seed, resamples=resamples)
+
+
+def is_labelled(post: LabelledPost) -> bool:
+    """Whether anything is known of the post."""
+    return post.sentiment is not None or post.sarcastic is not None
+
+
+def judge(
+    classifier: Classifier, posts: Sequence[LabelledPost], *, report: Report = lambda line: None
+) -> Judged:
+    """Judge posts, labelled or not.
+
+    Args:
+        classifier: a loaded model.
+        posts: as `models.posts_file.read_posts` gives them.
+        report: gets lines of progress.
+    """
+    predictions: list[Prediction] = []
+    for batch in prepared(classifier, posts, report):
+        predictions += classifier.predict(batch)
+    return Judged(
+        model=classifier.info.version,
+        calibration=classifier.info.calibration_version,
+        posts=tuple(posts),
+        answers={name: _answers([getattr(one, name) for one in predictions]) for name in READ_OUTS},
+        labels={"sentiment": sentiment_labels(posts), "sarcasm": sarcasm_labels(posts)},
+    )
+
+
+def measure_judged(judged: Judged, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
+    """Measure all there is a label for.
+
+    Args:
+        judged: what `judge` gave.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+
+    Returns:
+        {"model", "calibration", "sentiment", "sarcasm", "differences"}: a head has the read-outs
+        "fused", "text_alone" and "image_alone", each as `measure` gives it. A head without labels
+        and a read-out without posts are None. "fused" counts every labelled post, the others those
+        that have words, or a picture that could be decoded. "differences" says by head what fusion
+        adds to each modality on the posts that have both, as `compare` gives it.
+    """
+    measured = measure_answers(
+        dict(judged.answers),
+        judged.labels["sentiment"],
+        judged.labels["sarcasm"],
+        seed=seed,
+        resamples=resamples,
+    )
     return {
-        "model": classifier.info.version,
-        **measure_answers(
-            answers, sentiment_labels(posts), sarcasm_labels(posts), seed=seed, resamples=resamples
-        ),
+        "model": judged.model,
+        "calibration": judged.calibration,
+        **measured,
+        "differences": {
+            head: _differences(judged, head, seed=seed, resamples=resamples) for head in HEADS
+        },
+    }
+
+
+def _differences(judged: Judged, head: str, *, seed: int, resamples: int) -> dict[str, Any]:
+    """Fused against each modality alone, on the posts that have both."""
+    fused, text, image = (judged.answers[name] for name in READ_OUTS)
+    chosen = (judged.labels[head] >= 0) & text.given & image.given
+    if not chosen.any():
+        return {}
+    return {
+        f"fused - {name}": compare(
+            getattr(fused, head)[chosen],
+            getattr(alone, head)[chosen],
+            judged.labels[head][chosen],
+            LABELS[head],
+            seed=seed,
+            resamples=resamples,
+        )
+        for name, alone in (("text_alone", text), ("image_alone", image))
     }
 
 
@@ -132,16 +223,24 @@ def sarcasm_labels(posts: Sequence[LabelledPost]) -> npt.NDArray[np.int64]:
     )
 
 
-def _predictions(
-    classifier: Classifier, posts: Sequence[LabelledPost], report: Report
-) -> Iterator[Prediction]:
+def prepared(
+    classifier: Classifier, posts: Sequence[LabelledPost], report: Report = lambda line: None
+) -> Iterator[list[PreparedPost]]:
+    """The posts, prepared a batch at a time; a picture that cannot be read is its post's problem.
+
+    Args:
+        classifier: prepares them.
+        posts: any number.
+        report: gets a line when a batch was used.
+    """
+
     def read_and_prepare(post: LabelledPost) -> PreparedPost:
         return classifier.prepare(post.text, [_read(path) for path in post.images])
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         for start in range(0, len(posts), _POSTS_AT_ONCE):
             batch = posts[start : start + _POSTS_AT_ONCE]
-            yield from classifier.predict(list(pool.map(read_and_prepare, batch)))
+            yield list(pool.map(read_and_prepare, batch))
             report(f"judged {start + len(batch)} of {len(posts)} posts")
 
 

@@ -16,6 +16,9 @@ import numpy.typing as npt
 ECE_BINS = 15
 """Bins of equal width, as in Guo et al., On Calibration of Modern Neural Networks (ICML 2017)."""
 
+METRICS = ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece")
+"""Those of a whole read-out."""
+
 _DRAWS_AT_ONCE = 4_000_000
 
 Array = npt.NDArray[np.float64]
@@ -58,13 +61,11 @@ def measure(
     sums = np.concatenate((parts.sum(axis=0, keepdims=True), _resample(parts, seed, resamples)))
     metrics = _metrics(sums, classes)
 
-    def interval(values: Array) -> dict[str, float]:
-        low, high = np.percentile(values[1:], (2.5, 97.5)) if resamples else (values[0],) * 2
-        return {"value": float(values[0]), "low": float(low), "high": float(high)}
-
     result: dict[str, Any] = {"n": posts}
-    for name in ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece"):
-        result[name] = interval(metrics[name])
+    for name in METRICS:
+        result[name] = interval(
+            metrics[name] if name != "ece" else _centred(metrics[name]).clip(0.0)
+        )
     result["per_class"] = {
         label: {
             **{key: interval(metrics[key][:, index]) for key in ("precision", "recall", "f1")},
@@ -73,6 +74,87 @@ def measure(
         for index, label in enumerate(names)
     }
     return result
+
+
+def compare(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """By how much one read-out is better than another on the same posts.
+
+    The bootstrap is paired: each resample draws the same posts for both, so what makes a post easy
+    for both does not widen the interval.
+
+    Args:
+        first: float [posts, classes].
+        second: float [posts, classes].
+        labels: int [posts], at least one.
+        names: of the classes.
+        seed: of the resampling.
+        resamples: how many.
+
+    Returns:
+        "n", and each of `METRICS` as {"value", "low", "high"}, first minus second.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    metrics = []
+    for probabilities in (first, second):
+        parts = _parts(np.asarray(probabilities, dtype=np.float64), labels, len(names))
+        sums = (parts.sum(axis=0, keepdims=True), _resample(parts, seed, resamples))
+        metrics.append(_metrics(np.concatenate(sums), len(names)))
+    return {
+        "n": len(labels),
+        **{
+            name: interval(_centred(difference) if name == "ece" else difference)
+            for name in METRICS
+            for difference in (metrics[0][name] - metrics[1][name],)
+        },
+    }
+
+
+def expected_calibration_error(confidence: Array, hit: npt.NDArray[np.bool_]) -> float:
+    """Of answers given with a confidence, float [posts], that were right or not, bool [posts]."""
+    gaps = np.bincount(_bins(confidence), confidence - hit, minlength=ECE_BINS)
+    return float(np.abs(gaps).sum() / len(hit))
+
+
+def _bins(confidence: Array) -> npt.NDArray[np.int64]:
+    return np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+
+
+def interval(values: Array) -> dict[str, float]:
+    """Value with the 95 % percentile interval of its resamples.
+
+    Args:
+        values: float [1 + resamples]; the first is the value itself.
+    """
+    low, high = np.percentile(values[1:], (2.5, 97.5)) if len(values) > 1 else (values[0],) * 2
+    return {"value": float(values[0]), "low": float(low), "high": float(high)}
+
+
+def _centred(values: Array) -> Array:
+    """Resamples moved so that their mean is the value, as `interval` takes them.
+
+    The calibration error takes absolute values, so the noise that resampling adds makes it larger
+    on average; as they are, the resamples of a small error may all lie above it.
+    """
+    if len(values) == 1:
+        return values
+    return np.concatenate((values[:1], values[1:] - values[1:].mean() + values[0]))
+
+
+def draws(posts: int, *, seed: int = 0, resamples: int = 1000) -> Array:
+    """How often each resample drew each post: float [resamples, posts]."""
+    random = np.random.default_rng(seed)
+    drawn = random.integers(0, posts, size=(resamples, posts))
+    drawn += np.arange(resamples)[:, None] * posts
+    counted = np.bincount(drawn.ravel(), minlength=resamples * posts)
+    return counted.reshape(resamples, posts).astype(np.float64)
 
 
 def macro_f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -103,7 +185,7 @@ def _parts(probabilities: Array, labels: npt.NDArray[np.int64], classes: int) ->
     rows = np.arange(len(labels))
     answers = probabilities.argmax(axis=1)
     confidence = probabilities[rows, answers]
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+    bins = _bins(confidence)
     per_bin = np.zeros((len(labels), 2, ECE_BINS))
     per_bin[rows, 0, bins] = confidence
     per_bin[rows, 1, bins] = answers == labels

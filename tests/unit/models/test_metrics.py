@@ -85,3 +85,13 @@ def test_no_posts_have_no_metrics_and_wrong_shapes_are_refused() -> None:
     assert measure(np.zeros((0, 3)), [], SENTIMENTS) is None
     with pytest.raises(ValueError, match="probabilities are"):
         measure(np.ones((2, 2)) / 2, [0, 1], SENTIMENTS)
+
+
+def test_the_interval_of_a_calibration_error_holds_the_error() -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(3), 300)
+    labels = (probabilities.cumsum(axis=1) < random.random((300, 1))).sum(axis=1)
+    measured = measure(probabilities, labels, SENTIMENTS)
+    assert measured is not None
+    ece = measured["ece"]
+    assert 0.0 <= ece["low"] < ece["value"] < ece["high"] < 0.15

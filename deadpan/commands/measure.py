@@ -1,0 +1,281 @@
+"""Commands that measure a model: evaluate, calibrate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.errors import ConfigurationError
+from deadpan.settings import load
+
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="A preset or a checkpoint folder, not DEADPAN_MODEL.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (evaluate, calibrate):
+        app.command()(command)
+
+
+def evaluate(
+    posts: Annotated[Path, typer.Argument(help="Labelled posts (JSONL).")],
+    model: ModelName = None,
+    conflict: Annotated[
+        Path | None,
+        typer.Option(
+            help="Posts (JSONL) whose words and picture contradict each other: does disagreement "
+            "tell them from POSTS? Rows of POSTS with `conflict: true` count as such too."
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with plots and the worst mistakes.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a labelled file and measure the answers, each with its 95 % bootstrap interval."""
+    files = _read_files([posts, *([conflict] if conflict else [])])
+
+    from models.evaluation.agreement import measure_conflict
+    from models.evaluation.judge import is_labelled, judge, measure_judged
+    from models.evaluation.report import render_report, write_report
+
+    if report is not None and not report.parent.is_dir():
+        raise ConfigurationError(f"--report {report}: the folder {report.parent} does not exist")
+    classifier = load_classifier(model)
+    labelled = [post for post in files[0].posts if is_labelled(post) and not post.conflict]
+    against = [post for post in files[0].posts if post.conflict]
+    against += [post for file in files[1:] for post in file.posts]
+    judged = judge(classifier, labelled, report=tell)
+    told = measure_judged(judged, seed=seed)
+    conflicting = judge(classifier, against, report=tell) if against else None
+    if conflicting is not None:
+        told["conflict"] = measure_conflict(judged, conflicting, seed=seed)
+    if report is not None:
+        page = render_report(
+            judged, told, files, conflicting=conflicting, conflict=told.get("conflict")
+        )
+        write_report(report, page)
+    if as_json:
+        print_json(told)
+        return
+    print_scores(told)
+    print_differences(told)
+    _print_conflict(told.get("conflict"))
+    typer.echo(f"model {told['model']}, calibration {told['calibration']}")
+    if report is not None:
+        typer.echo(f"report in {report}")
+
+
+def calibrate(
+    posts: Annotated[
+        list[Path], typer.Argument(help="Labelled posts (JSONL) that the model did not learn from.")
+    ],
+    model: ModelName = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for a calibrated copy; else the model is changed.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCORE=P",
+            help="Choose the smallest threshold of SCORE with this precision; may be repeated.",
+        ),
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="low|value",
+            help="Ask the precision of the lower end of its 95 % interval, or of its value.",
+        ),
+    ] = "low",
+    flags_per_day: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[SCORE=]N",
+            help="Choose the smallest threshold with at most so many flags; may be repeated.",
+        ),
+    ] = None,
+    posts_per_day: Annotated[
+        float | None, typer.Option(min=1, help="How many posts the platform has a day.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Write a policy (TOML) with the thresholds.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of folds and bootstrap.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit temperatures on held-out posts, choose thresholds, and write both down."""
+    from dataclasses import replace
+
+    from models.checkpoint import check_output, read_info, write_calibration
+    from models.evaluation.calibrate import calibrate as fit
+    from models.evaluation.calibrate import logits_of, refuse_training_data
+    from models.evaluation.thresholds import Wanted, choose, score_values
+    from tasks.policy_file import policy_toml, write_policy
+
+    wanted = Wanted.parse(precision or [], flags_per_day or [], posts_per_day, bound=by)
+    if policy is not None and not wanted.scores:
+        raise ConfigurationError("--policy needs a threshold; name one by --precision SCORE=P")
+    if output is not None:
+        check_output(output)
+    files = _read_files(posts)
+    info = read_info(model or load().model)
+    refuse_training_data(info, files)
+    classifier = load_classifier(model)
+    logits = logits_of(classifier, [post for file in files for post in file.posts], tell)
+    calibration, left = fit(logits, files, seed=seed)
+    chosen = [
+        choose(score, *score_values(logits, calibration, score), wanted) for score in wanted.scores
+    ]
+    calibration = replace(calibration, thresholds=tuple(one.as_row() for one in chosen))
+    if policy is not None:
+        text = policy_toml(
+            calibration.thresholds,
+            model=info.version,
+            calibration=calibration.version,
+            data=calibration.data,
+        )
+        write_policy(policy, text)
+    written = write_calibration(info.path, calibration, output)
+    for line in left:
+        typer.echo(f"warning: {line}", err=True)
+    if as_json:
+        told = {"model": info.version, "path": str(written.path), **calibration.to_json()}
+        print_json({**told, "tables": {one.score: one.table() for one in chosen}})
+        return
+    _print_temperatures(calibration.measured)
+    for one in chosen:
+        typer.echo(f"\n{one.score}: {one.why}")
+        _print_thresholds(one.table(), one.row.threshold)
+    if wanted.posts_per_day is not None:
+        typer.echo("Flags a day are as many as there are, if posts come as in these files.")
+    typer.echo(f"calibration {calibration.version} of model {info.version} in {written.path}")
+    if policy is not None:
+        typer.echo(f"policy in {policy}")
+
+
+def load_classifier(model: str | None) -> Any:
+    """The model that an option or else the settings name."""
+    from models.classifier import Classifier
+
+    settings = load()
+    return Classifier.load(
+        model or settings.model,
+        device=settings.device,
+        max_image_pixels=settings.max_image_pixels,
+    )
+
+
+def tell(line: str) -> None:
+    """A line of progress on standard error."""
+    sys.stderr.write(f"{line}\n")
+
+
+def print_scores(told: dict[str, Any]) -> None:
+    """A table of what `evaluate` found."""
+    metrics = ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece")
+    rows = []
+    for head in ("sentiment", "sarcasm"):
+        for read_out, measured in (told.get(head) or {}).items():
+            if measured is None:
+                continue
+            shown = {metric: _interval(measured[metric]) for metric in metrics}
+            rows.append({"head": head, "read-out": read_out, "posts": measured["n"], **shown})
+    print_table(rows, ["head", "read-out", "posts", *metrics], empty="the file has no labels")
+
+
+def print_differences(told: dict[str, Any]) -> None:
+    """A table of what fusion adds."""
+    metrics = ("accuracy", "macro_f1", "weighted_f1", "macro_recall")
+    rows = [
+        {"head": head, "difference": name, "posts": found["n"]}
+        | {metric: _interval(found[metric], "+.3f") for metric in metrics}
+        for head, by_name in told["differences"].items()
+        for name, found in by_name.items()
+    ]
+    if rows:
+        print_table(rows, ["head", "difference", "posts", *metrics])
+
+
+def _print_conflict(conflict: dict[str, Any] | None) -> None:
+    rows = [
+        {"score": name, "posts": found["n"], "in conflict": found["true"], "AUC": _interval(found)}
+        for name, found in (conflict or {}).items()
+        if found
+    ]
+    if rows:
+        print_table(rows, ["score", "posts", "in conflict", "AUC"])
+
+
+def _print_temperatures(measured: Any) -> None:
+    columns = [
+        "head",
+        "pattern",
+        "posts",
+        "temperature",
+        "error before",
+        "error after",
+        "by chance",
+    ]
+    rows = [
+        dict(
+            zip(
+                columns,
+                (
+                    head,
+                    pattern,
+                    found["n"],
+                    f"{found['temperature']:.3f}",
+                    _interval(found["ece_before"]),
+                    _interval(found["ece_after"]),
+                    f"{found['ece_of_perfect']:.3f}",
+                ),
+                strict=True,
+            )
+        )
+        for head, by_pattern in measured.items()
+        for pattern, found in by_pattern.items()
+    ]
+    print_table(rows, columns, empty="too few labelled posts: every temperature stays 1")
+
+
+def _print_thresholds(table: Sequence[dict[str, Any]], chosen: float) -> None:
+    """Every twentieth part, and the one that was chosen."""
+    columns = ["", "threshold", "precision", "recall", "flagged", "flags a day"]
+    rows = []
+    for row in table:
+        is_chosen = row["threshold"] == chosen
+        if is_chosen or round(row["threshold"] * 100) % 5 == 0:
+            per_day = row["flags_per_day"]
+            shown = (
+                "chosen" if is_chosen else "",
+                f"{row['threshold']:.2f}",
+                _interval(row["precision"]),
+                _interval(row["recall"]),
+                row["flagged"],
+                "" if per_day is None else f"{per_day:.0f}",
+            )
+            rows.append(dict(zip(columns, shown, strict=True)))
+    print_table(rows, columns)
+
+
+def _interval(metric: dict[str, float], how: str = ".3f") -> str:
+    return f"{metric['value']:{how}} [{metric['low']:{how}}, {metric['high']:{how}}]"
+
+
+def _read_files(paths: Sequence[Path]) -> Any:
+    from models.posts_file import read_posts
+
+    files = [read_posts(path) for path in paths]
+    for file in files:
+        for warning in file.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+    return files

@@ -1,0 +1,260 @@
+"""Which words and which parts of a picture moved a score: by leaving each out. Needs no torch.
+
+Occlusion (Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 2014) asks the
+model itself and nothing of its inside, so it holds for every encoder, fusion and engine. It costs a
+prediction for every part left out, which is why the parts are bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
+
+MAX_WORDS = 128
+"""Words looked at; the model reads at most as many tokens, and a word is at least one."""
+
+_WORD = re.compile(r"\S+")
+_SCORE = re.compile(
+    r"(?:(?P<read_out>text_alone|image_alone)\.)?"
+    r"(?:(?P<sarcasm>sarcasm)|sentiment\.(?P<label>negative|neutral|positive))"
+)
+
+
+class Model(Protocol):
+    """What of a `Classifier` is needed."""
+
+    def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
+        """Prepare one post."""
+        ...
+
+    def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
+        """Judge posts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is left out, one part at a time.
+
+    Attributes:
+        windows: of a text, at most; a text of more words is cut into so many runs of words.
+        grid: a picture is cut into so many rows and columns; 0 leaves pictures alone.
+        images: of a post, at most; the others are not looked at.
+    """
+
+    windows: int = 16
+    grid: int = 4
+    images: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WordEffect:
+    """A word, or a run of words.
+
+    Attributes:
+        start: first character in the normalised text.
+        end: after the last character.
+        word: what stands there.
+        effect: by how much the score is higher with it than without.
+    """
+
+    start: int
+    end: int
+    word: str
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class RegionEffect:
+    """A part of a picture.
+
+    Attributes:
+        image: position among the post's pictures.
+        x0, y0, x1, y1: left, top, right and bottom, as fractions of width and height.
+        effect: by how much the score is higher with it than with its place in the mean colour.
+    """
+
+    image: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What moved a score.
+
+    Attributes:
+        score: its name, as policies know it.
+        value: of the whole post.
+        words: in the order of the text.
+        regions: row by row.
+        disagreement: of words and pictures, None when the post has only one of them.
+    """
+
+    score: str
+    value: float
+    words: tuple[WordEffect, ...]
+    regions: tuple[RegionEffect, ...]
+    disagreement: float | None
+
+    def as_row(self) -> dict[str, Any]:
+        """Plain objects, for a table or JSON; effects with four decimals."""
+
+        def plain(one: WordEffect | RegionEffect) -> dict[str, Any]:
+            return {**asdict(one), "effect": round(one.effect, 4)}
+
+        return {
+            "score": self.score,
+            "value": round(self.value, 4),
+            "disagreement": None if self.disagreement is None else round(self.disagreement, 4),
+            "words": [plain(word) for word in self.words],
+            "regions": [{**plain(one), **_rounded(one)} for one in self.regions],
+        }
+
+
+def explain(
+    model: Model,
+    posts: Sequence[PreparedPost],
+    score_names: Sequence[str],
+    limits: Limits | None = None,
+) -> list[Explanation | None]:
+    """Explain a score of each post, all in one batch.
+
+    Args:
+        model: the one that judged them.
+        posts: any number.
+        score_names: of each post, as policies name them; "degraded" is nothing the model said.
+        limits: how much is left out.
+
+    Returns:
+        An explanation of each post, in order; None where the post does not have the score.
+    """
+    limits = limits or Limits()
+    batch: list[PreparedPost] = []
+    plans: list[tuple[list[WordEffect], list[RegionEffect]]] = []
+    for post, name in zip(posts, score_names, strict=True):
+        words, regions = _parts(post, name, limits)
+        plans.append((words, regions))
+        batch.append(post)
+        batch += [_without_word(model, post, word) for word in words]
+        batch += [_without_region(post, region) for region in regions]
+    predictions = iter(model.predict(batch) if batch else [])
+    found: list[Explanation | None] = []
+    for name, (words, regions) in zip(score_names, plans, strict=True):
+        whole = next(predictions)
+        value = score_of(whole, name)
+        effects = [_effect(value, score_of(next(predictions), name)) for _ in (*words, *regions)]
+        if value is None:
+            found.append(None)
+            continue
+        found.append(
+            Explanation(
+                score=name,
+                value=value,
+                words=tuple(map(_with_effect, words, effects)),
+                regions=tuple(map(_with_effect, regions, effects[len(words) :])),
+                disagreement=whole.disagreement,
+            )
+        )
+    return found
+
+
+def score_of(prediction: Prediction, name: str) -> float | None:
+    """A score by the name that policies know it by; None when the prediction has no such score."""
+    if name == "disagreement":
+        return prediction.disagreement
+    match = _SCORE.fullmatch(name)
+    if match is None:
+        return None
+    scores: Scores | None = getattr(prediction, match["read_out"] or "fused")
+    if scores is None:
+        return None
+    return scores.sarcasm if match["sarcasm"] else float(getattr(scores.sentiment, match["label"]))
+
+
+def _parts(
+    post: PreparedPost, name: str, limits: Limits
+) -> tuple[list[WordEffect], list[RegionEffect]]:
+    """What to leave out; nothing of a modality that the score does not look at."""
+    if name != "disagreement" and _SCORE.fullmatch(name) is None:
+        return [], []
+    words = [] if name.startswith("image_alone.") else _windows(post.text, limits.windows)
+    regions = [] if name.startswith("text_alone.") else _regions(post, limits)
+    return words, regions
+
+
+def _windows(text: str, most: int) -> list[WordEffect]:
+    spans = []
+    for match in _WORD.finditer(text):
+        spans.append(match.span())
+        if len(spans) == MAX_WORDS:
+            break
+    size = -(-len(spans) // most) if most else 0
+    if not size or len(spans) < 2:
+        # one word left out leaves no text, which is another question
+        return []
+    return [
+        WordEffect(run[0][0], run[-1][1], text[run[0][0] : run[-1][1]], 0.0)
+        for run in (spans[start : start + size] for start in range(0, len(spans), size))
+    ]
+
+
+def _regions(post: PreparedPost, limits: Limits) -> list[RegionEffect]:
+    seen = [i for i, image in enumerate(post.images) if isinstance(image, PreparedImage)]
+    steps = range(limits.grid)
+    return [
+        RegionEffect(
+            image,
+            column / limits.grid,
+            row / limits.grid,
+            (column + 1) / limits.grid,
+            (row + 1) / limits.grid,
+            0.0,
+        )
+        for image in seen[: limits.images]
+        for row in steps
+        for column in steps
+    ]
+
+
+def _without_word(model: Model, post: PreparedPost, word: WordEffect) -> PreparedPost:
+    text = f"{post.text[: word.start]} {post.text[word.end :]}"
+    without = model.prepare(text, ())
+    return replace(without, images=post.images)
+
+
+def _without_region(post: PreparedPost, region: RegionEffect) -> PreparedPost:
+    image = post.images[region.image]
+    assert isinstance(image, PreparedImage)
+    pixels: npt.NDArray[np.uint8] = image.pixels.copy()
+    height, width = pixels.shape[:2]
+    rows = slice(round(region.y0 * height), round(region.y1 * height))
+    columns = slice(round(region.x0 * width), round(region.x1 * width))
+    pixels[rows, columns] = image.pixels.mean(axis=(0, 1)).astype(np.uint8)
+    # another picture needs another name: the model computes pictures of one name once
+    name = f"{image.sha256} without {region.x0},{region.y0}"
+    images = list(post.images)
+    images[region.image] = replace(image, sha256=name, pixels=pixels)
+    return replace(post, images=tuple(images))
+
+
+def _effect(whole: float | None, without: float | None) -> float:
+    return 0.0 if whole is None or without is None else whole - without
+
+
+def _with_effect(part: Any, effect: float) -> Any:
+    return replace(part, effect=effect)
+
+
+def _rounded(region: RegionEffect) -> Mapping[str, float]:
+    return {name: round(getattr(region, name), 4) for name in ("x0", "y0", "x1", "y1")}

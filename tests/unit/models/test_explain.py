@@ -1,0 +1,161 @@
+"""Explanations find what was planted, and stay bounded."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.classifier import Classifier
+from models.explain import MAX_WORDS, Explanation, Limits, explain, score_of
+from models.prediction import (
+    ImageProblem,
+    Prediction,
+    PreparedImage,
+    PreparedPost,
+    Scores,
+    Sentiment,
+)
+
+
+class Watching:
+    """Sees "awful" and the brightness of pictures; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[PreparedPost] = []
+        self.calls = 0
+
+    def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
+        return PreparedPost(" ".join(text.split()), (1,), ())
+
+    def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
+        self.calls += 1
+        self.asked += posts
+        return [self._one(post) for post in posts]
+
+    def _one(self, post: PreparedPost) -> Prediction:
+        seen = [image for image in post.images if isinstance(image, PreparedImage)]
+        words = self._scores(0.6 if "awful" in post.text else 0.2)
+        picture = self._scores(float(seen[0].pixels.mean()) / 255 if seen else 0.0)
+        negative = (words.sentiment.negative + picture.sentiment.negative) / 2
+        return Prediction(self._scores(negative), words, picture if seen else None)
+
+    @staticmethod
+    def _scores(negative: float) -> Scores:
+        return Scores(Sentiment(negative, 1.0 - negative, 0.0), negative)
+
+
+def picture(corner: tuple[int, int] | None = None) -> PreparedImage:
+    pixels = np.zeros((224, 224, 3), dtype=np.uint8)
+    if corner is not None:
+        column, row = corner
+        pixels[row * 56 : (row + 1) * 56, column * 56 : (column + 1) * 56] = 255
+    return PreparedImage("a" * 64, pixels, pixels)
+
+
+def one(
+    model: Watching, post: PreparedPost, name: str, limits: Limits | None = None
+) -> Explanation:
+    (found,) = explain(model, [post], [name], limits)
+    assert found is not None
+    return found
+
+
+def test_the_planted_word_and_region_have_the_greatest_effect() -> None:
+    post = PreparedPost("what an awful day", (1,), (picture((2, 1)),))
+    found = one(Watching(), post, "sentiment.negative")
+    word = max(found.words, key=lambda word: word.effect)
+    assert (word.word, post.text[word.start : word.end]) == ("awful", "awful")
+    assert word.effect == pytest.approx(0.2)
+    assert [other.effect for other in found.words if other is not word] == [0.0] * 3
+    region = max(found.regions, key=lambda region: region.effect)
+    assert (region.x0, region.y0, region.x1, region.y1) == (0.5, 0.25, 0.75, 0.5)
+    assert len(found.regions) == 16
+    assert found.disagreement is not None
+
+
+def test_the_shipped_model_is_moved_by_the_planted_word() -> None:
+    model = Classifier.load("mini", device="cpu")
+    (found,) = explain(model, [model.prepare("I hate this", [])], ["sentiment.negative"])
+    assert found is not None
+    assert max(found.words, key=lambda word: word.effect).word == "hate"
+
+
+def test_a_text_of_ten_thousand_words_is_asked_for_a_bounded_number_of_times() -> None:
+    model = Watching()
+    text = " ".join(f"word{index}" for index in range(10_000))
+    found = one(model, PreparedPost(text, (1,), (picture(), picture())), "sarcasm")
+    assert len(model.asked) == 1 + 16 + 16
+    assert model.calls == 1
+    assert found.words[0].start == 0
+    assert len(text[: found.words[-1].end].split()) == MAX_WORDS
+    assert all(a.end < b.start for a, b in pairwise(found.words))
+
+
+def test_limits_are_kept() -> None:
+    post = PreparedPost("a b c d e f g", (1,), (picture(), picture()))
+    model = Watching()
+    found = one(model, post, "sarcasm", Limits(windows=3, grid=2, images=2))
+    assert [word.word for word in found.words] == ["a b c", "d e f", "g"]
+    assert [region.image for region in found.regions] == [0] * 4 + [1] * 4
+    found = one(model, post, "sarcasm", Limits(windows=0, grid=0))
+    assert found.words == found.regions == ()
+
+
+def test_only_what_a_score_looks_at_is_left_out() -> None:
+    post = PreparedPost("an awful day", (1,), (picture((0, 0)),))
+    assert one(Watching(), post, "text_alone.sarcasm").regions == ()
+    assert one(Watching(), post, "image_alone.sarcasm").words == ()
+    both = one(Watching(), post, "disagreement")
+    assert both.words
+    assert both.regions
+
+
+def test_a_score_that_the_post_does_not_have_has_no_explanation() -> None:
+    post = PreparedPost("an awful day", (1,), (ImageProblem("gone"),))
+    names = ["degraded", "image_alone.sarcasm", "disagreement", "mood"]
+    assert explain(Watching(), [post] * 4, names) == [None] * 4
+    assert explain(Watching(), [], []) == []
+
+
+def test_all_posts_share_one_batch() -> None:
+    model = Watching()
+    posts = [PreparedPost(f"an awful day {index}", (1,), ()) for index in range(5)]
+    found = explain(model, posts, ["sarcasm"] * 5)
+    assert model.calls == 1
+    assert all(one is not None and len(one.words) == 4 for one in found)
+
+
+def test_a_row_is_json_and_short() -> None:
+    post = PreparedPost("an awful day", (1,), (picture((0, 0)),))
+    row = one(Watching(), post, "sarcasm", Limits(grid=3)).as_row()
+    assert json.loads(json.dumps(row)) == row
+    assert row["words"][1] == {"start": 3, "end": 8, "word": "awful", "effect": 0.2}
+    assert row["regions"][1]["x0"] == 0.3333
+
+
+def test_scores_have_the_names_that_policies_know() -> None:
+    from tasks.policy import SCORE_NAMES, scores_of
+
+    model = Watching()
+    (prediction,) = model.predict([PreparedPost("an awful day", (1,), (picture((0, 0)),))])
+    named = scores_of(prediction)
+    for name in SCORE_NAMES:
+        assert score_of(prediction, name) == (None if name == "degraded" else named[name])
+
+
+def test_a_real_picture_is_explained_by_the_shipped_model() -> None:
+    model = Classifier.load("mini", device="cpu")
+    file = io.BytesIO()
+    Image.new("RGB", (60, 40), "navy").save(file, "PNG")
+    post = model.prepare("what a day", [file.getvalue()])
+    (found,) = explain(model, [post], ["sarcasm"], Limits(grid=2))
+    assert found is not None
+    assert len(found.regions) == 4
+    # a picture of one colour has no part that matters
+    assert all(abs(region.effect) < 0.02 for region in found.regions)
