@@ -22,6 +22,7 @@ from models.checkpoint import WEIGHTS_FILE, CheckpointInfo, read_info
 from models.config import ModelConfig
 from models.encoders import encoder_folder, load_image_encoder, load_text_encoder
 from models.fusion import FusionHead
+from models.ocr import Reader
 from models.prediction import (
     ImageProblem,
     Prediction,
@@ -146,6 +147,7 @@ class Classifier:
         device: str = "auto",
         max_image_pixels: int = 50_000_000,
         threads: int | None = None,
+        ocr: Reader | None = None,
     ) -> Self:
         """Load a model.
 
@@ -154,6 +156,7 @@ class Classifier:
             device: "auto", "cpu" or "cuda".
             max_image_pixels: a picture with more is not decoded.
             threads: CPU threads for the whole process; None leaves torch's choice.
+            ocr: reads the words in pictures; None leaves them unread.
 
         Raises:
             CheckpointError: the checkpoint or an encoder is missing, altered or does not fit.
@@ -168,7 +171,7 @@ class Classifier:
             checkpoint,
             Encoders(config, device),
             load_head(checkpoint),
-            make_preparer(config, max_image_pixels=max_image_pixels),
+            make_preparer(config, max_image_pixels=max_image_pixels, ocr=ocr),
         )
 
     def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
@@ -301,10 +304,12 @@ def choose_device(device: str) -> str:
     return "cuda" if available else "cpu"
 
 
-def make_preparer(config: ModelConfig, *, max_image_pixels: int) -> Preparer:
+def make_preparer(
+    config: ModelConfig, *, max_image_pixels: int, ocr: Reader | None = None
+) -> Preparer:
     """The preparer that goes with a model."""
     text = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
-    return Preparer(text, image_size=config.image_size, max_image_pixels=max_image_pixels)
+    return Preparer(text, image_size=config.image_size, max_image_pixels=max_image_pixels, ocr=ocr)
 
 
 def load_head(checkpoint: CheckpointInfo) -> FusionHead:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from deadpan.errors import ImageError
 from models.images import decode_image
+from models.ocr import Reader
 from models.prediction import ImageProblem, PreparedImage, PreparedPost
 from models.text import TextPreparer, normalise_text
 
@@ -22,10 +23,19 @@ class Preparer:
         text: normalises and tokenises.
         image_size: side of the square for the image encoder, in pixels.
         max_image_pixels: a picture with more is not decoded.
+        ocr: reads the words in pictures; None leaves them unread.
     """
 
-    def __init__(self, text: TextPreparer, *, image_size: int, max_image_pixels: int) -> None:
+    def __init__(
+        self,
+        text: TextPreparer,
+        *,
+        image_size: int,
+        max_image_pixels: int,
+        ocr: Reader | None = None,
+    ) -> None:
         self._text = text
+        self._ocr = ocr
         self._image_size = image_size
         self._max_image_pixels = max_image_pixels
 
@@ -39,8 +49,19 @@ class Preparer:
         Returns:
             The post with one entry for every image given. Content never makes this raise.
         """
-        normalised, token_ids = self._text(text)
-        return PreparedPost(normalised, token_ids, tuple(map(self._image, images)))
+        prepared = tuple(map(self._image, images))
+        normalised, token_ids = self._text(text, self._words_in(prepared))
+        return PreparedPost(normalised, token_ids, prepared)
+
+    def _words_in(self, images: Sequence[PreparedImage | ImageProblem]) -> list[str]:
+        if self._ocr is None:
+            return []
+        # the thumbnail is what a moderator sees as evidence, and pictures are small enough there
+        return [
+            self._ocr.read(image.thumbnail, sha256=image.sha256).text
+            for image in images
+            if isinstance(image, PreparedImage)
+        ]
 
     def _image(self, content: bytes | ImageProblem) -> PreparedImage | ImageProblem:
         if isinstance(content, ImageProblem):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
+import emoji
 from tokenizers import Tokenizer
 
 from deadpan.errors import CheckpointError
@@ -15,12 +17,27 @@ MAX_CHARACTERS = 4000
 """Texts are cut to this before anything is searched in them: 128 tokens are never more, and a
 text of 10 MB costs no more than a long one."""
 
+MAX_OCR_CHARACTERS = 1000
+"""Words in all pictures of a post together are cut to this."""
+
+OCR_MARKER = "\n"
+"""Stands between a post's own words and those in its pictures. A normalised text holds no line
+break, so no post can write one."""
+
 _MAX_PASSES = 10
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _LINK = re.compile(r"(?:https?:/*|www\.|pic\.twitter\.com/)\S*", re.IGNORECASE)
 _NAME = re.compile(r"<user>|(?<!\w)@\w+", re.IGNORECASE)
 _NUMBER = re.compile(r"<num>", re.IGNORECASE)
-_RETWEET = re.compile(r"(?:RT\s+@user\s*:?\s*)+", re.IGNORECASE)
+_RETWEET = re.compile(r"(?:RT\s*:?\s*@user\b\s*:?\s*|RT\s*:\s*)+", re.IGNORECASE)
+_GLUED_RETWEET = re.compile(r"RT(?=@\w)", re.IGNORECASE)
+_HASHTAG = re.compile(r"(?<!\w)#\w+")
+# "ApplyNow", "TeamUSA", "NBCNews", "ILoveIt"; but "iPhone" is one word
+_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+# no emoji but (c) and (r) is without one of these, and the trade mark is punctuation to everyone
+_MAYBE_EMOJI = re.compile("[\u203c-\u2121\u2123-\U0010ffff]")
+_SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
+_PUNCTUATION_EMOJI = frozenset("©®™")
 _ELONGATION = re.compile(r"([^\d\s])\1{3,}")
 # Joiners build emoji and several scripts, and tag characters build flags; every other invisible
 # format character (bidirectional overrides, zero-width space, soft hyphen) only hides words.
@@ -33,10 +50,14 @@ def normalise_text(text: str) -> str:
     In this order: cut to `MAX_CHARACTERS`; literal escapes (`\\u002c`, as SemEval's files carry
     them) and HTML entities decoded; lone surrogates, control and invisible format characters
     dropped, NFC; links become `http`; names become `@user` and numbers that a data set masked
-    become `0` (MMSD writes `<user>` and `<num>`); a leading `RT @user:` dropped; more than three of
-    one character cut to three (digits stay); white space collapsed. Emoji, hashtags and letter
-    case are kept. Repeated until nothing changes, at most `_MAX_PASSES` times, because one
-    decoding may uncover another.
+    become `0` (MMSD writes `<user>` and `<num>`); `RT @user:` and `RT:` at the beginning dropped;
+    words of a hashtag in CamelCase parted; more than three of one character cut to three (digits
+    stay); emoji become their names, a run of one emoji one name, whatever its skin tone; white
+    space collapsed. Hashtags keep their `#`, letter case and emoticons are kept. Repeated until
+    nothing changes, at most `_MAX_PASSES` times, because one decoding may uncover another.
+
+    Why names for emoji: MiniLM's vocabulary knows 5 of the 348 emoji that the training data hold;
+    all others are one and the same unknown token to it.
 
     Args:
         text: any string, of any length.
@@ -65,13 +86,36 @@ def _one_pass(text: str) -> str:
         text = "".join(map(_visible, text))
     text = unicodedata.normalize("NFC", text)
     text = _LINK.sub("http", text)
+    if _GLUED_RETWEET.match(text):
+        text = f"RT {text[2:]}"
     text = _NAME.sub("@user", text)
     text = _NUMBER.sub("0", text)
     text = " ".join(text.split())
     if (retweet := _RETWEET.match(text)) is not None:
         text = text[retweet.end() :]
+    if "#" in text:
+        text = _HASHTAG.sub(lambda match: _CAMEL.sub(" ", match[0]), text)
     text = _ELONGATION.sub(r"\1\1\1", text)
+    if _MAYBE_EMOJI.search(text):
+        text = _name_emoji(text)
     return " ".join(text[:MAX_CHARACTERS].split())
+
+
+def _name_emoji(text: str) -> str:
+    parts = []
+    last = ""
+    # not joined: sequences that Unicode does not know have no name of their own
+    for token in emoji.analyze(_SKIN_TONES.sub("", text), non_emoji=True, join_emoji=False):
+        if isinstance(token.value, str) or token.chars in _PUNCTUATION_EMOJI:
+            parts.append(token.chars)
+            if not token.chars.isspace():
+                last = ""
+            continue
+        name = emoji.EMOJI_DATA[token.chars]["en"].strip(":").replace("_", " ")
+        if name != last:
+            parts.append(f" {name} ")
+            last = name
+    return "".join(parts)
 
 
 def _visible(character: str) -> str:
@@ -81,6 +125,30 @@ def _visible(character: str) -> str:
     if category == "Cf" and character not in _KEPT_FORMAT:
         return ""
     return character
+
+
+def join_ocr(text: str, ocr_texts: Iterable[str]) -> str:
+    """A post's words and the words in its pictures, as one string.
+
+    Args:
+        text: normalised.
+        ocr_texts: as read from the pictures, in the post's order.
+
+    Returns:
+        The text alone when the pictures hold no words; otherwise the text, `OCR_MARKER`, and the
+        pictures' words: normalised, joined by spaces, the same ones once, at most
+        `MAX_OCR_CHARACTERS`. `split_ocr` takes it apart.
+    """
+    # dict keeps the order; a post often holds one picture in two sizes
+    distinct = dict.fromkeys(normalise_text(ocr) for ocr in ocr_texts)
+    words = " ".join(filter(None, distinct))[:MAX_OCR_CHARACTERS].rstrip()
+    return f"{text}{OCR_MARKER}{words}" if words else text
+
+
+def split_ocr(joined: str) -> tuple[str, str]:
+    """A post's words and those in its pictures, from what `join_ocr` gave."""
+    text, _, words = joined.partition(OCR_MARKER)
+    return text, words
 
 
 class TextPreparer:
@@ -109,10 +177,28 @@ class TextPreparer:
         self._tokenizer = tokenizer
         self._empty = len(tokenizer.encode("").ids)
 
-    def __call__(self, text: str) -> tuple[str, tuple[int, ...]]:
-        """Normalised text and its token ids, not padded; ("", ()) when there are no words."""
-        normalised = normalise_text(text)
-        ids = self._tokenizer.encode(normalised).ids if normalised else []
-        if len(ids) <= self._empty:
-            return "", ()
-        return normalised, tuple(ids)
+    def __call__(self, text: str, ocr_texts: Iterable[str] = ()) -> tuple[str, tuple[int, ...]]:
+        """Normalise and tokenise one post.
+
+        Args:
+            text: as its author wrote it.
+            ocr_texts: what stands in its pictures.
+
+        Returns:
+            What `join_ocr` gives, and its token ids, not padded; ("", ()) when there are no words.
+        """
+        joined = join_ocr(normalise_text(text), ocr_texts)
+        token_ids = self.encode(joined)
+        return (joined, token_ids) if token_ids else ("", ())
+
+    def encode(self, joined: str) -> tuple[int, ...]:
+        """Token ids of what `join_ocr` gave; () when there are no words.
+
+        Words in pictures are the second text of a pair: `[CLS] text [SEP] words [SEP]` for BERT
+        and its kin. When both are too long together, the longer one is cut first.
+        """
+        text, words = split_ocr(joined)
+        first = self._tokenizer.encode(text).ids
+        if words and len(self._tokenizer.encode(words).ids) > self._empty:
+            return tuple(self._tokenizer.encode(text, words).ids)
+        return tuple(first) if len(first) > self._empty else ()

@@ -1,0 +1,1 @@
+"""Labelled posts from wherever they are: our own tables, and public data sets as downloaded."""

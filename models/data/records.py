@@ -1,0 +1,237 @@
+"""What every data set becomes, and the checks that all of them share. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deadpan.errors import DataError
+from models.prediction import SENTIMENTS
+from models.text import normalise_text
+
+_MAX_PROBLEMS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPost:
+    """One post of a data set.
+
+    Attributes:
+        id: unique in its data set.
+        text: as its author wrote it.
+        images: existing files, in the post's order.
+        sentiment: one of `SENTIMENTS`, or None when unknown.
+        sarcastic: or None when unknown.
+        conflict: annotators read the words as positive and the picture as negative, or the other
+            way round.
+    """
+
+    id: str
+    text: str
+    images: tuple[Path, ...] = ()
+    sentiment: str | None = None
+    sarcastic: bool | None = None
+    conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PostsFile:
+    """A data set that was read.
+
+    Attributes:
+        path: of the file or folder.
+        sha256: of the file, in hexadecimal; of a folder, over names and contents of its label and
+            text files. Names the data in a model card.
+        posts: in the order of the file.
+        warnings: a sentence for every line, or kind of line, that was skipped.
+    """
+
+    path: Path
+    sha256: str
+    posts: tuple[LabelledPost, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands, for a person who wants to mend it.
+
+    Attributes:
+        path: of the file.
+        line: from 1; in Parquet, which has no lines, the row.
+        item: what it is called where a line holds several, such as "item 7"; or "".
+    """
+
+    path: Path
+    line: int
+    item: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" + (f": {self.item}" if self.item else "")
+
+
+class Collector:
+    """Gathers the posts of one data set, and all that is wrong with it.
+
+    Args:
+        path: of the file or folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.root = (path if path.is_dir() else path.parent).resolve()
+        self.posts: list[LabelledPost] = []
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self._place_of_id: dict[str, Place] = {}
+        self._digest = hashlib.sha256()
+
+    def read_bytes(self, path: Path) -> bytes:
+        """A file of the data set; its content goes into the data set's hash.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{path}: {error.strerror or error}; name a data set that can be read"
+            ) from error
+        if path != self.path:
+            self._digest.update(f"{path.name}\0{len(content)}\0".encode(errors="surrogateescape"))
+        self._digest.update(content)
+        return content
+
+    def problem(self, place: Place, problem: str) -> None:
+        """Note what is wrong, and go on: all problems are shown at once."""
+        self.problems.append(f"{place}: {problem}")
+
+    def add(self, place: Place, post: LabelledPost) -> None:
+        """Take a post whose parts are checked. A post without words and pictures has nothing to
+        learn from or to judge: it is skipped, and a warning says so."""
+        if not self._is_new(place, post.id):
+            return
+        if not post.images and not normalise_text(post.text):
+            self.warnings.append(
+                f"{place}: post {post.id!r:.60} has neither words nor pictures; skipped"
+            )
+            return
+        self.posts.append(post)
+
+    def add_record(self, place: Place, record: Mapping[str, Any]) -> None:
+        """Check a post of one of our own tables, and take it when nothing is wrong.
+
+        Args:
+            place: where it stands.
+            record: "id", "text", "images", "sentiment", "sarcastic", "conflict"; other keys are
+                ignored, and a label that is missing or None is unknown.
+        """
+        found: list[str] = []
+        post_id, text = record.get("id"), record.get("text")
+        if not isinstance(post_id, str) or not post_id:
+            found.append(f"id is {post_id!r:.60}; it must be a string that is not empty")
+        elif not self._is_new(place, post_id):
+            post_id = None
+        if not isinstance(text, str):
+            found.append(f"text is {text!r:.60}; it must be a string (empty when there is none)")
+        sentiment = record.get("sentiment")
+        if sentiment is not None and sentiment not in SENTIMENTS:
+            found.append(
+                f"sentiment is {sentiment!r:.60}; it must be one of {', '.join(SENTIMENTS)}"
+            )
+        flags = {}
+        for name in ("sarcastic", "conflict"):
+            flags[name] = record.get(name)
+            if flags[name] is not None and not isinstance(flags[name], bool):
+                found.append(f"{name} is {flags[name]!r:.60}; it must be true or false")
+        images = record.get("images") or []
+        if not isinstance(images, list):
+            found.append(f"images is {images!r:.60}; it must be a list of paths")
+            images = []
+        paths = tuple(path for image in images if (path := self._image(image, found)) is not None)
+        for problem in found:
+            self.problem(place, problem)
+        if found or not isinstance(post_id, str) or not isinstance(text, str):
+            return
+        del self._place_of_id[post_id]
+        self.add(
+            place,
+            LabelledPost(
+                id=post_id,
+                text=text,
+                images=paths,
+                sentiment=sentiment,
+                sarcastic=flags["sarcastic"],
+                conflict=bool(flags["conflict"]),
+            ),
+        )
+
+    def finish(self) -> PostsFile:
+        """The data set.
+
+        Raises:
+            DataError: with every problem, each naming file and line.
+        """
+        if not self.posts and not self.problems:
+            # all that was skipped tells why nothing is left
+            self.problems += [f"{self.path}: holds no post that can be used", *self.warnings]
+        if self.problems:
+            more = len(self.problems) - _MAX_PROBLEMS
+            tail = [f"{self.path}: and {more} more problems"] if more > 0 else []
+            raise DataError(self.problems[:_MAX_PROBLEMS] + tail)
+        return PostsFile(
+            path=self.path,
+            sha256=self._digest.hexdigest(),
+            posts=tuple(self.posts),
+            warnings=tuple(self.warnings),
+        )
+
+    def _is_new(self, place: Place, post_id: str) -> bool:
+        first = self._place_of_id.setdefault(post_id, place)
+        if first is place:
+            return True
+        where = f"line {first.line}" if first.path == place.path and not first.item else f"{first}"
+        self.problem(place, f"id {post_id!r:.60} stands in {where} already; ids must be unique")
+        return False
+
+    def _image(self, image: object, found: list[str]) -> Path | None:
+        if not isinstance(image, str) or not image or "\0" in image:
+            found.append(f"image is {image!r:.60}; it must be a path relative to the file")
+            return None
+        try:
+            path = (self.root / image).resolve()
+            outside, exists = not path.is_relative_to(self.root), path.is_file()
+        except (OSError, ValueError) as error:  # too long, or no name in any encoding
+            found.append(f"image {image!r:.100} is no path: {error!s:.100}")
+            return None
+        if outside:
+            found.append(f"image {image!r:.300} lies outside {self.root}; move it below the file")
+            return None
+        if not exists:
+            found.append(f"image {image!r:.300} does not exist below {self.root}")
+            return None
+        return path
+
+
+def decode_text(content: bytes) -> str:
+    """Bytes of a text in no stated encoding. Never raises, and drops nothing.
+
+    UTF-8 where it is; otherwise Windows-1252, which is what most tools on Windows write, and where
+    a byte means nothing in it either, Latin-1, which takes every byte. NULs and other control
+    characters are left to `models.text.normalise_text`.
+    """
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return content.decode("latin-1")
+
+
+def decode_lines(content: bytes) -> list[str]:
+    """Lines, without their ends, each decoded by itself: one odd line leaves the others alone."""
+    return [decode_text(line.removesuffix(b"\r")) for line in content.split(b"\n")]

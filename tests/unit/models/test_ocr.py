@@ -1,0 +1,161 @@
+"""Words inside pictures: read in order, remembered, and never a reason to fail."""
+
+from __future__ import annotations
+
+import importlib
+from io import BytesIO
+from threading import Thread
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from deadpan.errors import ModelError
+from models.config import mini_config
+from models.encoders import encoder_folder
+from models.ocr import MAX_CHARACTERS, NOTHING, MemoryCache, OcrText, Reader
+from models.preprocessing import Preparer
+from models.text import TextPreparer
+
+
+def picture(*words: str, size: tuple[int, int] = (400, 300)) -> Image.Image:
+    """Black words on white, one line below the other."""
+    image = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(image)
+    for index, line in enumerate(words):
+        draw.text((20, 30 + 80 * index), line, fill="black", font=ImageFont.load_default(32))
+    return image
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    pytest.importorskip("rapidocr_onnxruntime", reason="the extra `ocr` is not installed")
+    return Reader()
+
+
+class Typist(Reader):
+    """Says what it is told instead of reading, and counts."""
+
+    def __init__(self, text: str) -> None:
+        self._cache = MemoryCache()
+        self.text = text
+        self.count = 0
+
+    def _read(self, image: object) -> OcrText:
+        self.count += 1
+        return OcrText(self.text, 1.0, (self.text,))
+
+
+def test_lines_are_read_from_top_to_bottom(reader: Reader) -> None:
+    found = reader.read(picture("LIVING MY", "BEST LIFE", "said nobody ever"))
+    assert found.lines == ("LIVING MY", "BEST LIFE", "said nobody ever")
+    assert found.text == "LIVING MY BEST LIFE said nobody ever"
+    assert found.confidence > 0.9
+
+
+def test_what_stands_side_by_side_is_read_from_left_to_right(reader: Reader) -> None:
+    image = picture("", "below", size=(500, 200))
+    draw = ImageDraw.Draw(image)
+    draw.text((300, 30), "RIGHT", fill="black", font=ImageFont.load_default(32))
+    draw.text((20, 34), "LEFT", fill="black", font=ImageFont.load_default(32))
+    assert reader.read(image).lines == ("LEFT", "RIGHT", "below")
+
+
+def test_arrays_and_other_modes_say_the_same(reader: Reader) -> None:
+    image = picture("oh great")
+    for same in (np.asarray(image), image.convert("L"), image.convert("RGBA")):
+        assert reader.read(same).text == "oh great"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (512, 1), (1, 512), (300, 200)])
+def test_a_picture_without_words_has_no_text(reader: Reader, size: tuple[int, int]) -> None:
+    assert reader.read(Image.new("RGB", size, "white")) == NOTHING
+
+
+def test_noise_has_no_text(reader: Reader) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3)).astype(np.uint8)
+    assert reader.read(noise) == NOTHING
+
+
+def test_a_page_full_of_small_print_is_cut(reader: Reader) -> None:
+    image = Image.new("RGB", (512, 512), "white")
+    draw = ImageDraw.Draw(image)
+    for y in range(0, 512, 12):
+        draw.text((0, y), "small print that nobody reads " * 5, "black", ImageFont.load_default(10))
+    found = reader.read(image)
+    assert 0 < len(found.text) <= MAX_CHARACTERS
+    assert len(found.lines) < 20
+
+
+def test_an_engine_that_fails_costs_the_words_and_nothing_else(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(pixels: object) -> None:
+        raise RuntimeError("the engine broke")
+
+    monkeypatch.setattr(reader._engine, "text_det", fail)
+    assert reader.read(picture("words")) == NOTHING
+    assert "the engine broke" in caplog.text
+
+
+def test_several_threads_read_what_one_reads(reader: Reader) -> None:
+    images = {word: picture(word) for word in ("first words", "second words", "third words")}
+    read: dict[str, str] = {}
+
+    def work(word: str) -> None:
+        read[word] = reader.read(images[word]).text
+
+    threads = [Thread(target=work, args=(word,)) for word in images]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == {word: word for word in images}
+
+
+def test_a_picture_is_read_once() -> None:
+    typist = Typist("words")
+    image = picture("words")
+    for _ in range(3):
+        assert typist.read(image, sha256="aa").text == "words"
+    assert typist.count == 1
+    typist.read(image, sha256="bb")
+    typist.read(image)
+    assert typist.count == 3
+
+
+def test_the_cache_forgets_what_was_not_asked_for_the_longest() -> None:
+    cache = MemoryCache(size=2)
+    for key in ("a", "b"):
+        cache.put(key, OcrText(key, 1.0, (key,)))
+    cache.get("a")
+    cache.put("c", NOTHING)
+    assert [cache.get(key) is None for key in ("a", "b", "c")] == [False, True, False]
+
+
+def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.import_module
+
+    def missing(name: str) -> object:
+        if name == "rapidocr_onnxruntime":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        return real(name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(ModelError, match=r"pip install 'deadpan\[ocr\]'"):
+        Reader()
+
+
+def test_words_in_pictures_join_the_words_of_their_post() -> None:
+    config = mini_config()
+    text = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
+    typist = Typist("BEST life")
+    file = BytesIO()
+    picture("BEST life").save(file, "PNG")
+    content = file.getvalue()
+    for reads, expected in ((None, "my kitchen"), (typist, "my kitchen\nBEST life")):
+        prepare = Preparer(text, image_size=32, max_image_pixels=10**6, ocr=reads)
+        post = prepare("my kitchen", [content, b"not a picture", content])
+        assert post.text == expected
+        assert post.token_ids == text.encode(expected)
+    assert typist.count == 1
