@@ -94,6 +94,13 @@ class Settings(BaseSettings):
     )
     chunk_size: int = Field(64, ge=4, le=1024, description="At most so many posts in one chunk.")
     slots: int = Field(3, ge=1, le=64, description="Chunks that one worker has in hand at once.")
+    explain_up_to: int = Field(
+        8,
+        ge=0,
+        le=1024,
+        description="Flags of chunks of at most so many posts say which words and parts of a "
+        "picture moved their score. Larger chunks mean a backlog; 0 explains none.",
+    )
     lease_seconds: float = Field(
         30.0,
         ge=1.0,

@@ -178,6 +178,10 @@ class Classifier:
         """Prepare one post: see `Preparer`. Content never makes this raise."""
         return self._preparer(text, images)
 
+    def encode(self, joined: str) -> tuple[int, ...]:
+        """Token ids of a prepared post's text, or of a part of it: see `Preparer.encode`."""
+        return self._preparer.encode(joined)
+
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         """Judge posts.
 

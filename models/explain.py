@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
+from models.prediction import Prediction, PreparedImage, PreparedPost, Scores
+from models.text import OCR_MARKER
 
 MAX_WORDS = 128
 """Words looked at; the model reads at most as many tokens, and a word is at least one."""
@@ -30,8 +31,8 @@ _SCORE = re.compile(
 class Model(Protocol):
     """What of a `Classifier` is needed."""
 
-    def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
-        """Prepare one post."""
+    def encode(self, joined: str) -> tuple[int, ...]:
+        """Token ids of a prepared post's text, or of a part of it."""
         ...
 
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
@@ -196,6 +197,8 @@ def _parts(
 def _windows(text: str, most: int) -> list[WordEffect]:
     spans = []
     for match in _WORD.finditer(text):
+        if match[0] == OCR_MARKER.strip():
+            continue
         spans.append(match.span())
         if len(spans) == MAX_WORDS:
             break
@@ -228,9 +231,9 @@ def _regions(post: PreparedPost, limits: Limits) -> list[RegionEffect]:
 
 
 def _without_word(model: Model, post: PreparedPost, word: WordEffect) -> PreparedPost:
-    text = f"{post.text[: word.start]} {post.text[word.end :]}"
-    without = model.prepare(text, ())
-    return replace(without, images=post.images)
+    # the text is normalised already, and may say which of its words stand in a picture
+    text = f"{post.text[: word.start].rstrip(' ')}{post.text[word.end :]}"
+    return replace(post, text=text, token_ids=model.encode(text))
 
 
 def _without_region(post: PreparedPost, region: RegionEffect) -> PreparedPost:

@@ -53,6 +53,10 @@ class Preparer:
         normalised, token_ids = self._text(text, self._words_in(prepared))
         return PreparedPost(normalised, token_ids, prepared)
 
+    def encode(self, joined: str) -> tuple[int, ...]:
+        """Token ids of a prepared post's text, or of a part of it; () when there are no words."""
+        return self._text.encode(joined)
+
     def _words_in(self, images: Sequence[PreparedImage | ImageProblem]) -> list[str]:
         if self._ocr is None:
             return []

@@ -116,6 +116,7 @@ def _verdict_values(verdict: NewVerdict, now: datetime) -> dict[str, Any]:
         "evidence": clean_json(verdict.evidence),
         "timings": clean_json(verdict.timings),
         "posted_at": verdict.posted_at,
+        "explanation": clean_json(verdict.explanation),
         "created_at": now,
     }
 

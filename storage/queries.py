@@ -54,6 +54,7 @@ class Verdict:
     timings: Mapping[str, float]
     posted_at: datetime | None
     created_at: datetime
+    explanation: Mapping[str, Any] | None
 
     @property
     def sentiment(self) -> str:

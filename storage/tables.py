@@ -108,6 +108,7 @@ class VerdictRow(Base):
     timings: Mapped[dict[str, float]] = mapped_column(JsonValue)
     posted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    explanation: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
 
     __table_args__ = (
         UniqueConstraint(

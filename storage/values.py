@@ -61,6 +61,7 @@ class NewVerdict:
         timings: seconds by stage.
         posted_at: when the author posted it; aware.
         flag: set if the policy gave reasons.
+        explanation: what moved the score that the flag was opened for, as a JSON object.
 
     Raises:
         ValueError: a value that cannot be written.
@@ -84,6 +85,7 @@ class NewVerdict:
     author: str | None = None
     posted_at: datetime | None = None
     flag: NewFlag | None = None
+    explanation: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _check_post_id(self.post_id)
@@ -96,7 +98,7 @@ class NewVerdict:
             scores = getattr(self, name)
             if scores is not None:
                 _check_scores(f"{name}.", scores)
-        for given in (self.degraded, self.evidence, self.timings):
+        for given in (self.degraded, self.evidence, self.timings, self.explanation):
             clean_json(given)
         _check_moment("posted_at", self.posted_at)
 

@@ -27,6 +27,7 @@ from deadpan.errors import (
     SchemaError,
 )
 from models.classifier import Classifier
+from models.explain import Explanation, explain
 from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
 from sources.post import FetchedImage, FetchedPost, FetchFailure, Gone, PostSource
 from storage import queries
@@ -65,6 +66,8 @@ class Item:
     prepared: PreparedPost | None = None
     content_hash: str = ""
     degraded: list[dict[str, object]] = field(default_factory=list)
+    reasons: Sequence[Reason] = ()
+    explanation: Explanation | None = None
 
 
 @dataclass(slots=True)
@@ -86,6 +89,8 @@ class Moderator:
         max_attempts: tries of one post before it becomes a dead letter.
         retry_base_seconds: delay after the first failed try; doubles with each.
         lease_seconds: how long a chunk stays with a silent worker.
+        explain_up_to: posts in a chunk; the flags of a larger chunk are not explained, because a
+            large chunk means that posts wait, and an explanation costs many predictions.
         jitter: gives a factor for each delay, so that retries do not come back all at once.
     """
 
@@ -102,6 +107,7 @@ class Moderator:
         max_attempts: int,
         retry_base_seconds: float,
         lease_seconds: float,
+        explain_up_to: int = 0,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311 - no secret
     ) -> None:
         self._intake = intake
@@ -114,6 +120,7 @@ class Moderator:
         self._max_attempts = max_attempts
         self._retry_base_seconds = retry_base_seconds
         self._lease_seconds = lease_seconds
+        self._explain_up_to = explain_up_to
         self._jitter = jitter
 
     def moderate(self, chunk_id: str, *, owner: str) -> bool:
@@ -171,6 +178,12 @@ class Moderator:
         items = self._without_unchanged(items, outcomes)
         with _timed("predict", timings):
             judged = self._predict(items, outcomes)
+        for item, prediction in judged:
+            item.reasons = self._reasons(item, prediction)
+        flagged = [item for item, _ in judged if item.reasons]
+        if flagged and len(chunk.entries) <= self._explain_up_to:
+            with _timed("explain", timings):
+                self._explain(flagged)
         with _timed("decide", timings):
             for item, prediction in judged:
                 try:
@@ -285,6 +298,22 @@ class Moderator:
         half = len(items) // 2
         return self._predict(items[:half], outcomes) + self._predict(items[half:], outcomes)
 
+    def _reasons(self, item: Item, prediction: Prediction) -> Sequence[Reason]:
+        assert item.fetched is not None
+        named = len(item.fetched.images)
+        scores = scores_of(prediction, degraded=len(item.degraded) / named if named else 0.0)
+        return decide(scores, self._policy)
+
+    def _explain(self, items: Sequence[Item]) -> None:
+        """Say what moved the score that each post is flagged for; a failure costs no verdict."""
+        posts = [item.prepared for item in items if item.prepared is not None]
+        names = [str(item.reasons[0].conditions[0]["score"]) for item in items]
+        try:
+            for item, found in zip(items, explain(self._classifier, posts, names), strict=True):
+                item.explanation = found
+        except Exception:
+            log.exception("flags not explained", posts=len(items), stage="explain")
+
     def _write_down(
         self,
         item: Item,
@@ -295,11 +324,8 @@ class Moderator:
         """Turn a prediction into a verdict, and a flag with its evidence where rules fire."""
         assert item.fetched is not None
         assert item.prepared is not None
-        named = len(item.fetched.images)
-        scores = scores_of(prediction, degraded=len(item.degraded) / named if named else 0.0)
-        reasons = decide(scores, self._policy)
         kept: list[NewEvidence] = []
-        if reasons:
+        if item.reasons:
             kept = list(self._keep_evidence(item.fetched, item.prepared))
             outcomes.evidence += kept
         post = item.fetched.post
@@ -321,7 +347,8 @@ class Moderator:
                 degraded=item.degraded,
                 evidence=[{"kind": e.kind, "sha256": e.sha256} for e in kept],
                 timings=dict(timings),
-                flag=_flag(reasons),
+                flag=_flag(item.reasons),
+                explanation=item.explanation.as_row() if item.explanation else None,
             )
         )
 

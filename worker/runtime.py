@@ -76,6 +76,7 @@ class Runtime:
             max_attempts=settings.max_attempts,
             retry_base_seconds=settings.retry_base_seconds,
             lease_seconds=settings.lease_seconds,
+            explain_up_to=settings.explain_up_to,
         )
         info = self._parts.classifier.info
         metrics.MODEL_INFO.info(

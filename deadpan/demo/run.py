@@ -27,7 +27,16 @@ from worker.processes import ChildProcess, Interrupts
 OWN_POSTS = Path(__file__).parent / "posts.jsonl"
 
 # What a person may vary about the demo; every other setting is the demo's own.
-_KEPT_SETTINGS = ("MODEL", "POLICY", "DEVICE", "ENGINE", "CHUNK_SIZE", "SLOTS", "LOG_LEVEL")
+_KEPT_SETTINGS = (
+    "EXPLAIN_UP_TO",
+    "MODEL",
+    "POLICY",
+    "DEVICE",
+    "ENGINE",
+    "CHUNK_SIZE",
+    "SLOTS",
+    "LOG_LEVEL",
+)
 
 _STALLED_SECONDS = 180.0
 _MARKER = "demo"

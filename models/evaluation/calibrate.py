@@ -156,7 +156,7 @@ def _rows(logits: Logits, pattern: str, known: Bools) -> tuple[Bools, str, str]:
         return both, "fused", "posts with words and pictures"
     single = known & (has_text & ~has_image if pattern == "text" else has_image & ~has_text)
     word = "words" if pattern == "text" else "pictures"
-    if single.sum() >= MIN_POSTS or single.sum() >= both.sum():
+    if single.sum() >= MIN_POSTS or not both.any():
         return single, _ALONE[pattern], f"posts with {word} only"
     return single | both, _ALONE[pattern], f"the {word} of posts with words and pictures"
 

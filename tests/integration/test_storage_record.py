@@ -47,6 +47,7 @@ def _verdict(post_id: str = "p1", content: str = "a", **changes: Any) -> NewVerd
         timings={"fetch": 0.5},
         author="ann",
         posted_at=NOW,
+        explanation={"score": "sarcasm", "words": [{"word": "great", "effect": 0.25}]},
     )
     return replace(made, **changes)
 
@@ -93,6 +94,7 @@ def test_a_verdict_is_kept_as_it_was(database: Engine) -> None:
         timings={"fetch": 0.5},
         posted_at=NOW,
         created_at=NOW,
+        explanation={"score": "sarcasm", "words": [{"word": "great", "effect": 0.25}]},
     )
     assert flag.verdict == verdict
     assert (flag.id, flag.state, flag.queue) == (recorded.opened_flag_ids["p1"], "open", "review")

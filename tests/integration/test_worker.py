@@ -285,3 +285,40 @@ def test_a_worker_that_cannot_do_its_job_says_why_and_ends_without_a_stack_trace
     assert "error:" in log
     assert "Traceback" not in log
     assert child.exit_code in (1, 2)
+
+
+@pytest.mark.parametrize(("explain_up_to", "explained"), [(8, True), (0, False)])
+def test_a_flagged_post_says_which_words_moved_its_score(
+    tmp_path: Path,
+    valkey_server: EmbeddedValkey,
+    intake: Intake,
+    database_url: str,
+    database: Engine,
+    explain_up_to: int,
+    explained: bool,
+) -> None:
+    posts = {
+        "sad": {"text": "what an awful day, I hate it", "images": ["blue.jpg"]},
+        "plain": {"text": "the bus leaves at nine"},
+    }
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[[rules]]\nname = "words"\nwhen = "text_alone.sentiment.negative >= 0.5"\n'
+        'queue = "negative"\npriority = 1\n'
+    )
+    with Platform(posts, {"blue.jpg": jpeg()}) as platform:
+        intake.client.rpush("deadpan:posts", *posts)
+        more = {"policy": policy, "explain_up_to": explain_up_to}
+        with running(tmp_path, valkey_server, database_url, platform, **more) as child:
+            wait_until(finished(intake, database, list(posts)), "both judged", child)
+    with transaction(database) as connection:
+        found = queries.verdicts_of(connection, posts)
+    assert found["plain"].explanation is None
+    told = found["sad"].explanation
+    assert (told is not None) == explained
+    if told is not None:
+        assert told["score"] == "text_alone.sentiment.negative"
+        assert max(told["words"], key=lambda word: word["effect"])["word"] in ("awful", "hate")
+        assert told["regions"] == []
+        assert 0 <= told["disagreement"] <= 1
+        assert found["sad"].timings["explain"] > 0

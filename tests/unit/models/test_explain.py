@@ -21,6 +21,7 @@ from models.prediction import (
     Scores,
     Sentiment,
 )
+from models.text import OCR_MARKER, join_ocr, split_ocr
 
 
 class Watching:
@@ -30,8 +31,8 @@ class Watching:
         self.asked: list[PreparedPost] = []
         self.calls = 0
 
-    def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
-        return PreparedPost(" ".join(text.split()), (1,), ())
+    def encode(self, joined: str) -> tuple[int, ...]:
+        return (1,) if joined.strip() else ()
 
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         self.calls += 1
@@ -95,6 +96,15 @@ def test_a_text_of_ten_thousand_words_is_asked_for_a_bounded_number_of_times() -
     assert found.words[0].start == 0
     assert len(text[: found.words[-1].end].split()) == MAX_WORDS
     assert all(a.end < b.start for a, b in pairwise(found.words))
+
+
+def test_words_in_a_picture_stay_marked_when_another_word_is_left_out() -> None:
+    model = Watching()
+    text = join_ocr("what a day", ["so awful"])
+    found = one(model, PreparedPost(text, (1,), ()), "sarcasm")
+    assert [word.word for word in found.words] == ["what", "a", "day", "so", "awful"]
+    assert all(OCR_MARKER in post.text for post in model.asked)
+    assert split_ocr(model.asked[3].text) == ("what a", "so awful")
 
 
 def test_limits_are_kept() -> None:

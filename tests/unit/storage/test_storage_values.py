@@ -49,6 +49,8 @@ def test_other_values_are_refused_too() -> None:
         NewFlag(queue="q", priority=1, reasons=[{"rule": b"x"}])
     with pytest.raises(TypeError, match="set is no JSON"):
         NewVerdict(**(GOOD | {"degraded": [{"image": {1}}]}))
+    with pytest.raises(TypeError, match="object is no JSON"):
+        NewVerdict(**(GOOD | {"explanation": {"words": object()}}))
     with pytest.raises(ValueError, match="NUL"):
         GonePost("\x00", "404")
     with pytest.raises(ValueError, match="sha256"):
