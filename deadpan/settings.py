@@ -85,6 +85,10 @@ class Settings(BaseSettings):
         "auto", description="Where the model runs; auto takes a GPU if there is one."
     )
     engine: Literal["auto", "torch"] = Field("auto", description="What runs the model.")
+    ocr: Literal["on", "off"] = Field(
+        "off",
+        description="Whether words in pictures are read too (extra `ocr`); about 0.1 s a picture.",
+    )
     policy: str = Field(
         "", description="A policy file in TOML; empty takes the policy that ships with Deadpan."
     )

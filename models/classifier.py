@@ -128,7 +128,8 @@ class Classifier:
         self.checkpoint = checkpoint
         self.info = ModelInfo(
             name=checkpoint.config.name,
-            version=checkpoint.version,
+            # Words read in pictures change what the model sees, and so its verdicts.
+            version=checkpoint.version + ("+ocr" if preparer.reads_pictures else ""),
             calibration_version=checkpoint.calibration.version,
             device=encoders.device.type,
             engine="torch",

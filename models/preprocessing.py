@@ -36,6 +36,7 @@ class Preparer:
     ) -> None:
         self._text = text
         self._ocr = ocr
+        self.reads_pictures = ocr is not None
         self._image_size = image_size
         self._max_image_pixels = max_image_pixels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,11 @@ def configuration_problems(settings: Settings) -> list[str]:
         lambda: PostMapping.parse(settings.source_fields),
     ):
         problems += _problems_of(check)
+    if settings.ocr == "on" and importlib.util.find_spec("rapidocr_onnxruntime") is None:
+        problems.append(
+            "DEADPAN_OCR is 'on', and what reads pictures is not installed; "
+            "pip install 'deadpan[ocr]', or set it to off"
+        )
     return problems + validate(settings.model)
 
 

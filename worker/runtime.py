@@ -26,6 +26,7 @@ from tasks.policy import load_policy
 from worker import checks
 from worker.dispatcher import Dispatcher
 from worker.health import HealthServer
+from worker.model import load_classifier
 
 log = structlog.get_logger(__name__)
 
@@ -102,9 +103,7 @@ class Runtime:
         database = connect(settings.database_url.get_secret_value())
         require_schema(database)
         source = open_source(settings.source, **checks.source_arguments(settings))
-        classifier = Classifier.load(
-            settings.model, device=settings.device, max_image_pixels=settings.max_image_pixels
-        )
+        classifier = load_classifier(settings)
         classifier.warm()
         intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
         return _Parts(

@@ -164,14 +164,9 @@ def calibrate(
 
 def load_classifier(model: str | None) -> Any:
     """The model that an option or else the settings name."""
-    from models.classifier import Classifier
+    from worker.model import load_classifier as load_wanted
 
-    settings = load()
-    return Classifier.load(
-        model or settings.model,
-        device=settings.device,
-        max_image_pixels=settings.max_image_pixels,
-    )
+    return load_wanted(load(), model=model)
 
 
 def tell(line: str) -> None:

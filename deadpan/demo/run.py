@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import time
@@ -33,6 +34,7 @@ _KEPT_SETTINGS = (
     "POLICY",
     "DEVICE",
     "ENGINE",
+    "OCR",
     "CHUNK_SIZE",
     "SLOTS",
     "LOG_LEVEL",
@@ -71,6 +73,9 @@ def run_demo(*, posts: Path | None, folder: Path, picture: Path | None, as_json:
         say(f"sample platform: {len(set(platform.post_ids))} posts at {platform.source}")
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey"))
         environment = _environment(folder, valkey.url, platform.source)
+        if posts is None and importlib.util.find_spec("rapidocr_onnxruntime"):
+            # The demo's own memes are few; a file of many posts is a matter of throughput.
+            environment.setdefault("DEADPAN_OCR", "on")
         migrate_database(environment["DEADPAN_DATABASE_URL"])
         database = connect(environment["DEADPAN_DATABASE_URL"])
         running.callback(database.dispose)
@@ -137,7 +142,8 @@ def _push_and_wait(
     waiting = set(pushed)
     started = time.monotonic()
     moved = started
-    intake.client.rpush(intake.list_key("normal"), *pushed)
+    for post_id in pushed:
+        intake.client.rpush(intake.list_key("normal"), post_id)
     with say.progress(len(waiting)) as advance:
         while waiting:
             with transaction(database, read_only=True) as connection:

@@ -1,0 +1,25 @@
+"""The model as the settings want it: one place for workers and for the command line."""
+
+from __future__ import annotations
+
+from deadpan.settings import Settings
+from models.classifier import Classifier
+from models.ocr import Reader
+
+
+def load_classifier(settings: Settings, *, model: str | None = None) -> Classifier:
+    """Load a model.
+
+    Args:
+        model: a preset or a checkpoint folder, instead of the settings' own.
+
+    Raises:
+        ModelError: the device or the extra `ocr` is not there.
+        CheckpointError: the checkpoint cannot be used.
+    """
+    return Classifier.load(
+        model or settings.model,
+        device=settings.device,
+        max_image_pixels=settings.max_image_pixels,
+        ocr=Reader() if settings.ocr == "on" else None,
+    )
