@@ -8,16 +8,13 @@ stops all posts at once (the database or the evidence store is away) gives the c
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
-from PIL import Image
 from sqlalchemy import Engine
 
 from deadpan.errors import (
@@ -27,47 +24,24 @@ from deadpan.errors import (
     SchemaError,
 )
 from models.classifier import Classifier
-from models.explain import Explanation, explain
-from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
-from sources.post import FetchedImage, FetchedPost, FetchFailure, Gone, PostSource
+from models.explain import explain
+from models.prediction import ImageProblem, Prediction
+from sources.post import FetchedImage, FetchFailure, Gone, PostSource
 from storage import queries
 from storage.database import transaction
 from storage.evidence import EvidenceStore
-from storage.outcomes import (
-    EvidenceKind,
-    GonePost,
-    NewDeadLetter,
-    NewEvidence,
-    NewFlag,
-    NewVerdict,
-    record,
-)
+from storage.outcomes import GonePost, NewDeadLetter, NewEvidence, NewVerdict, record
 from tasks import metrics
-from tasks.intake import Chunk, Entry, Intake, Retry, id_problem, printable
+from tasks.intake import Chunk, Intake, Retry, id_problem, printable
 from tasks.leases import LeaseKeeper
 from tasks.policy import Policy, Reason, decide, scores_of
+from tasks.verdict import Item, Versions, content_hash, keep_evidence, new_verdict
 
 log = structlog.get_logger(__name__)
 
 MAX_RETRY_SECONDS = 600.0
 GIVE_BACK_SECONDS = 5.0
 """How long a chunk rests when the database or the evidence store was away."""
-
-EVIDENCE_JPEG_QUALITY = 85
-
-
-@dataclass(slots=True)
-class Item:
-    """One post on its way through the chunk."""
-
-    entry: Entry
-    post_id: str
-    fetched: FetchedPost | None = None
-    prepared: PreparedPost | None = None
-    content_hash: str = ""
-    degraded: list[dict[str, object]] = field(default_factory=list)
-    reasons: Sequence[Reason] = ()
-    explanation: Explanation | None = None
 
 
 @dataclass(slots=True)
@@ -115,6 +89,8 @@ class Moderator:
         self._source = source
         self._classifier = classifier
         self._policy = policy
+        info = classifier.info
+        self._versions = Versions(info.version, info.calibration_version, policy.version)
         self._database = database
         self._evidence = evidence
         self._max_attempts = max_attempts
@@ -187,10 +163,14 @@ class Moderator:
         with _timed("decide", timings):
             for item, prediction in judged:
                 try:
-                    self._write_down(item, prediction, outcomes, timings)
+                    evidence = keep_evidence(item, self._evidence) if item.reasons else []
+                    verdict = new_verdict(item, prediction, self._versions, evidence, timings)
                 except ValueError as error:  # such as a score that is no number
                     log.exception("post not decided", post_id=item.post_id)
                     self._failed(item, "decide", _shown(error), outcomes, transient=True)
+                else:
+                    outcomes.evidence += evidence
+                    outcomes.verdicts.append(verdict)
         return outcomes
 
     def _sort_out(self, chunk: Chunk, outcomes: Outcomes) -> list[Item]:
@@ -276,9 +256,9 @@ class Moderator:
             known = queries.already_judged(
                 connection,
                 [(item.post_id, item.content_hash) for item in items],
-                model_version=self._classifier.info.version,
-                calibration_version=self._classifier.info.calibration_version,
-                policy_version=self._policy.version,
+                model_version=self._versions.model,
+                calibration_version=self._versions.calibration,
+                policy_version=self._versions.policy,
             )
         outcomes.unchanged = len(known)
         return [item for item in items if (item.post_id, item.content_hash) not in known]
@@ -313,58 +293,6 @@ class Moderator:
                 item.explanation = found
         except Exception:
             log.exception("flags not explained", posts=len(items), stage="explain")
-
-    def _write_down(
-        self,
-        item: Item,
-        prediction: Prediction,
-        outcomes: Outcomes,
-        timings: Mapping[str, float],
-    ) -> None:
-        """Turn a prediction into a verdict, and a flag with its evidence where rules fire."""
-        assert item.fetched is not None
-        assert item.prepared is not None
-        kept: list[NewEvidence] = []
-        if item.reasons:
-            kept = list(self._keep_evidence(item.fetched, item.prepared))
-            outcomes.evidence += kept
-        post = item.fetched.post
-        outcomes.verdicts.append(
-            NewVerdict(
-                post_id=item.post_id,
-                author=post.author,
-                posted_at=post.created_at,
-                content_hash=item.content_hash,
-                model_version=self._classifier.info.version,
-                calibration_version=self._classifier.info.calibration_version,
-                policy_version=self._policy.version,
-                negative=prediction.fused.sentiment.negative,
-                neutral=prediction.fused.sentiment.neutral,
-                positive=prediction.fused.sentiment.positive,
-                sarcasm=prediction.fused.sarcasm,
-                text_alone=_as_row(prediction.text_alone),
-                image_alone=_as_row(prediction.image_alone),
-                degraded=item.degraded,
-                evidence=[{"kind": e.kind, "sha256": e.sha256} for e in kept],
-                timings=dict(timings),
-                flag=_flag(item.reasons),
-                explanation=item.explanation.as_row() if item.explanation else None,
-            )
-        )
-
-    def _keep_evidence(self, fetched: FetchedPost, prepared: PreparedPost) -> Iterator[NewEvidence]:
-        """Store what the author wrote and what the model saw; the same content is stored once."""
-        texts: dict[EvidenceKind, str] = {
-            "original_text": fetched.post.text,
-            "text": prepared.text,
-        }
-        for kind, text in texts.items():
-            content = text.encode("utf-8", "surrogatepass")
-            yield NewEvidence(self._evidence.put(content), kind, "text/plain", len(content))
-        for image in prepared.images:
-            if isinstance(image, PreparedImage):
-                content = _as_jpeg(image)
-                yield NewEvidence(self._evidence.put(content), "image", "image/jpeg", len(content))
 
     def _record(self, outcomes: Outcomes) -> None:
         if outcomes.verdicts or outcomes.dead_letters or outcomes.gone:
@@ -441,12 +369,6 @@ class Moderator:
         )
 
 
-def content_hash(text: str, image_hashes: Iterable[str]) -> str:
-    """SHA-256 in hexadecimal of a post's words and pictures: the same content, the same verdict."""
-    content = json.dumps([text, *image_hashes])  # ASCII, so that lone surrogates do no harm
-    return hashlib.sha256(content.encode("ascii")).hexdigest()
-
-
 @contextmanager
 def _timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
     started = time.perf_counter()
@@ -455,31 +377,10 @@ def _timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
     timings[stage] = time.perf_counter() - started
 
 
-def _flag(reasons: Sequence[Reason]) -> NewFlag | None:
-    if not reasons:
-        return None
-    return NewFlag(
-        queue=reasons[0].queue,
-        priority=reasons[0].priority,
-        reasons=[reason.as_row() for reason in reasons],
-        due_at=None,
-    )
-
-
 def _content_or_problem(image: FetchedImage) -> bytes | ImageProblem:
     if image.content is None:
         return ImageProblem(image.problem or "it could not be fetched")
     return image.content
-
-
-def _as_row(scores: Scores | None) -> dict[str, float] | None:
-    return None if scores is None else {**scores.sentiment._asdict(), "sarcasm": scores.sarcasm}
-
-
-def _as_jpeg(image: PreparedImage) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image.thumbnail).save(buffer, "JPEG", quality=EVIDENCE_JPEG_QUALITY)
-    return buffer.getvalue()
 
 
 def _shown(error: Exception) -> str:

@@ -1,0 +1,133 @@
+"""Writing a prediction down: a verdict, its flag, and the evidence of what was seen."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from models.explain import Explanation
+from models.prediction import Prediction, PreparedImage, PreparedPost, Scores
+from sources.post import FetchedPost
+from storage.evidence import EvidenceStore
+from storage.outcomes import EvidenceKind, NewEvidence, NewFlag, NewVerdict
+from tasks.intake import Entry
+from tasks.policy import Reason
+
+EVIDENCE_JPEG_QUALITY = 85
+
+
+@dataclass(slots=True)
+class Item:
+    """One post on its way through the chunk."""
+
+    entry: Entry
+    post_id: str
+    fetched: FetchedPost | None = None
+    prepared: PreparedPost | None = None
+    content_hash: str = ""
+    degraded: list[dict[str, object]] = field(default_factory=list)
+    reasons: Sequence[Reason] = ()
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What judged: part of what makes a verdict unique."""
+
+    model: str
+    calibration: str
+    policy: str
+
+
+def content_hash(text: str, image_hashes: Iterable[str]) -> str:
+    """SHA-256 in hexadecimal of a post's words and pictures: the same content, the same verdict."""
+    content = json.dumps([text, *image_hashes])  # ASCII, so that lone surrogates do no harm
+    return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+
+def keep_evidence(item: Item, store: EvidenceStore) -> list[NewEvidence]:
+    """Store what the author wrote and what the model saw; the same content is stored once.
+
+    Raises:
+        EvidenceUnavailable: the store cannot be written.
+    """
+    assert item.fetched is not None
+    assert item.prepared is not None
+    texts: dict[EvidenceKind, str] = {
+        "original_text": item.fetched.post.text,
+        "text": item.prepared.text,
+    }
+    kept = []
+    for kind, text in texts.items():
+        content = text.encode("utf-8", "surrogatepass")
+        kept.append(NewEvidence(store.put(content), kind, "text/plain", len(content)))
+    for image in item.prepared.images:
+        if isinstance(image, PreparedImage):
+            content = _as_jpeg(image)
+            kept.append(NewEvidence(store.put(content), "image", "image/jpeg", len(content)))
+    return kept
+
+
+def new_verdict(
+    item: Item,
+    prediction: Prediction,
+    versions: Versions,
+    evidence: Sequence[NewEvidence],
+    timings: Mapping[str, float],
+) -> NewVerdict:
+    """A prediction as it is stored, with a flag where rules fired.
+
+    Args:
+        timings: stage -> seconds that the chunk spent in it.
+
+    Raises:
+        ValueError: a score is no number.
+    """
+    assert item.fetched is not None
+    post = item.fetched.post
+    return NewVerdict(
+        post_id=item.post_id,
+        author=post.author,
+        posted_at=post.created_at,
+        content_hash=item.content_hash,
+        model_version=versions.model,
+        calibration_version=versions.calibration,
+        policy_version=versions.policy,
+        negative=prediction.fused.sentiment.negative,
+        neutral=prediction.fused.sentiment.neutral,
+        positive=prediction.fused.sentiment.positive,
+        sarcasm=prediction.fused.sarcasm,
+        text_alone=_as_row(prediction.text_alone),
+        image_alone=_as_row(prediction.image_alone),
+        degraded=item.degraded,
+        evidence=[{"kind": e.kind, "sha256": e.sha256} for e in evidence],
+        timings=dict(timings),
+        flag=_flag(item.reasons),
+        explanation=item.explanation.as_row() if item.explanation else None,
+    )
+
+
+def _flag(reasons: Sequence[Reason]) -> NewFlag | None:
+    if not reasons:
+        return None
+    return NewFlag(
+        queue=reasons[0].queue,
+        priority=reasons[0].priority,
+        reasons=[reason.as_row() for reason in reasons],
+        due_at=None,
+    )
+
+
+def _as_row(scores: Scores | None) -> dict[str, float] | None:
+    return None if scores is None else {**scores.sentiment._asdict(), "sarcasm": scores.sarcasm}
+
+
+def _as_jpeg(image: PreparedImage) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.thumbnail).save(buffer, "JPEG", quality=EVIDENCE_JPEG_QUALITY)
+    return buffer.getvalue()
