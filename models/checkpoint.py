@@ -1,7 +1,7 @@
 """A model on disk: a folder with `config.json`, `model.safetensors` and a model card.
 
-Only what was trained is in it; the frozen encoders are named by package and SHA-256. Reading and
-checking need no torch, so that `deadpan check` and a console stay light.
+Only what was trained is in it; the encoders that training started from are named by place and
+SHA-256. Reading and checking need no torch, so that `deadpan check` and a console stay light.
 """
 
 from __future__ import annotations
@@ -319,8 +319,9 @@ def _check_weights(path: Path, sha256: str, config: ModelConfig) -> None:
             f"{path} has SHA-256 {found[:12]}…, and {CONFIG_FILE} states {sha256[:12]}…; {_REPLACE}"
         )
     expected = expected_tensors(config)
-    problems = [f"{name} is missing" for name in expected if name not in shapes]
-    problems += [f"{name} is unknown" for name in shapes if name not in expected]
+    named = {*expected, *config.trained}
+    problems = [f"{name} is missing" for name in sorted(named) if name not in shapes]
+    problems += [f"{name} is unknown" for name in shapes if name not in named]
     problems += [
         f"{name} is {list(shapes[name])}, not {list(shape)}"
         for name, shape in expected.items()

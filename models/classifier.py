@@ -14,14 +14,15 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from deadpan.errors import CheckpointError, ModelError
 from models.calibration import READ_OUTS, given, patterns_of
 from models.checkpoint import WEIGHTS_FILE, CheckpointInfo, read_info
 from models.config import ModelConfig
-from models.encoders import encoder_folder, load_image_encoder, load_text_encoder
-from models.fusion import FusionHead
+from models.encoders import encoder_folder
+from models.fusion import Features
+from models.network import Network, gather_images, make_features
 from models.ocr import Reader
 from models.prediction import (
     ImageProblem,
@@ -57,47 +58,51 @@ class ModelInfo:
 
 
 class Encoders:
-    """Both frozen encoders on a device: token ids and pixels to features.
+    """A network's encoders on a device: token ids and pixels to features.
 
     Not safe to call from several threads at once; whoever holds it has a lock.
     """
 
-    def __init__(self, config: ModelConfig, device: str) -> None:
+    def __init__(self, network: Network, device: str) -> None:
         self.device = torch.device(device)
-        self.text: nn.Module = load_text_encoder(config.text).to(self.device)
-        self.image: nn.Module = load_image_encoder(config.image).to(self.device)
-        self._low_precision = device == "cuda" or _cpu_computes_bf16()
+        self.network = network
+        self.network.text.to(self.device)
+        self.network.image.to(self.device).to(memory_format=torch.channels_last)
+        self._low_precision = device == "cuda" or cpu_computes_bf16()
 
     def _precision(self) -> AbstractContextManager[object]:
         if not self._low_precision:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> Tensor:
+    def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
         """Features of texts, each computed with texts of about its length.
 
         Args:
             token_ids: not padded; at least one id each.
 
         Returns:
-            float32 [texts, dim] on the CPU.
+            Float32 [texts, dim], and, where the fusion needs them, states of each text,
+            [tokens, dim]; on the CPU.
         """
         order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
-        parts = []
+        pooled: dict[int, Tensor] = {}
+        states: dict[int, Tensor] = {}
         for start in range(0, len(order), BATCH_SIZE):
-            batch = [token_ids[index] for index in order[start : start + BATCH_SIZE]]
-            ids = torch.zeros(len(batch), len(batch[-1]), dtype=torch.int64)
-            mask = torch.zeros_like(ids)
-            for row, tokens in enumerate(batch):
-                ids[row, : len(tokens)] = torch.tensor(tokens)
-                mask[row, : len(tokens)] = 1
+            rows = order[start : start + BATCH_SIZE]
+            ids, mask = pad([token_ids[index] for index in rows])
             with torch.inference_mode(), self._precision():
-                features = self.text(ids.to(self.device), mask.to(self.device))
-            parts.append(features.float().cpu())
-        joined = torch.cat(parts)
-        features = torch.empty_like(joined)
-        features[torch.tensor(order)] = joined
-        return features
+                features, tokens = self.network.text_features(
+                    ids.to(self.device), mask.to(self.device)
+                )
+            pooled |= zip(rows, features.float().cpu(), strict=True)
+            if self.network.needs_regions:
+                for index, state in zip(rows, tokens.float().cpu(), strict=True):
+                    states[index] = state[: len(token_ids[index])]
+        every = range(len(token_ids))
+        return torch.stack([pooled[index] for index in every]), [
+            states[index] for index in every if index in states
+        ]
 
     def encode_images(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
         """Features of pictures.
@@ -106,15 +111,28 @@ class Encoders:
             pixels: uint8 [image_size, image_size, 3] each.
 
         Returns:
-            float32 [pictures, dim] on the CPU.
+            float32 [pictures, regions, dim] on the CPU; one region, the mean of all, where the
+            fusion needs no more.
         """
         parts = []
         for start in range(0, len(pixels), BATCH_SIZE):
             batch = torch.from_numpy(np.stack(pixels[start : start + BATCH_SIZE]))
             with torch.inference_mode(), self._precision():
-                features = self.image(batch.to(self.device))
-            parts.append(features.float().cpu())
+                regions = self.network.image.regions(batch.to(self.device))
+                if not self.network.needs_regions:
+                    regions = regions.mean(dim=1, keepdim=True)
+            parts.append(regions.float().cpu())
         return torch.cat(parts)
+
+
+def pad(token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, int64 [texts, tokens of the longest]."""
+    ids = torch.zeros(len(token_ids), max(1, *map(len, token_ids), 1), dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(token_ids):
+        ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
+        mask[row, : len(tokens)] = 1
+    return ids, mask
 
 
 class Classifier:
@@ -122,9 +140,7 @@ class Classifier:
 
     info: ModelInfo
 
-    def __init__(
-        self, checkpoint: CheckpointInfo, encoders: Encoders, head: FusionHead, preparer: Preparer
-    ) -> None:
+    def __init__(self, checkpoint: CheckpointInfo, encoders: Encoders, preparer: Preparer) -> None:
         self.checkpoint = checkpoint
         self.info = ModelInfo(
             name=checkpoint.config.name,
@@ -135,7 +151,6 @@ class Classifier:
             engine="torch",
         )
         self._encoders = encoders
-        self._head = head
         self._preparer = preparer
         self._calibration = checkpoint.calibration
         self._lock = threading.Lock()
@@ -170,8 +185,7 @@ class Classifier:
         config = checkpoint.config
         return cls(
             checkpoint,
-            Encoders(config, device),
-            load_head(checkpoint),
+            Encoders(load_network(checkpoint), device),
             make_preparer(config, max_image_pixels=max_image_pixels, ocr=ocr),
         )
 
@@ -187,7 +201,7 @@ class Classifier:
         """Judge posts.
 
         A prediction depends on its own post only, within 0.01: in bfloat16, sums may be ordered
-        by what else is in the batch. The head runs on the CPU in float32; it takes no time.
+        by what else is in the batch. The head runs on the CPU in float32; it takes little time.
 
         Args:
             posts: any number.
@@ -237,23 +251,15 @@ class Classifier:
                 for read_out in READ_OUTS
             }
         with self._lock:
-            text, has_text, image, has_image = self._features(posts)
-            nothing = torch.zeros_like(has_text)
+            features = self._features(posts)
             with torch.inference_mode():
-                # three read-outs of every post, as rows of one batch
-                sentiment, sarcasm = self._head(
-                    text.repeat(3, 1),
-                    image.repeat(3, 1),
-                    torch.cat((has_text, has_text, nothing)),
-                    torch.cat((has_image, nothing, has_image)),
-                )
-        heads = {"sentiment": sentiment, "sarcasm": sarcasm}
-        parts = {
-            head: logits.double().view(3, len(posts), -1).numpy() for head, logits in heads.items()
-        }
+                found = self._encoders.network.head(features)
         return {
-            read_out: {head: part[row] for head, part in parts.items()}
-            for row, read_out in enumerate(READ_OUTS)
+            read_out: {
+                head: getattr(found[read_out], head).double().numpy()
+                for head in ("sentiment", "sarcasm")
+            }
+            for read_out in READ_OUTS
         }
 
     def warm(self) -> None:
@@ -265,29 +271,37 @@ class Classifier:
         for count in (1, BATCH_SIZE):
             self.predict([replace(words, images=(picture,)) for picture in pictures[:count]])
 
-    def _features(self, posts: Sequence[PreparedPost]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features [posts, dim] and masks [posts] of both modalities."""
+    def _features(self, posts: Sequence[PreparedPost]) -> Features:
         config = self.checkpoint.config
-        text = torch.zeros(len(posts), config.text.dim)
+        count = len(posts)
         has_text = torch.tensor([bool(post.token_ids) for post in posts])
+        longest = max(1, *(len(post.token_ids) for post in posts), 1)
+        text = torch.zeros(count, config.text.dim)
+        states = torch.zeros(count, longest, config.text.dim)
+        mask = torch.zeros(count, longest, dtype=torch.int64)
         if has_text.any():
-            text[has_text] = self._encoders.encode_texts(
-                [post.token_ids for post in posts if post.token_ids]
-            )
+            rows = has_text.nonzero().flatten().tolist()
+            pooled, tokens = self._encoders.encode_texts([posts[row].token_ids for row in rows])
+            text[rows] = pooled
+            for row, state in zip(rows, tokens, strict=False):
+                states[row, : len(state)] = state
+                mask[row, : len(state)] = 1
         seen = [
             [image for image in post.images if isinstance(image, PreparedImage)] for post in posts
         ]
         # one picture posted many times is computed once
         distinct = {image.sha256: image.pixels for images in seen for image in images}
-        image = torch.zeros(len(posts), config.image.dim)
-        has_image = torch.tensor([bool(images) for images in seen])
+        index = torch.full((count, max(1, *map(len, seen), 1)), -1)
+        regions = torch.zeros(0, 1, config.image.dim)
         if distinct:
-            encoded = self._encoders.encode_images(list(distinct.values()))
-            rows = {sha256: row for row, sha256 in enumerate(distinct)}
-            for index, images in enumerate(seen):
-                if images:
-                    image[index] = encoded[[rows[one.sha256] for one in images]].mean(dim=0)
-        return text, has_text, image, has_image
+            regions = self._encoders.encode_images(list(distinct.values()))
+            places = {sha256: row for row, sha256 in enumerate(distinct)}
+            for row, images in enumerate(seen):
+                for column, image in enumerate(images):
+                    index[row, column] = places[image.sha256]
+        network = self._encoders.network
+        images_found = gather_images(regions, index, network.needs_regions)
+        return make_features(network, text, states, mask, has_text, images_found)
 
 
 def choose_device(device: str) -> str:
@@ -317,27 +331,27 @@ def make_preparer(
     return Preparer(text, image_size=config.image_size, max_image_pixels=max_image_pixels, ocr=ocr)
 
 
-def load_head(checkpoint: CheckpointInfo) -> FusionHead:
-    """The trained head, in evaluation mode.
+def load_network(checkpoint: CheckpointInfo) -> Network:
+    """The encoders with the trained tensors over them, in evaluation mode.
 
     Raises:
-        CheckpointError: the weights cannot be read, or are not finite numbers.
+        CheckpointError: an encoder is not there or is another one, or the weights cannot be read,
+            do not fit, or are not finite numbers.
     """
     path = checkpoint.path / WEIGHTS_FILE
-    head = FusionHead.from_config(checkpoint.config)
     try:
-        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
-        head.load_state_dict(weights, strict=True)
-    except (OSError, RuntimeError, SafetensorError) as error:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{path} cannot be loaded: {error}; replace the folder by a whole copy"
         ) from error
-    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
-        raise CheckpointError(f"{path} holds NaN or infinity; train it again with: deadpan train")
-    return head.eval().requires_grad_(False)
+    try:
+        return Network.with_weights(checkpoint.config, tensors)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
 
 
-def _cpu_computes_bf16() -> bool:
+def cpu_computes_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 itself; emulated, it is slower than float32.
 
     torch < 2.10 cannot be asked publicly, so the answer is no.

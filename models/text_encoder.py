@@ -1,9 +1,9 @@
-"""A Hugging Face text encoder, mean-pooled."""
+"""A Hugging Face text encoder: token ids to states and one vector."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -18,16 +18,18 @@ from models.config import TextEncoderConfig
 class TextEncoder(nn.Module):
     """Legend: `batch` posts, `tokens` of the longest of them, `dim` features."""
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: Any, pooling: str = "mean") -> None:
         super().__init__()
         self.backbone = backbone
+        self.pooling = pooling
 
     @classmethod
     def from_folder(cls, folder: Path, config: TextEncoderConfig) -> Self:
         """Load from `config.json` and a safetensors file, frozen, in evaluation mode.
 
         Loaded by hand and not by `from_pretrained`, which draws progress bars into logs and may
-        ask a hub for what it misses.
+        ask a hub for what it misses. Heads of pre-training that come with the weights are left
+        out, and so is the pooler, which nothing here uses.
 
         Raises:
             CheckpointError: the weights do not fit the architecture.
@@ -35,37 +37,68 @@ class TextEncoder(nn.Module):
         path = folder / config.weights
         try:
             architecture = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-            backbone = AutoModel.from_config(architecture)  # type: ignore[no-untyped-call]
+            # decoders are not encoders, and code from a model's folder is never run
+            backbone = AutoModel.from_config(  # type: ignore[no-untyped-call]
+                architecture, trust_remote_code=False
+            )
             weights = load_file(path)
-            # written by old versions of transformers; it is a constant
-            weights.pop("embeddings.position_ids", None)
-            backbone.load_state_dict(weights, strict=True)
+            prefix = f"{backbone.base_model_prefix}."
+            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+            found = backbone.load_state_dict(weights, strict=False)
+            missing = [name for name in found.missing_keys if not name.startswith("pooler.")]
+            if missing:
+                raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
-                f"{path} cannot be loaded as a text encoder: {error}; "
-                f"install {config.distribution}=={config.version} again"
+                f"{path} cannot be loaded as a text encoder: {error}; replace {folder} by a whole "
+                "copy"
             ) from error
         if architecture.hidden_size != config.dim:
             raise CheckpointError(
                 f"{folder} has features of width {architecture.hidden_size}, "
                 f"and the model was trained with {config.dim}"
             )
-        encoder = cls(backbone).eval()
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None
+        encoder = cls(backbone, config.pooling).eval()
         encoder.requires_grad_(False)
         return encoder
 
-    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Pool over words.
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Parameters by layer, from the embeddings up; the last entries are those to fine-tune
+        first."""
+        names = [name for name, _ in self.backbone.named_parameters()]
+        blocks: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in zip(names, self.backbone.parameters(), strict=True):
+            parts = name.split(".")
+            number = next((index for index, part in enumerate(parts) if part.isdigit()), None)
+            key = "" if number is None else ".".join(parts[: number + 1])
+            blocks.setdefault(key, []).append(parameter)
+        embeddings = blocks.pop("", [])
+        return [embeddings, *blocks.values()]
+
+    def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the last layer says of every token.
 
         Args:
             token_ids: int64 [batch, tokens].
             attention_mask: int64 [batch, tokens], 0 where padded.
 
         Returns:
-            float32 [batch, dim].
+            float32 [batch, tokens, dim].
         """
         states: Tensor = self.backbone(
             input_ids=token_ids, attention_mask=attention_mask
         ).last_hidden_state
+        return states.float()
+
+    def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        """One vector of a text: float32 [batch, tokens, dim] to [batch, dim]."""
+        if self.pooling == "first":
+            return states[:, 0]
         mask = attention_mask.unsqueeze(-1).to(torch.float32)
-        return (states.float() * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+        return (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pool over words: int64 [batch, tokens], twice, to float32 [batch, dim]."""
+        return self.pool(self.states(token_ids, attention_mask), attention_mask)

@@ -83,10 +83,12 @@ def train(
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the checkpoint.")] = Path("checkpoint"),
     cache: Annotated[
-        Path, typer.Option(help="Keeps features of the frozen encoders, and interrupted runs.")
+        Path, typer.Option(help="Keeps features of frozen encoders, and interrupted runs.")
     ] = Path(".deadpan/training"),
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most; instead of the recipe's.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="At most, of every stage; instead of the recipe's.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model and write a checkpoint with its data and its scores."""
@@ -95,30 +97,27 @@ def train(
     if bool(train_file) != bool(dev_file):
         raise ConfigurationError("--train and --dev go together")
 
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from models.training.recipe import Recipe, load_recipe
     from models.training.run import train as run
     from models.training.settings import DataFile
-    from models.training.settings import Settings as RunSettings
 
     if data:
         plan = load_recipe(recipe, data)
     else:
-        files = [tuple(DataFile(path) for path in given or ()) for given in (train_file, dev_file)]
-        plan = Recipe(output.name, "", RunSettings(), *files)
-    changed = {k: v for k, v in (("seed", seed), ("epochs", epochs)) if v is not None}
+        plan = Recipe(
+            name=output.name,
+            train=tuple(DataFile(path) for path in train_file or ()),
+            dev=tuple(DataFile(path) for path in dev_file or ()),
+        )
     settings = load()
     result = run(
-        plan.train,
-        plan.dev,
+        plan.changed(seed=seed, epochs=epochs),
         output,
         cache_dir=cache,
-        name=plan.name,
-        settings=replace(plan.settings, **changed),
         device=settings.device,
         max_image_pixels=settings.max_image_pixels,
-        notes=plan.notes,
         report=tell,
     )
     for warning in result.warnings:

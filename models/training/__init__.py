@@ -1,1 +1,1 @@
-"""Training of the fusion head over cached features of frozen encoders."""
+"""Training: encoders and head, in stages, on Hugging Face `Trainer`."""

@@ -1,24 +1,27 @@
-"""Labelled posts as tensors, without what training must not see."""
+"""Labelled posts as batches, without what training must not see."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from deadpan.errors import DataError
-from models.config import ModelConfig
+from models.classifier import pad
 from models.evaluation.judge import sarcasm_labels, sentiment_labels
 from models.posts_file import LabelledPost, PostsFile, read_posts
 from models.text import TextPreparer
-from models.training.features import FeatureCache, text_key
+from models.training.features import FeatureCache
 from models.training.settings import DataFile
 
 UNKNOWN = -1
@@ -26,19 +29,24 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A post, by the keys of its features.
+    """A post, ready for the encoders.
 
     Attributes:
         post: as it was read.
         file: index of its file.
-        text_key: "" when it has no words.
+        text_key: of its words, whatever their case; "" when it has none.
+        token_ids: of its words.
         image_keys: SHA-256 of its pictures.
+        ocr_token_ids: of its words and those in its pictures; () when those hold none, or were not
+            read.
     """
 
     post: LabelledPost
     file: int
     text_key: str
+    token_ids: tuple[int, ...]
     image_keys: tuple[str, ...]
+    ocr_token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,6 @@ class Corpus:
         self.files = tuple(files)
         self.read: list[PostsFile] = []
         self.rows: list[Row] = []
-        self.token_ids: dict[str, tuple[int, ...]] = {}
         self.image_paths: dict[str, Path] = {}
         problems: list[str] = []
         for index, file in enumerate(self.files):
@@ -79,22 +86,26 @@ class Corpus:
             except DataError as error:
                 problems += error.problems
                 continue
-            self.read.append(read)
-            self.rows += [self._row(post, index, prepare) for post in read.posts]
+            posts = tuple(post for post in read.posts if file.holds(post.id))
+            if not posts:
+                problems.append(f"{file.path}: no post belongs to {file.title!r}; change hold_out")
+                continue
+            # warnings are those of the whole file, told once
+            warnings = () if file.held else read.warnings
+            self.read.append(dataclasses.replace(read, posts=posts, warnings=warnings))
+            self.rows += [self._row(post, index, prepare) for post in posts]
         if problems:
             raise DataError(problems)
 
     def _row(self, post: LabelledPost, file: int, prepare: TextPreparer) -> Row:
         normalised, token_ids = prepare(post.text)
-        key = text_key(normalised) if token_ids else ""
-        if key:
-            self.token_ids[key] = token_ids
+        key = normalised.lower() if token_ids else ""
         images = []
         for path in post.images:
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
             self.image_paths[sha256] = path
             images.append(sha256)
-        return Row(post, file, key, tuple(images))
+        return Row(post, file, key, token_ids, tuple(images))
 
     @property
     def warnings(self) -> list[str]:
@@ -146,71 +157,162 @@ def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed]:
     return list(kept.values()), removed
 
 
-class PostTable(Dataset[dict[str, Tensor]]):
-    """Rows as tensors, handed out a batch at a time.
+def with_ocr(rows: Sequence[Row], texts: Mapping[str, str], prepare: TextPreparer) -> list[Row]:
+    """The rows with the words in their pictures.
 
-    Legend: `posts` rows; `pictures` rows of `images`, of which the first is zero and stands for
-    none; `text_dim` and `image_dim` widths.
+    Args:
+        rows: of a corpus.
+        texts: what stands in a picture, by its SHA-256.
+        prepare: joins and tokenises.
     """
+    found = []
+    for row in rows:
+        read = [texts[key] for key in row.image_keys if texts.get(key)]
+        ids = prepare(row.post.text, read)[1] if read else ()
+        found.append(dataclasses.replace(row, ocr_token_ids=ids))
+    return found
+
+
+class PostSet(Dataset[dict[str, Any]]):
+    """Rows with labels and weights, and their pictures' features or pixels."""
 
     def __init__(
         self,
         rows: Sequence[Row],
-        config: ModelConfig,
-        texts: FeatureCache,
+        files: Sequence[DataFile],
         images: FeatureCache,
-        file_balance: float = 1.0,
+        ocr_share: float = 0.0,
     ) -> None:
-        """Gather features.
+        """Gather labels and weights.
 
         Args:
             rows: at least one.
-            config: of the model.
-            texts: features by text key.
-            images: features by SHA-256; a picture that is not in it could not be decoded.
-            file_balance: 1 weighs all posts alike, 0 all files alike.
+            files: that the rows' `file` counts in; each weighs its labels by its `class_balance`.
+            images: by SHA-256; a picture that is not in it could not be decoded.
+            ocr_share: how often words in pictures are joined to a post's own, by chance.
         """
+        self.ocr_share = ocr_share
         posts = [row.post for row in rows]
-        self.file = torch.tensor([row.file for row in rows])
-        self.sentiment = torch.from_numpy(sentiment_labels(posts))
-        self.sarcasm = torch.from_numpy(sarcasm_labels(posts))
-        self.has_text = torch.tensor([bool(row.text_key) for row in rows])
-        self.text = torch.zeros(len(rows), config.text.dim)
-        pictures = [torch.zeros(config.image.dim)]
-        self.picture = torch.zeros(len(rows), dtype=torch.int64)
-        for index, row in enumerate(rows):
-            if row.text_key:
-                self.text[index] = torch.from_numpy(texts[row.text_key])
-            seen = [torch.from_numpy(images[key]) for key in row.image_keys if key in images]
-            if seen:
-                self.picture[index] = len(pictures)
-                pictures.append(torch.stack(seen).mean(dim=0))
-        self.images = torch.stack(pictures)
-        self.has_image = self.picture > 0
-        sizes = torch.bincount(self.file).clamp(min=1).double()
-        weight = sizes[self.file].pow(file_balance - 1.0)
-        self.weight = (weight / weight.mean()).float()
+        self.rows = list(rows)
+        self.images = images
+        self.file = np.array([row.file for row in rows])
+        self.labels = {"sentiment": sentiment_labels(posts), "sarcasm": sarcasm_labels(posts)}
+        self.weights = {
+            head: _weights(labels, self.file, files) for head, labels in self.labels.items()
+        }
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each post."""
+        joined = self.ocr_share > 0.5
+        return [len((joined and row.ocr_token_ids) or row.token_ids) for row in self.rows]
 
     def __len__(self) -> int:
-        return len(self.file)
+        return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: value[0] for name, value in self.__getitems__([index]).items()}
-
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """A batch in one gather: [batch, ...] of what `FusionTrainingModule.forward` takes."""
-        chosen = torch.as_tensor(indices)
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.rows[index]
+        joined = bool(row.ocr_token_ids) and float(torch.rand(())) < self.ocr_share
         return {
-            "text": self.text[chosen],
-            "image": self.images[self.picture[chosen]],
-            "has_text": self.has_text[chosen],
-            "has_image": self.has_image[chosen],
-            "sentiment": self.sentiment[chosen],
-            "sarcasm": self.sarcasm[chosen],
-            "weight": self.weight[chosen],
+            "token_ids": row.ocr_token_ids if joined else row.token_ids,
+            "images": [self.images[key] for key in row.image_keys if key in self.images],
+            **{head: labels[index] for head, labels in self.labels.items()},
+            **{f"{head}_weight": weights[index] for head, weights in self.weights.items()},
         }
 
 
-def as_batch(batch: Any) -> Any:
-    """Collate: `PostTable` hands out whole batches already, and not lists of posts."""
-    return batch
+class Collator:
+    """Posts to a batch.
+
+    Args:
+        picture_shape: of what stands for a picture when a batch has none: [1, dim] of features or
+            [1, 1, 3] of pixels.
+    """
+
+    def __init__(self, picture_shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        self._none = torch.zeros(0, *picture_shape, dtype=dtype)
+
+    def __call__(self, posts: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """What `TrainingModule.forward` takes.
+
+        Returns:
+            "token_ids" and "attention_mask" [batch, tokens]; "has_text" [batch]; "pictures"
+            [pictures, ...] of all posts together; "image_index" [batch, images], rows of
+            "pictures", -1 for none; labels and weights [batch] of both heads.
+        """
+        ids, mask = pad([post["token_ids"] for post in posts])
+        has_text = mask.any(dim=1)
+        # an encoder needs a token to look at, even if nothing looks at the encoder
+        mask[:, 0] = 1
+        pictures = [torch.from_numpy(image) for post in posts for image in post["images"]]
+        index = torch.full((len(posts), max(1, *(len(post["images"]) for post in posts), 1)), -1)
+        count = 0
+        for row, post in enumerate(posts):
+            for column in range(len(post["images"])):
+                index[row, column] = count
+                count += 1
+        return {
+            "token_ids": ids,
+            "attention_mask": mask,
+            "has_text": has_text,
+            "pictures": torch.stack(pictures) if pictures else self._none,
+            "image_index": index,
+            **{
+                name: torch.tensor(np.array([post[name] for post in posts]))
+                for name in ("sentiment", "sarcasm", "sentiment_weight", "sarcasm_weight")
+            },
+        }
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Another order every epoch, in which a batch's posts are of about one length.
+
+    Follows from seed and epoch alone, so that a run that goes on sees the same batches.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = np.array(lengths)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; called by the loader."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        random = np.random.default_rng((self._seed, self._epoch))
+        order = random.permutation(len(self._lengths))
+        batches: list[npt.NDArray[np.int64]] = []
+        # sorting 50 batches at a time leaves batches of one length varied in all else
+        for start in range(0, len(order), 50 * self._batch_size):
+            part = order[start : start + 50 * self._batch_size]
+            part = part[np.argsort(self._lengths[part], kind="stable")]
+            batches += [
+                part[first : first + self._batch_size]
+                for first in range(0, len(part), self._batch_size)
+            ]
+        # the short batch stays last, or all after it would straddle two lengths
+        whole = [batch for batch in batches if len(batch) == self._batch_size]
+        for number in random.permutation(len(whole)):
+            yield from whole[number].tolist()
+        for batch in batches:
+            if len(batch) < self._batch_size:
+                yield from batch.tolist()
+
+
+def _weights(
+    labels: npt.NDArray[np.int64], file: npt.NDArray[np.int64], files: Sequence[DataFile]
+) -> npt.NDArray[np.float32]:
+    """Weights of posts: in each file, frequent labels count less; the mean over a file is 1."""
+    weights = np.zeros(len(labels), dtype=np.float32)
+    for index, one in enumerate(files):
+        chosen = (file == index) & (labels != UNKNOWN)
+        if chosen.any():
+            counts = np.bincount(labels[chosen])
+            found = counts[labels[chosen]] ** -one.class_balance
+            weights[chosen] = found / found.mean()
+    return weights

@@ -1,8 +1,8 @@
-"""Features of frozen encoders, computed once and kept on disk.
+"""What the image encoder needs in every epoch, computed once and kept on disk.
 
-A frozen encoder gives a text or a picture the same features in every epoch and every run, so that
-training the head takes minutes. The cache is a folder of shards; an interrupted run loses at most
-the shard it was computing.
+A frozen image encoder gives a picture the same features in every epoch and every run, so they are
+kept; where its last stages are trained, decoded pixels are. The cache is a folder of shards; an
+interrupted run loses at most the shard it was computing.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from deadpan.errors import ImageError, ModelError
 from models.classifier import Encoders
 from models.config import ModelConfig
 from models.images import decode_image
+from models.ocr import OCR_VERSION, Reader
 
-SHARD_ITEMS = 2048
+SHARD_ITEMS = 256
+"""Pictures; 256 of 224 x 224 are 39 MB of pixels."""
 
-Features = npt.NDArray[np.float32]
+Features = npt.NDArray[Any]
 Report = Callable[[str], None]
 Item = TypeVar("Item")
 
@@ -39,13 +41,14 @@ class FeatureCache:
     Args:
         folder: of all caches; each encoder has its own folder below.
         identity: everything that changes the features; its hash names that folder.
-        dim: width of the features.
+        dtype: "float16" for features: half precision loses less than bfloat16 arithmetic already
+            has; "uint8" for pixels.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], dim: int) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], dtype: str) -> None:
         text = json.dumps(identity, sort_keys=True)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.dim = dim
+        self.dtype = np.dtype(dtype)
         self._features: dict[str, Features] = {}
         for shard in sorted(self.folder.glob("*.npz")):
             self._read(shard)
@@ -57,13 +60,12 @@ class FeatureCache:
         return self._features[key]
 
     def add(self, keys: Sequence[str], features: Features) -> None:
-        """Keep features [keys, dim] in memory and on disk.
+        """Keep features [keys, ...] in memory and on disk.
 
         Raises:
             ModelError: the folder cannot be written.
         """
-        # half precision loses less than bfloat16 arithmetic already has
-        small = features.astype(np.float16)
+        small = features.astype(self.dtype)
         name = hashlib.sha256("".join(keys).encode()).hexdigest()[:24]
         temporary = self.folder / f".{name}.{os.getpid()}.tmp"
         try:
@@ -85,73 +87,48 @@ class FeatureCache:
             # opened here, because numpy leaves its own file open when the archive is damaged
             with shard.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 keys, features = arrays["keys"].tolist(), arrays["features"]
-            if features.shape != (len(keys), self.dim):
-                raise ValueError(f"shape {features.shape}")
+            if len(features) != len(keys) or features.dtype != self.dtype:
+                raise ValueError(f"{features.dtype} {features.shape}")
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             # a damaged shard costs computing it again, nothing else
             shard.unlink(missing_ok=True)
             return
         self._keep(keys, features)
 
-    def _keep(self, keys: Sequence[str], features: npt.NDArray[np.float16]) -> None:
-        self._features.update(zip(keys, features.astype(np.float32), strict=True))
-
-
-def text_key(normalised: str) -> str:
-    """Name of a normalised text in the cache."""
-    return hashlib.sha256(normalised.encode()).hexdigest()[:32]
-
-
-def text_features(
-    texts: Mapping[str, tuple[int, ...]],
-    encoders: Encoders,
-    config: ModelConfig,
-    folder: Path,
-    report: Report,
-) -> FeatureCache:
-    """Features of texts.
-
-    Args:
-        texts: token ids by `text_key`.
-        encoders: compute what is not in the cache.
-        config: of the model.
-        folder: of all caches.
-        report: gets lines of progress.
-    """
-    cache = FeatureCache(folder, _identity(config, "text"), config.text.dim)
-    todo = [key for key in texts if key not in cache]
-    # shards of similar lengths need little padding; the key makes the order reproducible
-    todo.sort(key=lambda key: (len(texts[key]), key))
-    done = 0
-    for keys in _batches(todo, SHARD_ITEMS):
-        cache.add(keys, encoders.encode_texts([texts[key] for key in keys]).numpy())
-        done += len(keys)
-        report(f"features of texts: {done} of {len(todo)}")
-    return cache
+    def _keep(self, keys: Sequence[str], features: Features) -> None:
+        self._features.update(zip(keys, features, strict=True))
 
 
 def image_features(
     images: Mapping[str, Path],
-    encoders: Encoders,
+    encoders: Encoders | None,
     config: ModelConfig,
     folder: Path,
     max_image_pixels: int,
     report: Report,
 ) -> tuple[FeatureCache, dict[str, str]]:
-    """Features of pictures.
+    """Features or pixels of pictures.
 
     Args:
         images: files by the SHA-256 of their content.
-        encoders: compute what is not in the cache.
+        encoders: compute features that are not in the cache; None for pixels.
         config: of the model.
         folder: of all caches.
         max_image_pixels: a picture with more is not decoded.
         report: gets lines of progress.
 
     Returns:
-        The cache, and why, for every picture that could not be decoded.
+        The cache, of [regions, dim] or of [height, width, 3] each, and why, for every picture that
+        could not be decoded.
     """
-    cache = FeatureCache(folder, _identity(config, "image"), config.image.dim)
+    identity: dict[str, Any] = {
+        "size": config.image_size,
+        "preprocessing_version": config.preprocessing_version,
+    }
+    if encoders is not None:
+        identity["encoder"] = dataclasses.asdict(config.image)
+        identity["regions"] = encoders.network.needs_regions
+    cache = FeatureCache(folder, identity, "uint8" if encoders is None else "float16")
     todo = sorted(key for key in images if key not in cache)
     problems: dict[str, str] = {}
     done = 0
@@ -166,28 +143,70 @@ def image_features(
             return str(error)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        # 256 pictures of 224 x 224 are 39 MB of pixels
-        for keys in _batches(todo, SHARD_ITEMS // 8):
+        for keys in _batches(todo, SHARD_ITEMS):
             decoded = dict(zip(keys, pool.map(decode, keys), strict=True))
             problems |= {key: why for key, why in decoded.items() if isinstance(why, str)}
             pixels = {key: one for key, one in decoded.items() if not isinstance(one, str)}
             if pixels:
-                features = encoders.encode_images(list(pixels.values()))
-                cache.add(list(pixels), features.numpy())
+                values = list(pixels.values())
+                found: Features = (
+                    np.stack(values) if encoders is None else encoders.encode_images(values).numpy()
+                )
+                cache.add(list(pixels), found)
             done += len(keys)
             report(f"features of pictures: {done} of {len(todo)}")
     return cache, problems
 
 
-def _identity(config: ModelConfig, modality: str) -> dict[str, Any]:
-    encoder = config.text if modality == "text" else config.image
-    size = config.max_tokens if modality == "text" else config.image_size
-    return {
-        "modality": modality,
-        "encoder": dataclasses.asdict(encoder),
-        "size": size,
-        "preprocessing_version": config.preprocessing_version,
-    }
+def ocr_texts(
+    images: Mapping[str, Path], cache: Path, max_image_pixels: int, report: Report
+) -> dict[str, str]:
+    """Words in pictures, read once and kept.
+
+    Args:
+        images: files by the SHA-256 of their content.
+        cache: a JSONL file; a line for every picture that was read.
+        max_image_pixels: a picture with more is not decoded.
+        report: gets lines of progress.
+
+    Returns:
+        What stands in each picture; "" where nothing does.
+
+    Raises:
+        ModelError: the extra `ocr` is not installed, or the cache cannot be written.
+    """
+    texts: dict[str, str] = {}
+    for line in cache.read_bytes().splitlines() if cache.exists() else ():
+        # a line that a kill cut short is read again
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            record = json.loads(line)
+            if record["version"] == OCR_VERSION:
+                texts[record["sha256"]] = str(record["text"])
+    todo = sorted(key for key in images if key not in texts)
+    if not todo:
+        return texts
+    reader = Reader()
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with cache.open("a", encoding="utf-8") as file:
+            for done, key in enumerate(todo, 1):
+                try:
+                    picture = decode_image(
+                        images[key].read_bytes(), max_pixels=max_image_pixels, image_size=32
+                    )
+                    texts[key] = reader.read(picture.thumbnail, sha256=key).text
+                except (ImageError, OSError):
+                    texts[key] = ""
+                record = {"version": OCR_VERSION, "sha256": key, "text": texts[key]}
+                file.write("\n" * (done == 1) + json.dumps(record) + "\n")
+                if done % 100 == 0 or done == len(todo):
+                    report(f"words in pictures: {done} of {len(todo)}")
+    except OSError as error:
+        raise ModelError(
+            f"cannot write words in pictures to {cache}: {error.strerror or error}; "
+            "make room or choose another --cache, then start again: what is there is reused"
+        ) from error
+    return texts
 
 
 def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

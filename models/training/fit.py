@@ -1,7 +1,8 @@
-"""Fit a head to tables of features with Hugging Face `Trainer`."""
+"""Fit a network with Hugging Face `Trainer`, one stage at a time."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from torch.utils.data import Sampler
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
@@ -24,86 +26,113 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from deadpan.errors import ModelError
-from models.config import ModelConfig
+from models.classifier import cpu_computes_bf16
 from models.evaluation.metrics import macro_f1
-from models.fusion import FusionHead
-from models.training.dataset import PostTable, as_batch
-from models.training.module import FusionTrainingModule
-from models.training.settings import Settings
+from models.training.dataset import Collator, LengthGroupedSampler, PostSet
+from models.training.module import TrainingModule
+from models.training.settings import Stage
 
 Report = Callable[[str], None]
 
 
 def fit(
-    config: ModelConfig,
-    train: PostTable,
-    dev: PostTable,
-    settings: Settings,
+    module: TrainingModule,
+    train: PostSet,
+    dev: PostSet,
+    collate: Collator,
     run: Path,
     *,
+    seed: int,
     device: str,
+    tensorboard: Path,
     report: Report,
-) -> tuple[FusionHead, float]:
-    """Train until the dev score no longer rises, and keep the best epoch.
+) -> float:
+    """Train a stage until the dev score no longer rises; the module ends as its best epoch.
 
     The dev score is the mean of the macro F1 of every dev file and question it has labels for.
 
     Args:
-        config: of the model.
+        module: network and stage.
         train: to learn from.
         dev: to choose the epoch by.
-        settings: of the run.
-        run: folder for the state of the run; when it holds one, training goes on from there.
+        collate: makes batches.
+        run: folder for the state of the stage; when it holds one, training goes on from there.
+        seed: of order, dropout and dropped modalities.
         device: "cpu" or "cuda".
-        report: gets a line for every epoch.
+        tensorboard: folder for its logs; written where TensorBoard is installed.
+        report: gets lines of progress.
 
     Returns:
-        The head, on the CPU in evaluation mode, and the number of epochs trained.
+        The number of epochs trained.
 
     Raises:
-        ModelError: the loss is not a number, or `run` cannot be written.
+        ModelError: the loss is not a number, memory is short, or `run` cannot be written.
     """
-    set_seed(settings.seed)
-    module = FusionTrainingModule(FusionHead.from_config(config), train)
-    trainer = _HeadTrainer(
+    stage = module.stage
+    set_seed(seed)
+    callbacks: list[TrainerCallback] = [
+        EarlyStoppingCallback(stage.patience),
+        _Progress(stage.name, report),
+    ]
+    if importlib.util.find_spec("tensorboard") is not None:
+        from torch.utils.tensorboard import SummaryWriter
+        from transformers.integrations.integration_utils import TensorBoardCallback
+
+        writer = SummaryWriter(str(tensorboard))
+        callbacks.append(TensorBoardCallback(writer))  # type: ignore[no-untyped-call]
+    trainer = _StageTrainer(
         model=module,
-        args=_arguments(settings, run, device, len(train)),
+        args=_arguments(stage, run, device, len(train), seed),
         train_dataset=train,
         eval_dataset=dev,
-        data_collator=as_batch,
+        data_collator=collate,
         compute_metrics=_scorer(dev),
-        callbacks=[EarlyStoppingCallback(settings.patience), _Progress(report)],
+        optimizers=(torch.optim.AdamW(module.parameter_groups()), None),
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
     state = get_last_checkpoint(str(run)) if run.is_dir() else None  # type: ignore[no-untyped-call]
     if state is not None:
-        report(f"going on from {state}")
+        report(f"stage {stage.name}: going on from {state}")
     try:
         trainer.train(resume_from_checkpoint=state)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(stage, error) from error
     except (OSError, SafetensorError, RuntimeError) as error:
         # a full disk reaches us as OSError, as SafetensorError from the weights, or as
         # RuntimeError from torch's own writer of the optimizer's state
+        if isinstance(error, RuntimeError) and "allocate memory" in str(error):
+            raise _out_of_memory(stage, error) from error
         if isinstance(error, RuntimeError) and "write" not in str(error):
             raise
         raise ModelError(
             f"cannot write the state of training to {run}: {error}; make room or choose another "
             "--cache, then start again: training goes on from its last whole epoch"
         ) from error
-    return module.head.cpu().eval().requires_grad_(False), float(trainer.state.epoch or 0.0)
+    return float(trainer.state.epoch or 0.0)
 
 
-def _arguments(settings: Settings, run: Path, device: str, posts: int) -> TrainingArguments:
-    steps = -(-posts // settings.batch_size) * settings.epochs
-    return TrainingArguments(
+def _out_of_memory(stage: Stage, error: BaseException) -> ModelError:
+    return ModelError(
+        f"out of memory in stage {stage.name!r}: {str(error).splitlines()[0]:.200}; lower its "
+        f"batch_size (it is {stage.batch_size}) or train fewer layers, then start again"
+    )
+
+
+def _arguments(stage: Stage, run: Path, device: str, posts: int, seed: int) -> TrainingArguments:
+    steps = -(-posts // stage.batch_size) * stage.epochs
+    cuda_bf16 = device == "cuda" and torch.cuda.is_bf16_supported()
+    arguments = TrainingArguments(
         output_dir=str(run),
-        seed=settings.seed,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=1024,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
+        seed=seed,
+        num_train_epochs=stage.epochs,
+        per_device_train_batch_size=stage.batch_size,
+        per_device_eval_batch_size=2 * stage.batch_size,
+        learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=steps // 20,
+        warmup_steps=steps // 10,
+        bf16=cuda_bf16 or (device == "cpu" and cpu_computes_bf16()),
+        fp16=device == "cuda" and not cuda_bf16,
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
@@ -116,14 +145,33 @@ def _arguments(settings: Settings, run: Path, device: str, posts: int) -> Traini
         label_names=["sentiment", "sarcasm"],
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        # a batch of texts alone leaves the fused layers without gradient
+        ddp_find_unused_parameters=True,
         use_cpu=device == "cpu",
         disable_tqdm=True,
         report_to=[],
     )
+    # several GPUs in one process would split a batch's pictures from its posts; they are for
+    # `accelerate launch`
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
-class _HeadTrainer(Trainer):
-    """Trainer that stops at the first loss that is not a number."""
+class _StageTrainer(Trainer):
+    """Trainer that groups by length, and stops at the first loss that is not a number."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        assert isinstance(dataset, PostSet)
+        return LengthGroupedSampler(
+            dataset.lengths, self.args.per_device_train_batch_size, self.args.seed
+        )
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # frozen weights are the same in every epoch
+        assert isinstance(self.model, TrainingModule)
+        kept = {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
+        super()._save(output_dir, kept)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
@@ -131,16 +179,26 @@ class _HeadTrainer(Trainer):
         result = super().compute_loss(model, inputs, *args, **kwargs)
         loss = result[0] if isinstance(result, tuple) else result
         if not torch.isfinite(loss):
+            assert isinstance(self.model, TrainingModule)
+            stage = self.model.stage
             raise ModelError(
-                f"the loss is {loss.item()} in epoch {self.state.epoch or 0:.1f}; "
-                f"lower learning_rate in the recipe (it is {self.args.learning_rate})"
+                f"the loss is {loss.item()} in epoch {self.state.epoch or 0:.1f} of stage "
+                f"{stage.name!r}; lower learning_rate (it is {stage.learning_rate}) or "
+                f"encoder_learning_rate ({stage.encoder_learning_rate}) in the recipe"
             )
         return result
 
 
 class _Progress(TrainerCallback):
-    def __init__(self, report: Report) -> None:
+    def __init__(self, stage: str, report: Report) -> None:
+        self._stage = stage
         self._report = report
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.global_step % 100 == 0 and state.is_world_process_zero:
+            self._report(f"stage {self._stage}: step {state.global_step} of {state.max_steps}")
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -148,21 +206,21 @@ class _Progress(TrainerCallback):
         # on_save and not on_evaluate: what is reported has been kept
         losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
         scores = [entry["eval_score"] for entry in state.log_history if "eval_score" in entry]
-        self._report(
-            f"epoch {len(scores)} of at most {args.num_train_epochs:.0f}: "
-            f"loss {losses[-1]:.4f}, dev score {scores[-1]:.4f}"
-        )
+        if losses and scores and state.is_world_process_zero:
+            self._report(
+                f"stage {self._stage}: epoch {len(scores)} of at most {args.num_train_epochs:.0f}: "
+                f"loss {losses[-1]:.4f}, dev score {scores[-1]:.4f}"
+            )
 
 
-def _scorer(dev: PostTable) -> Callable[[EvalPrediction], dict[str, float]]:
+def _scorer(dev: PostSet) -> Callable[[EvalPrediction], dict[str, float]]:
     """Mean macro F1 over every dev file and question that has labels."""
-    file = dev.file.numpy()
 
     def score(prediction: EvalPrediction) -> dict[str, float]:
         scores = []
         for logits, labels in zip(prediction.predictions, prediction.label_ids, strict=True):
-            for index in np.unique(file):
-                chosen = (file == index) & (labels >= 0)
+            for index in np.unique(dev.file):
+                chosen = (dev.file == index) & (labels >= 0)
                 if chosen.any():
                     scores.append(macro_f1(logits[chosen], labels[chosen]))
         return {"score": float(np.mean(scores))}

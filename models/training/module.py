@@ -1,128 +1,177 @@
-"""The head with its loss, and what training does to its inputs."""
+"""The network with its loss, and what training does to its inputs."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.fusion import FusionHead
-from models.training.dataset import UNKNOWN, PostTable
+from models.fusion import Features, Logits
+from models.network import Network, gather_images, make_features
+from models.training.dataset import UNKNOWN
+from models.training.settings import Stage
 
-DROP_ONE = 0.15
-"""Of posts with both modalities: how often the words are hidden, and how often the picture."""
+INPUTS = ("token_ids", "attention_mask", "has_text", "pictures", "image_index")
+"""What of a batch is input, and not label."""
 
-DROP_BOTH = 0.02
-"""Of all posts: how often everything is hidden, which teaches what to say of nothing."""
-
-BORROW = 0.5
-"""Of posts without picture that are labelled for sarcasm only: how often one gets a picture from
-another post. No data set here labels sarcasm of posts with pictures, and without this the sarcasm
-head would meet its first picture in use; with it, it learns that a picture tells it nothing."""
+NOTHING_WEIGHT = 0.05
+"""Of what is said of a post with nothing, in the loss: it only has to learn how frequent labels
+are."""
 
 
-class FusionTrainingModule(nn.Module):
-    """Two questions, one loss: cross entropy over the labels that are known.
+class TrainingModule(nn.Module):
+    """Two questions, three read-outs, one loss: cross entropy over the labels that are known.
 
-    Legend: `batch` posts; see `PostTable` for what each input is.
+    Legend: `batch` posts; see `Collator` for what each input is.
     """
 
-    pictures: Tensor
-    sentiment_weight: Tensor
-    sarcasm_weight: Tensor
-
-    def __init__(self, head: FusionHead, table: PostTable) -> None:
-        """Prepare for training on `table`: feature statistics and class weights are its own."""
+    def __init__(self, network: Network, stage: Stage) -> None:
+        """Unfreeze what `stage` trains of the encoders."""
         super().__init__()
-        self.head = head
-        pictures = table.images[1:]
-        _standardise(head, "text", table.text[table.has_text])
-        _standardise(head, "image", pictures)
-        self.register_buffer("pictures", pictures, persistent=False)
-        for name, classes, labels in (
-            ("sentiment", head.sentiment.out_features, table.sentiment),
-            ("sarcasm", head.sarcasm.out_features, table.sarcasm),
-        ):
-            weight = class_weights(labels, table.weight, classes)
-            self.register_buffer(f"{name}_weight", weight, persistent=False)
+        self.network = network
+        self.stage = stage
+        self.train_images = stage.train_image_stages > 0
+        # safetensors writes nothing else, and inputs in channels-last order are as fast
+        network.image.to(memory_format=torch.contiguous_format)
+        network.requires_grad_(False)
+        network.head.requires_grad_(True)
+        layers = network.text.layers()
+        wanted = stage.train_text_layers
+        count = len(layers) if isinstance(wanted, str) else min(wanted, len(layers) - 1)
+        stages = network.image.stages()
+        for layer in layers[len(layers) - count :]:
+            for parameter in layer:
+                parameter.requires_grad_(True)
+        for part in stages[max(0, len(stages) - stage.train_image_stages) :]:
+            for parameter in part:
+                parameter.requires_grad_(True)
+
+        # told to Trainer, which saves only what is trained
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        self._keys_to_ignore_on_save = set(self.state_dict()) - trained
+
+    def tie_weights(self) -> None:
+        """Trainer asks for it after loading; no weights are tied here."""
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """Batch norms of the image encoder keep their statistics: batches here are too small."""
+        super().train(mode)
+        self.network.image.eval()
+        if self.stage.train_text_layers == 0:
+            self.network.text.eval()
+        return self
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """For the optimizer: encoders and head have their own rates, matrices decay."""
+        stage = self.stage
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                head = name.startswith("network.head.")
+                rate = stage.learning_rate if head else stage.encoder_learning_rate
+                decay = stage.weight_decay if parameter.ndim > 1 else 0.0
+                groups.setdefault((rate, decay), []).append(parameter)
+        return [
+            {"params": parameters, "lr": rate, "weight_decay": decay}
+            for (rate, decay), parameters in groups.items()
+        ]
+
+    def features(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        has_text: Tensor,
+        pictures: Tensor,
+        image_index: Tensor,
+    ) -> Features:
+        """Encode a batch; `pictures` are features, or pixels (uint8)."""
+        network = self.network
+        text, states = network.text_features(token_ids, attention_mask)
+        if pictures.dtype == torch.uint8:
+            if len(pictures):
+                pictures = network.image.regions(pictures)
+                if not network.needs_regions:
+                    pictures = pictures.mean(dim=1, keepdim=True)
+            else:
+                pictures = text.new_zeros(0, 1, network.config.image.dim)
+        images = gather_images(pictures.float(), image_index, network.needs_regions)
+        return make_features(network, text, states, attention_mask, has_text, images)
 
     def forward(
         self,
-        text: Tensor,
-        image: Tensor,
+        token_ids: Tensor,
+        attention_mask: Tensor,
         has_text: Tensor,
-        has_image: Tensor,
+        pictures: Tensor,
+        image_index: Tensor,
         sentiment: Tensor,
         sarcasm: Tensor,
-        weight: Tensor,
+        sentiment_weight: Tensor,
+        sarcasm_weight: Tensor,
     ) -> dict[str, Tensor]:
-        """Loss and logits; in training mode, modalities are dropped and pictures borrowed."""
+        """Loss and fused logits; in training mode, modalities are hidden and pictures borrowed."""
+        hide_text = hide_image = None
         if self.training:
-            image, has_image = self._borrow(image, has_image, sentiment, sarcasm)
-            has_text, has_image = _drop(has_text, has_image)
-        sentiment_logits, sarcasm_logits = self.head(text, image, has_text, has_image)
-        loss = _loss(sentiment_logits, sentiment, weight, self.sentiment_weight)
-        loss = loss + _loss(sarcasm_logits, sarcasm, weight, self.sarcasm_weight)
+            image_index = self._borrow(image_index, sentiment, sarcasm)
+            both = has_text & (image_index >= 0).any(dim=1)
+            chance = torch.rand(len(has_text), device=has_text.device)
+            hide_text = both & (chance < self.stage.drop_modality)
+            hide_image = both & (chance > 1.0 - self.stage.drop_modality)
+        features = self.features(token_ids, attention_mask, has_text, pictures, image_index)
+        found = self.network.head(features, hide_text, hide_image)
+        labels = {"sentiment": (sentiment, sentiment_weight), "sarcasm": (sarcasm, sarcasm_weight)}
+        fused: Logits = found["fused"]
         return {
-            "loss": loss,
-            "sentiment_logits": sentiment_logits,
-            "sarcasm_logits": sarcasm_logits,
+            "loss": self._loss(found, features, labels),
+            "sentiment_logits": fused.sentiment.float(),
+            "sarcasm_logits": fused.sarcasm.float(),
         }
 
-    def _borrow(
-        self, image: Tensor, has_image: Tensor, sentiment: Tensor, sarcasm: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        if not len(self.pictures):
-            return image, has_image
-        wanted = ~has_image & (sarcasm != UNKNOWN) & (sentiment == UNKNOWN)
-        borrowed = wanted & (torch.rand(len(image), device=image.device) < BORROW)
-        chosen = torch.randint(len(self.pictures), (len(image),), device=image.device)
-        image = torch.where(borrowed.unsqueeze(-1), self.pictures[chosen], image)
-        return image, has_image | borrowed
+    def _borrow(self, image_index: Tensor, sentiment: Tensor, sarcasm: Tensor) -> Tensor:
+        """No data set here labels sarcasm of posts with pictures. Without this, the fused sarcasm
+        head would meet its first picture in use; with it, it learns that a picture alone tells it
+        nothing."""
+        count = int(image_index.max()) + 1
+        if not count:
+            return image_index
+        wanted = (image_index < 0).all(dim=1) & (sarcasm != UNKNOWN) & (sentiment == UNKNOWN)
+        wanted &= torch.rand(len(wanted), device=wanted.device) < self.stage.borrow_images
+        borrowed = torch.randint(count, (len(wanted),), device=wanted.device)
+        image_index = image_index.clone()
+        image_index[:, 0] = torch.where(wanted, borrowed, image_index[:, 0])
+        return image_index
 
+    def _loss(
+        self,
+        found: Mapping[str, Logits],
+        features: Features,
+        labels: Mapping[str, tuple[Tensor, Tensor]],
+    ) -> Tensor:
+        has_text, has_image = features.has_text, features.image_mask.any(dim=1)
+        # a post with one modality only has its fused read-out from there, which counts it once
+        both = (has_text & has_image).float()
+        total = features.text.new_zeros(())
+        for head, (target, weight) in labels.items():
+            for read_out, share in (
+                ("fused", torch.ones_like(both)),
+                ("text_alone", both * self.stage.text_alone_weight),
+                ("image_alone", both * self.stage.image_alone_weight),
+            ):
+                logits = getattr(found[read_out], head)
+                total = total + self._cross_entropy(logits, target, weight * share)
+            nothing = self.network.head.nothing[head].expand(len(target), -1)
+            total = total + self._cross_entropy(nothing, target, weight * NOTHING_WEIGHT)
+        return total
 
-def class_weights(labels: Tensor, weight: Tensor, classes: int) -> Tensor:
-    """Square roots of inverse frequencies, with mean 1 over posts: a mild correction.
-
-    Args:
-        labels: int [posts], `UNKNOWN` where there is none.
-        weight: float [posts].
-        classes: how many.
-
-    Returns:
-        float [classes]; 1 for a class that does not occur.
-    """
-    known = labels != UNKNOWN
-    counts = torch.bincount(labels[known], weight[known].double(), minlength=classes)
-    weights = counts.clamp(min=1e-9).rsqrt()
-    weights[counts == 0] = 0.0
-    mean = (weights * counts).sum() / counts.sum().clamp(min=1e-9)
-    weights = weights / mean.clamp(min=1e-9)
-    weights[counts == 0] = 1.0
-    return weights.float()
-
-
-def _standardise(head: FusionHead, name: str, features: Tensor) -> None:
-    if len(features) < 2:
-        return
-    std, mean = torch.std_mean(features, dim=0)
-    getattr(head, f"{name}_mean").copy_(mean)
-    getattr(head, f"{name}_std").copy_(std.clamp(min=1e-3))
-
-
-def _drop(has_text: Tensor, has_image: Tensor) -> tuple[Tensor, Tensor]:
-    chance = torch.rand(len(has_text), device=has_text.device)
-    both = has_text & has_image
-    no_text = both & (chance < DROP_ONE)
-    no_image = both & (chance >= DROP_ONE) & (chance < 2 * DROP_ONE)
-    nothing = chance > 1.0 - DROP_BOTH
-    return has_text & ~no_text & ~nothing, has_image & ~no_image & ~nothing
-
-
-def _loss(logits: Tensor, labels: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
-    """Weighted mean over the posts whose label is known; 0 when there is none."""
-    known = labels != UNKNOWN
-    target = labels.clamp(min=0)
-    weight = weight * classes[target] * known
-    losses = functional.cross_entropy(logits, target, reduction="none")
-    return (losses * weight).sum() / weight.sum().clamp(min=1e-9)
+    def _cross_entropy(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Weighted sum over the posts whose label is known, divided by all posts of the batch, so
+        that a post counts the same whatever company it is in."""
+        losses = functional.cross_entropy(
+            logits.float(),
+            target.clamp(min=0),
+            reduction="none",
+            label_smoothing=self.stage.label_smoothing,
+        )
+        return (losses * weight * (target != UNKNOWN)).sum() / len(target)

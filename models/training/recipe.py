@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deadpan.errors import DataError
-from models.training.settings import DataFile, Settings
+from models.training.settings import DataFile, Settings, Stage
 
 RECIPES = Path(__file__).parent / "recipes"
 
-_KEYS = {"name", "notes", "settings", "train", "dev"}
-_FILE_KEYS = {"file", "name", "source", "licence"}
+_KEYS = {"name", "notes", "settings", "stage", "train", "dev"}
+_FILE_KEYS = {"file", "key", "name", "source", "licence", "hold_out", "class_balance"}
+Chosen = TypeVar("Chosen", Settings, Stage, DataFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +29,52 @@ class Recipe:
 
     Attributes:
         name: of the model.
-        notes: for the model card.
-        settings: of the run.
         train: files to learn from.
         dev: files to choose and measure on.
+        stages: in their order; at least one.
+        settings: of the model and the run.
+        notes: for the model card.
     """
 
     name: str
-    notes: str
-    settings: Settings
     train: tuple[DataFile, ...]
     dev: tuple[DataFile, ...]
+    stages: tuple[Stage, ...] = (Stage(),)
+    settings: Settings = Settings()  # noqa: RUF009 - frozen
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that stages and files fit together.
+
+        Raises:
+            DataError: naming every problem.
+        """
+        keys = [file.called for file in self.train]
+        problems = [
+            f"stage {stage.name!r} learns from {key!r}, which is none of the files: "
+            f"{', '.join(keys)}"
+            for stage in self.stages
+            for key in stage.train
+            if key not in keys
+        ]
+        names = [stage.name for stage in self.stages]
+        problems += [f"two stages are called {n!r}" for n in sorted(names) if names.count(n) > 1]
+        if not self.stages:
+            problems.append("there is no stage")
+        if problems:
+            raise DataError(problems)
+
+    def changed(self, *, seed: int | None = None, epochs: int | None = None) -> Recipe:
+        """With another seed, or another number of epochs in every stage."""
+        recipe = self
+        if seed is not None:
+            recipe = dataclasses.replace(
+                recipe, settings=dataclasses.replace(recipe.settings, seed=seed)
+            )
+        if epochs is not None:
+            stages = tuple(dataclasses.replace(stage, epochs=epochs) for stage in recipe.stages)
+            recipe = dataclasses.replace(recipe, stages=stages)
+        return recipe
 
 
 def recipe_names() -> list[str]:
@@ -63,51 +101,75 @@ def load_recipe(spec: str | Path, data: Path) -> Recipe:
             f"{', '.join(recipe_names())}"
         ) from error
     problems = [f"{path}: {key} is unknown" for key in document if key not in _KEYS]
-    settings = _settings(document.get("settings", {}), path, problems)
-    train = _files(document.get("train", []), f"{path}: train", data, problems)
-    dev = _files(document.get("dev", []), f"{path}: dev", data, problems)
+    settings = _choose(Settings, document.get("settings", {}), f"{path}: settings", problems)
+    stages = [
+        _choose(Stage, table, f"{path}: stage", problems)
+        for table in _tables(document.get("stage", [{}]))
+    ]
+    files = {
+        kind: _files(document.get(kind, []), f"{path}: {kind}", data, problems)
+        for kind in ("train", "dev")
+    }
     if problems:
         raise DataError(problems)
     return Recipe(
         name=str(document.get("name", path.stem)),
-        notes=str(document.get("notes", "")),
+        train=files["train"],
+        dev=files["dev"],
+        stages=tuple(stages),
         settings=settings,
-        train=train,
-        dev=dev,
+        notes=str(document.get("notes", "")),
     )
 
 
-def _settings(table: Any, path: Path, problems: list[str]) -> Settings:
-    fields: dict[str, Any] = dataclasses.asdict(Settings())
-    values: dict[str, Any] = {}
-    for key, value in dict(table).items():
-        kind: Any = type(fields.get(key))
-        if key not in fields:
-            problems.append(f"{path}: settings.{key} is unknown; use {', '.join(fields)}")
-        elif isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-            problems.append(f"{path}: settings.{key} is {value!r}; it must be {kind.__name__}")
+def _tables(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _choose(cls: type[Chosen], table: Any, where: str, problems: list[str], **more: Any) -> Chosen:
+    """A frozen dataclass from a TOML table; what is wrong is added to `problems`."""
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = dict(more)
+    for key, value in dict(table).items() if isinstance(table, dict) else ():
+        kind = hints.get(key)
+        if kind is None:
+            names = ", ".join(sorted(set(hints) - set(more)))
+            problems.append(f"{where}.{key} is unknown; use {names}")
+        elif not _fits(value, kind):
+            problems.append(f"{where}.{key} is {value!r}; it must be {_called(kind)}")
         else:
-            values[key] = kind(value)
+            values[key] = value
     try:
-        return Settings(**values)
+        return cls(**values)
     except DataError as error:
-        problems += [f"{path}: settings: {problem}" for problem in error.problems]
-        return Settings()
+        problems += [f"{where}: {problem}" for problem in error.problems]
+        return cls(**more)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float)
+    if typing.get_origin(kind) is Mapping:
+        return isinstance(value, dict) and all(
+            isinstance(times, int | float) and not isinstance(times, bool)
+            for times in value.values()
+        )
+    return isinstance(value, kind)
+
+
+def _called(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _files(tables: Any, where: str, data: Path, problems: list[str]) -> tuple[DataFile, ...]:
     files = []
-    for table in tables if isinstance(tables, list) else [tables]:
+    for table in _tables(tables):
         if not isinstance(table, dict) or not isinstance(table.get("file"), str):
             problems.append(f"{where}: {table!r:.60} names no `file`")
             continue
         problems += [f"{where}: {key} is unknown" for key in table if key not in _FILE_KEYS]
-        files.append(
-            DataFile(
-                data / table["file"],
-                name=str(table.get("name", "")),
-                source=str(table.get("source", "")),
-                licence=str(table.get("licence", "not stated")),
-            )
-        )
+        known = {key: value for key, value in table.items() if key in _FILE_KEYS - {"file"}}
+        files.append(_choose(DataFile, known, where, problems, path=data / table["file"]))
     return tuple(files)

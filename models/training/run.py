@@ -1,4 +1,4 @@
-"""Train a head on posts files and write a checkpoint that can account for itself."""
+"""Train on posts files and write a checkpoint that can account for itself."""
 
 from __future__ import annotations
 
@@ -8,33 +8,43 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from accelerate import PartialState
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
+from safetensors.torch import save_file
+from transformers import set_seed
 
-from deadpan.errors import DataError
+from deadpan.errors import DataError, ModelError
 from models import checkpoint
-from models.classifier import Encoders, choose_device
-from models.config import ModelConfig, mini_config
-from models.encoders import check_encoder
+from models.classifier import BATCH_SIZE, Encoders, choose_device, cpu_computes_bf16
+from models.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
+from models.encoders import encoder_folder, pinned
 from models.evaluation.judge import READ_OUTS, Answers, measure_answers
-from models.fusion import FusionHead
+from models.network import Network
 from models.text import TextPreparer
 from models.training.dataset import (
+    Collator,
     Corpus,
-    PostTable,
+    PostSet,
     Removed,
     Row,
+    with_ocr,
     without_leaks,
 )
-from models.training.features import image_features, text_features
+from models.training.features import image_features, ocr_texts
 from models.training.fit import fit
-from models.training.settings import DataFile, Settings
+from models.training.module import INPUTS, TrainingModule
+from models.training.recipe import Recipe
+from models.training.settings import DataFile, Stage
 
 _PACKAGES = (
     "deadpan",
@@ -60,7 +70,7 @@ class TrainingResult:
             training file, each as `models.evaluation.judge.measure_answers` gives them.
         removed: what was not learnt from.
         warnings: lines that were skipped and pictures that could not be decoded.
-        epochs: until training stopped.
+        epochs: of all stages.
         seconds: of the whole run; less when features were cached.
     """
 
@@ -74,99 +84,234 @@ class TrainingResult:
 
 
 def train(
-    train_files: Sequence[DataFile],
-    dev_files: Sequence[DataFile],
+    recipe: Recipe,
     output: Path,
     *,
     cache_dir: Path,
-    name: str = "mini",
-    settings: Settings | None = None,
     device: str = "auto",
     max_image_pixels: int = 50_000_000,
-    notes: str = "",
     report: Callable[[str], None] = lambda line: None,
 ) -> TrainingResult:
-    """Train, measure on the dev files, and write a checkpoint.
+    """Train every stage, measure on the dev files, and write a checkpoint.
 
     An interrupted run that is started again with the same files and settings goes on where it
     stopped, and ends with the same model.
 
     Args:
-        train_files: to learn from.
-        dev_files: to choose the epoch by, and to report on; never learnt from.
+        recipe: data, stages and settings; `models.training.recipe.load_recipe` reads one.
         output: folder of the checkpoint; one that stands there is replaced at the end.
-        cache_dir: keeps features and interrupted runs.
-        name: of the model.
-        settings: of the run; None for the defaults.
+        cache_dir: keeps features, interrupted runs and TensorBoard's logs.
         device: "auto", "cpu" or "cuda".
         max_image_pixels: a picture with more is not decoded.
-        notes: for the model card, such as how the settings were chosen.
         report: gets lines of progress.
 
     Raises:
         DataError: with every problem of every file.
-        ModelError: no such device, the loss is not a number, or a folder cannot be written.
-        CheckpointError: an encoder is not installed.
+        ModelError: no such device, the loss is not a number, memory is short, or a folder cannot
+            be written.
+        CheckpointError: an encoder is not there.
     """
     started = time.monotonic()
-    settings = settings or Settings()
+    settings = recipe.settings
     device = choose_device(device)
     checkpoint.check_output(output)
-    config = mini_config(name)
-    config = dataclasses.replace(config, hidden=settings.hidden, dropout=settings.dropout)
-    prepare = TextPreparer(check_encoder(config.text), max_tokens=config.max_tokens)
-    check_encoder(config.image)
+    config = pinned(configure(recipe))
+    prepare = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
     report("reading posts")
-    train_corpus, dev_corpus = _read(train_files, dev_files, prepare)
+    train_corpus, dev_corpus = _read(recipe.train, recipe.dev, prepare)
     rows, removed = without_leaks(train_corpus, dev_corpus)
     _check_labels(rows, dev_corpus)
+    dev_rows = dev_corpus.rows
+    if settings.ocr_share:
+        paths = train_corpus.image_paths | dev_corpus.image_paths
+        texts = ocr_texts(paths, cache_dir / "ocr.jsonl", max_image_pixels, report)
+        rows, dev_rows = (with_ocr(part, texts, prepare) for part in (rows, dev_rows))
     report(f"learning from {len(rows)} of {len(train_corpus.rows)} posts: {removed}")
-    tables, problems = _tables(
-        rows,
-        train_corpus,
-        dev_corpus,
+    set_seed(settings.seed)
+    network = Network(config)
+    base = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    pixels = any(stage.train_image_stages for stage in recipe.stages)
+    paths = train_corpus.image_paths | dev_corpus.image_paths
+    images, broken = image_features(
+        paths,
+        None if pixels else Encoders(network, device),
         config,
-        cache_dir,
-        device,
+        cache_dir / "features",
         max_image_pixels,
-        settings,
         report,
     )
-    run = cache_dir / "runs" / _fingerprint(config, settings, train_corpus, dev_corpus, device)
-    head, epochs = fit(config, *tables, settings, run, device=device, report=report)
-    report("measuring on the dev files")
-    scores = _scores(head, tables[1], dev_corpus, train_corpus, seed=settings.seed)
-    seconds = time.monotonic() - started
-    info = checkpoint.save(
-        output,
-        config,
-        to_safetensors({key: value.contiguous() for key, value in head.state_dict().items()}),
-        {
-            "data": {
-                "train": train_corpus.describe(),
-                "dev": dev_corpus.describe(),
-                "removed_from_train": dataclasses.asdict(removed),
-            },
-            "scores": scores,
-            "versions": package_versions(),
-            "training": {
-                **dataclasses.asdict(settings),
-                "epochs_run": epochs,
-                "device": device,
-                "notes": notes,
-            },
-        },
+    dev = PostSet(dev_rows, dev_corpus.files, images, ocr_share=float(settings.ocr_share > 0))
+    regions = 49 if network.needs_regions else 1
+    collate = (
+        Collator((config.image_size, config.image_size, 3), torch.uint8)
+        if pixels
+        else Collator((regions, config.image.dim), torch.float16)
     )
-    shutil.rmtree(run, ignore_errors=True)
-    return TrainingResult(
+    run = cache_dir / "runs" / _fingerprint(config, recipe, train_corpus, dev_corpus, device)
+    epochs = [
+        _stage(
+            network,
+            stage,
+            number,
+            PostSet(
+                _chosen(rows, stage, train_corpus.files),
+                train_corpus.files,
+                images,
+                settings.ocr_share,
+            ),
+            dev,
+            collate,
+            run,
+            seed=settings.seed,
+            device=device,
+            tensorboard=cache_dir / "tensorboard" / f"{recipe.name}-{run.name}" / stage.name,
+            report=report,
+        )
+        for number, stage in enumerate(recipe.stages, 1)
+    ]
+    tensors = network.cpu().trained_tensors(base)
+    # measured as it will be used, in half precision
+    network.load_trained(tensors)
+    expected = expected_tensors(config)
+    config = dataclasses.replace(
+        config, trained=tuple(sorted(name for name in tensors if name not in expected))
+    )
+    report("measuring on the dev files")
+    plain = PostSet(dev_corpus.rows, dev_corpus.files, images)
+    scores = _scores(network, plain, collate, dev_corpus, train_corpus, device, seed=settings.seed)
+    if settings.ocr_share:
+        read = {row.file for row in dev_rows if row.ocr_token_ids}
+        with_words = _scores(
+            network, dev, collate, dev_corpus, train_corpus, device, seed=settings.seed
+        )
+        scores |= {
+            f"{file.title}, words in pictures read": with_words[file.title]
+            for index, file in enumerate(dev_corpus.files)
+            if index in read
+        }
+    seconds = time.monotonic() - started
+    result = TrainingResult(
         path=output,
-        version=info.version,
+        version="",
         scores=scores,
         removed=removed,
-        warnings=(*train_corpus.warnings, *dev_corpus.warnings, *problems),
-        epochs=epochs,
+        warnings=(
+            *train_corpus.warnings,
+            *dev_corpus.warnings,
+            *(f"{paths[key]}: {why}" for key, why in sorted(broken.items())),
+        ),
+        epochs=sum(epochs),
         seconds=seconds,
     )
+    weights = to_safetensors(tensors)
+    version = checkpoint.model_version(config, hashlib.sha256(weights).hexdigest())
+    state = PartialState()
+    if state.is_main_process:
+        checkpoint.save(
+            output,
+            config,
+            weights,
+            {
+                "data": {
+                    "train": train_corpus.describe(),
+                    "dev": dev_corpus.describe(),
+                    "removed_from_train": dataclasses.asdict(removed),
+                },
+                "scores": scores,
+                "versions": package_versions(),
+                "training": {
+                    **dataclasses.asdict(settings),
+                    "device": device,
+                    "stages": [
+                        {**dataclasses.asdict(stage), "epochs_run": count}
+                        for stage, count in zip(recipe.stages, epochs, strict=True)
+                    ],
+                    "notes": recipe.notes,
+                },
+            },
+        )
+        shutil.rmtree(run, ignore_errors=True)
+    state.wait_for_everyone()
+    return dataclasses.replace(result, version=version)
+
+
+def configure(recipe: Recipe) -> ModelConfig:
+    """The configuration that a recipe asks for; encoders not pinned yet."""
+    settings = recipe.settings
+    if settings.preset == "mini":
+        config = mini_config(recipe.name)
+    else:
+        places = {"text": settings.text, "image": settings.image}
+        given = {name: place for name, place in places.items() if place}
+        config = bert_resnet50_config(recipe.name, **given)
+    return dataclasses.replace(
+        config, fusion=settings.fusion, hidden=settings.hidden, dropout=settings.dropout
+    )
+
+
+def _stage(
+    network: Network,
+    stage: Stage,
+    number: int,
+    posts: PostSet,
+    dev: PostSet,
+    collate: Collator,
+    run: Path,
+    *,
+    seed: int,
+    device: str,
+    tensorboard: Path,
+    report: Callable[[str], None],
+) -> float:
+    """Train a stage, or take what it ended with when it was through already."""
+    done = run / f"stage-{number}.safetensors"
+    names = [name for name, _ in network.named_parameters()]
+    if done.exists():
+        report(f"stage {stage.name}: through already")
+        with safe_open(done, framework="pt") as file:
+            epochs = float(file.metadata()["epochs"])
+            state = {name: file.get_tensor(name) for name in names}
+        network.load_state_dict(state, strict=False)
+        return epochs
+    if not len(posts):
+        raise DataError(f"stage {stage.name!r} has no labelled post to learn from")
+    epochs = fit(
+        TrainingModule(network, stage),
+        posts,
+        dev,
+        collate,
+        run / f"stage-{number}",
+        seed=seed + number,
+        device=device,
+        tensorboard=tensorboard,
+        report=report,
+    )
+    network.cpu()
+    if PartialState().is_main_process:
+        temporary = done.with_suffix(".new")
+        try:
+            own = {name: tensor.contiguous() for name, tensor in network.named_parameters()}
+            save_file(own, temporary, metadata={"epochs": str(epochs)})
+            temporary.replace(done)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"cannot write {done}: {error}; make room or choose another --cache, then start "
+                "again: training goes on from its last whole epoch"
+            ) from error
+        # optimizer states are twice the model's size
+        shutil.rmtree(run / f"stage-{number}", ignore_errors=True)
+    PartialState().wait_for_everyone()
+    return epochs
+
+
+def _chosen(rows: Sequence[Row], stage: Stage, files: Sequence[DataFile]) -> list[Row]:
+    """Rows of the stage's files, as often as it says."""
+    chosen = []
+    for row in rows:
+        times = stage.train.get(files[row.file].called, 0.0) if stage.train else 1.0
+        number = int.from_bytes(hashlib.sha256(f"share {row.post.id}".encode()).digest()[:8])
+        chosen += [row] * (int(times) + (number < (times % 1.0) * 2**64))
+    return chosen
 
 
 def package_versions() -> dict[str, str]:
@@ -185,6 +330,8 @@ def _read(
 ) -> tuple[Corpus, Corpus]:
     problems: list[str] = []
     corpora: list[Corpus] = []
+    held = [dataclasses.replace(file, held=True) for file in train_files if file.hold_out]
+    dev_files = [*dev_files, *held]
     for kind, files in (("--train", train_files), ("--dev", dev_files)):
         if not files:
             problems.append(f"no {kind} file is given; name at least one posts file (JSONL)")
@@ -215,47 +362,40 @@ def _check_labels(rows: Sequence[Row], dev: Corpus) -> None:
         raise DataError(problems)
 
 
-def _tables(
-    rows: Sequence[Row],
-    train: Corpus,
-    dev: Corpus,
-    config: ModelConfig,
-    cache_dir: Path,
-    device: str,
-    max_image_pixels: int,
-    settings: Settings,
-    report: Callable[[str], None],
-) -> tuple[tuple[PostTable, PostTable], list[str]]:
-    encoders = Encoders(config, device)
-    folder = cache_dir / "features"
-    texts = text_features(train.token_ids | dev.token_ids, encoders, config, folder, report)
-    paths = train.image_paths | dev.image_paths
-    images, broken = image_features(paths, encoders, config, folder, max_image_pixels, report)
-    problems = [f"{paths[key]}: {why}" for key, why in sorted(broken.items())]
-    return (
-        PostTable(rows, config, texts, images, settings.file_balance),
-        PostTable(dev.rows, config, texts, images),
-    ), problems
-
-
 def _fingerprint(
-    config: ModelConfig, settings: Settings, train: Corpus, dev: Corpus, device: str
+    config: ModelConfig, recipe: Recipe, train: Corpus, dev: Corpus, device: str
 ) -> str:
     """Names a run: another file, setting or device is another run."""
-    files = [[read.sha256 for read in corpus.read] for corpus in (train, dev)]
-    text = json.dumps([config.to_json(), dataclasses.asdict(settings), files, device])
+    files = [
+        [
+            (read.sha256, file.hold_out, file.class_balance)
+            for read, file in zip(corpus.read, corpus.files, strict=True)
+        ]
+        for corpus in (train, dev)
+    ]
+    stages = [dataclasses.asdict(stage) for stage in recipe.stages]
+    text = json.dumps(
+        [config.to_json(), dataclasses.asdict(recipe.settings), stages, files, device]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _scores(
-    head: FusionHead, table: PostTable, dev: Corpus, train: Corpus, *, seed: int
+    network: Network,
+    dev_set: PostSet,
+    collate: Collator,
+    dev: Corpus,
+    train: Corpus,
+    device: str,
+    *,
+    seed: int,
 ) -> dict[str, Any]:
     """Of every dev file, all posts and those that no training file holds.
 
     The leaks are out of training in any case (`without_leaks`); both numbers are here because
     published results on these splits are without that care.
     """
-    answers = _answers(head, table)
+    answers = _answers(network, dev_set, collate, device)
     train_texts = {row.text_key for row in train.rows}
     train_images = {key for row in train.rows for key in row.image_keys}
     unseen = np.array(
@@ -264,11 +404,11 @@ def _scores(
             for row in dev.rows
         ]
     )
-    file = table.file.numpy()
     result: dict[str, Any] = {}
     for index, one in enumerate(dev.files):
         result[one.title] = {}
-        for part, chosen in (("all", file == index), ("unseen", (file == index) & unseen)):
+        of_file = dev_set.file == index
+        for part, chosen in (("all", of_file), ("unseen", of_file & unseen)):
             result[one.title][part] = measure_answers(
                 {
                     name: Answers(
@@ -276,29 +416,49 @@ def _scores(
                     )
                     for name, answer in answers.items()
                 },
-                table.sentiment.numpy()[chosen],
-                table.sarcasm.numpy()[chosen],
+                dev_set.labels["sentiment"][chosen],
+                dev_set.labels["sarcasm"][chosen],
                 seed=seed,
             )
     return result
 
 
-def _answers(head: FusionHead, table: PostTable) -> dict[str, Answers]:
-    image = table.images[table.picture]
-    every = torch.ones_like(table.has_text)
-    masks = {
-        "fused": (table.has_text, table.has_image, every),
-        "text_alone": (table.has_text, ~every, table.has_text),
-        "image_alone": (~every, table.has_image, table.has_image),
+def _answers(
+    network: Network, posts: PostSet, collate: Collator, device: str
+) -> dict[str, Answers]:
+    module = TrainingModule(network, Stage()).to(device).eval()
+    low = device == "cuda" or cpu_computes_bf16()
+    order = sorted(range(len(posts)), key=lambda index: posts.lengths[index])
+    logits = {
+        name: {"sentiment": np.zeros((len(posts), 3)), "sarcasm": np.zeros((len(posts), 2))}
+        for name in READ_OUTS
     }
-    answers = {}
-    for name in READ_OUTS:
-        has_text, has_image, given = masks[name]
+    given = {name: np.ones(len(posts), dtype=bool) for name in READ_OUTS}
+    for start in range(0, len(order), BATCH_SIZE):
+        chosen = order[start : start + BATCH_SIZE]
+        batch = {
+            name: value.to(device) for name, value in collate([posts[i] for i in chosen]).items()
+        }
+        inputs = {name: batch[name] for name in INPUTS}
+        precision = torch.autocast(device, dtype=torch.bfloat16) if low else nullcontext()
         with torch.inference_mode():
-            sentiment, sarcasm = head(table.text, image, has_text, has_image)
-        answers[name] = Answers(
-            sentiment.double().softmax(dim=-1).numpy(),
-            sarcasm.double().softmax(dim=-1).numpy(),
-            given.numpy(),
+            with precision:
+                features = module.features(**inputs)
+            found = network.head(features)
+        for name in READ_OUTS:
+            for head in ("sentiment", "sarcasm"):
+                logits[name][head][chosen] = getattr(found[name], head).float().cpu().numpy()
+        given["text_alone"][chosen] = features.has_text.cpu().numpy()
+        given["image_alone"][chosen] = features.image_mask.any(dim=1).cpu().numpy()
+    return {
+        name: Answers(
+            _softmax(logits[name]["sentiment"]), _softmax(logits[name]["sarcasm"]), given[name]
         )
-    return answers
+        for name in READ_OUTS
+    }
+
+
+def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.training.recipe import Recipe
 from models.training.run import TrainingResult, train
-from models.training.settings import DataFile, Settings
+from models.training.settings import DataFile, Settings, Stage
 
-SETTINGS = Settings(seed=1, epochs=4, batch_size=16, learning_rate=3e-3, hidden=32)
+SETTINGS = Settings(seed=1, hidden=32)
+STAGE = Stage(epochs=4, batch_size=16, learning_rate=3e-3, train_text_layers=0)
 
 WORDS = {
     "positive": ["love this", "so happy today", "great fun", "wonderful friends"],
@@ -30,18 +33,16 @@ class Toy:
     dev: tuple[DataFile, ...]
     cache: Path
 
-    def run(self, output: Path, settings: Settings = SETTINGS, **options: object) -> TrainingResult:
+    def run(
+        self,
+        output: Path,
+        *stages: Stage,
+        settings: Settings = SETTINGS,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> TrainingResult:
         """Train on it."""
-        return train(
-            self.train,
-            self.dev,
-            output,
-            cache_dir=self.cache,
-            name="toy",
-            settings=settings,
-            device="cpu",
-            **options,  # type: ignore[arg-type]
-        )
+        recipe = Recipe("toy", self.train, self.dev, stages or (STAGE,), settings)
+        return train(recipe, output, cache_dir=self.cache, device="cpu", report=report)
 
 
 def write_posts(path: Path, posts: list[dict[str, object]]) -> Path:

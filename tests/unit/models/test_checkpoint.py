@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -19,7 +20,7 @@ from deadpan.errors import CheckpointError, ModelError
 from models import checkpoint
 from models.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_info, validate
 from models.classifier import Classifier
-from models.config import ModelConfig, expected_tensors, mini_config
+from models.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
 from models.fusion import FusionHead
 from models.training.run import TrainingResult
 
@@ -60,9 +61,12 @@ def test_a_whole_checkpoint_has_no_problem(folder: Path) -> None:
 
 
 def test_the_fusion_head_has_the_tensors_that_are_checked_without_torch() -> None:
-    config = mini_config()
-    state = FusionHead.from_config(config).state_dict()
-    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == expected_tensors(config)
+    for fusion in ("concat", "gated", "cross_attention"):
+        for base in (mini_config(), bert_resnet50_config()):
+            config = dataclasses.replace(base, fusion=fusion)
+            state = FusionHead.from_config(config).state_dict()
+            shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+            assert shapes == expected_tensors(config)
 
 
 @pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
@@ -138,8 +142,8 @@ def test_a_configuration_that_is_no_json_object_is_refused(folder: Path, content
         (lambda tensors: tensors.pop("text_missing"), "text_missing is missing"),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "extra is unknown"),
         (
-            lambda tensors: tensors.update({"sarcasm.bias": torch.zeros(3)}),
-            r"sarcasm\.bias is \[3\], not \[2\]",
+            lambda tensors: tensors.update({"fused.sarcasm.bias": torch.zeros(3)}),
+            r"fused\.sarcasm\.bias is \[3\], not \[2\]",
         ),
     ],
 )
@@ -151,7 +155,7 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(
 
 
 def test_weights_that_are_not_numbers_are_refused(folder: Path) -> None:
-    edit_weights(folder, lambda tensors: tensors["sarcasm.bias"].fill_(float("nan")))
+    edit_weights(folder, lambda tensors: tensors["fused.sarcasm.bias"].fill_(float("nan")))
     with pytest.raises(CheckpointError, match="NaN"):
         Classifier.load(folder, device="cpu")
 
@@ -165,7 +169,7 @@ def test_another_encoder_than_the_one_it_was_trained_with_is_refused(folder: Pat
 
 def test_the_version_changes_with_weights_and_with_configuration(folder: Path) -> None:
     versions = {read_info(folder).version}
-    edit_weights(folder, lambda tensors: tensors["sarcasm.bias"].add_(1))
+    edit_weights(folder, lambda tensors: tensors["fused.sarcasm.bias"].add_(1))
     versions.add(read_info(folder).version)
     edit(folder, lambda document: document["model"].update(max_tokens=64))
     versions.add(read_info(folder).version)
@@ -219,7 +223,7 @@ def test_checking_a_model_needs_no_torch(trained: TrainingResult) -> None:
 def test_the_preset_loads_and_is_small() -> None:
     info = read_info("mini")
     assert validate("mini") == []
-    assert sum(path.stat().st_size for path in info.path.iterdir()) < 20_000_000
+    assert sum(path.stat().st_size for path in info.path.iterdir()) < 60_000_000
     assert any("MVSA-Single" in file["name"] for file in info.data["train"])
     for file in info.data["train"]:
         assert file["source"]

