@@ -275,3 +275,18 @@ def test_short_memory_is_a_model_error_that_names_the_batch_size(
     with pytest.raises(ModelError, match=r"out of memory in stage 'all'.*batch_size \(it is 16\)"):
         toy.run(tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_that_comes_with_deadpan_is_valid(tmp_path: Path, name: str) -> None:
+    recipe = load_recipe(name, tmp_path)
+    assert recipe.name == name
+    known = {file.called for file in recipe.train}
+    for stage in recipe.stages:
+        assert set(stage.train) <= known, stage.name
+
+
+def test_the_article_trains_two_layers_of_bert_and_the_last_stage_of_resnet(tmp_path: Path) -> None:
+    recipe = load_recipe("bert-resnet50", tmp_path)
+    assert recipe.settings.preset == "bert-resnet50"
+    assert [(s.train_text_layers, s.train_image_stages) for s in recipe.stages] == [(2, 1)]
