@@ -66,6 +66,18 @@ class Prediction:
         pairs = zip(self.text_alone.sentiment, self.image_alone.sentiment, strict=True)
         return 0.5 * sum(abs(text - image) for text, image in pairs)
 
+    @property
+    def opposition(self) -> float | None:
+        """How likely one of words and pictures is positive and the other negative, 0 to 1.
+
+        It tells pairs whose annotators contradicted each other from others better than
+        `disagreement` does (docs/calibration.md). None when the post has only one of them.
+        """
+        if self.text_alone is None or self.image_alone is None:
+            return None
+        text, image = self.text_alone.sentiment, self.image_alone.sentiment
+        return text.negative * image.positive + text.positive * image.negative
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:

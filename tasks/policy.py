@@ -21,6 +21,7 @@ SCORE_NAMES = (
     *(f"{r}sentiment.{s}" for r in _READ_OUTS for s in SENTIMENTS),
     *(f"{r}sarcasm" for r in _READ_OUTS),
     "disagreement",
+    "opposition",
     "degraded",
 )
 """Everything a rule may speak of; each is between 0 and 1."""
@@ -159,6 +160,8 @@ def scores_of(prediction: Prediction, *, degraded: float = 0.0) -> dict[str, flo
         scores |= _named("image_alone.", prediction.image_alone)
     if (disagreement := prediction.disagreement) is not None:
         scores["disagreement"] = disagreement
+    if (opposition := prediction.opposition) is not None:
+        scores["opposition"] = opposition
     return scores
 
 

@@ -60,11 +60,12 @@ def test_a_condition_about_a_score_that_the_post_lacks_does_not_hold() -> None:
     assert decide(scores_of(Prediction(scores(), scores(), scores())), policy)
 
 
-def test_disagreement_is_the_total_variation_between_text_alone_and_image_alone() -> None:
+def test_disagreement_and_opposition_compare_text_alone_with_image_alone() -> None:
     text = Scores(Sentiment(0.0, 0.1, 0.9), 0.1)
     image = Scores(Sentiment(0.8, 0.1, 0.1), 0.1)
     named = scores_of(Prediction(text, text, image))
     assert named["disagreement"] == pytest.approx(0.8)
+    assert named["opposition"] == pytest.approx(0.9 * 0.8)
     assert set(named) == set(SCORE_NAMES)
 
 
