@@ -21,6 +21,9 @@ from models.text import OCR_MARKER
 MAX_WORDS = 128
 """Words looked at; the model reads at most as many tokens, and a word is at least one."""
 
+_BETWEEN = ("disagreement", "opposition")
+"""Scores that compare words with pictures."""
+
 _WORD = re.compile(r"\S+")
 _SCORE = re.compile(
     r"(?:(?P<read_out>text_alone|image_alone)\.)?"
@@ -172,8 +175,9 @@ def explain(
 
 def score_of(prediction: Prediction, name: str) -> float | None:
     """A score by the name that policies know it by; None when the prediction has no such score."""
-    if name == "disagreement":
-        return prediction.disagreement
+    if name in _BETWEEN:
+        between: float | None = getattr(prediction, name)
+        return between
     match = _SCORE.fullmatch(name)
     if match is None:
         return None
@@ -187,7 +191,7 @@ def _parts(
     post: PreparedPost, name: str, limits: Limits
 ) -> tuple[list[WordEffect], list[RegionEffect]]:
     """What to leave out; nothing of a modality that the score does not look at."""
-    if name != "disagreement" and _SCORE.fullmatch(name) is None:
+    if name not in _BETWEEN and _SCORE.fullmatch(name) is None:
         return [], []
     words = [] if name.startswith("image_alone.") else _windows(post.text, limits.windows)
     regions = [] if name.startswith("text_alone.") else _regions(post, limits)

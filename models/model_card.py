@@ -64,6 +64,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield from _data(data)
     yield from _scores(document["scores"])
     yield from _training(document.get("training", {}))
+    yield from _calibration(document.get("calibration") or {})
     yield "## Versions"
     yield ""
     yield ", ".join(f"{name} {version}" for name, version in document["versions"].items())
@@ -152,6 +153,20 @@ def _training(training: Mapping[str, Any]) -> Iterator[str]:
     if training.get("notes"):
         yield str(training["notes"])
         yield ""
+
+
+def _calibration(calibration: Mapping[str, Any]) -> Iterator[str]:
+    if not calibration:
+        return
+    yield "## Calibrated"
+    yield ""
+    files = ", ".join(f"{file['name']} ({file['n']:,} posts)" for file in calibration["data"])
+    yield f"Version {calibration['version']}, on {files}. Logits are divided by these temperatures:"
+    yield ""
+    for question, temperatures in calibration["temperatures"].items():
+        shown = ", ".join(f"{pattern} {value}" for pattern, value in temperatures.items())
+        yield f"- {question}: {shown}"
+    yield ""
 
 
 def _interval(metric: Mapping[str, float]) -> str:
