@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +13,6 @@ from models.prediction import SENTIMENTS
 from models.text import normalise_text
 
 _MAX_PROBLEMS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledPost:
-    """One post of a data set.
-
-    Attributes:
-        id: unique in its data set.
-        text: as its author wrote it.
-        images: existing files, in the post's order.
-        sentiment: one of `SENTIMENTS`, or None when unknown.
-        sarcastic: or None when unknown.
-        conflict: annotators read the words as positive and the picture as negative, or the other
-            way round.
-    """
-
-    id: str
-    text: str
-    images: tuple[Path, ...] = ()
-    sentiment: str | None = None
-    sarcastic: bool | None = None
-    conflict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PostsFile:
-    """A data set that was read.
-
-    Attributes:
-        path: of the file or folder.
-        sha256: of the file, in hexadecimal; of a folder, over names and contents of its label and
-            text files. Names the data in a model card.
-        posts: in the order of the file.
-        warnings: a sentence for every line, or kind of line, that was skipped.
-    """
-
-    path: Path
-    sha256: str
-    posts: tuple[LabelledPost, ...]
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +31,48 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}" + (f": {self.item}" if self.item else "")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPost:
+    """One post of a data set.
+
+    Attributes:
+        id: unique in its data set.
+        text: as its author wrote it.
+        images: existing files, in the post's order.
+        sentiment: one of `SENTIMENTS`, or None when unknown.
+        sarcastic: or None when unknown.
+        conflict: annotators read the words as positive and the picture as negative, or the other
+            way round.
+        place: where it was read, when it was read from a data set.
+    """
+
+    id: str
+    text: str
+    images: tuple[Path, ...] = ()
+    sentiment: str | None = None
+    sarcastic: bool | None = None
+    conflict: bool = False
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PostsFile:
+    """A data set that was read.
+
+    Attributes:
+        path: of the file or folder.
+        sha256: of the file, in hexadecimal; of a folder, over names and contents of its label and
+            text files. Names the data in a model card.
+        posts: in the order of the file.
+        warnings: a sentence for every line, or kind of line, that was skipped.
+    """
+
+    path: Path
+    sha256: str
+    posts: tuple[LabelledPost, ...]
+    warnings: tuple[str, ...]
 
 
 class Collector:
@@ -120,7 +122,7 @@ class Collector:
                 f"{place}: post {post.id!r:.60} has neither words nor pictures; skipped"
             )
             return
-        self.posts.append(post)
+        self.posts.append(replace(post, place=place))
 
     def add_record(self, place: Place, record: Mapping[str, Any]) -> None:
         """Check a post of one of our own tables, and take it when nothing is wrong.

@@ -65,6 +65,12 @@ class Removed:
     repeated: int
     unlabelled: int
 
+    def __str__(self) -> str:
+        return (
+            f"left out {self.text_in_dev} whose words and {self.image_in_dev} whose picture stand "
+            f"in a dev file, {self.repeated} repetitions and {self.unlabelled} without label"
+        )
+
 
 class Corpus:
     """Rows of several files, with what the encoders need for them."""
@@ -132,29 +138,42 @@ class Corpus:
         ]
 
 
-def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed]:
-    """The rows to learn from: labelled, once each, and nothing that a dev file holds."""
-    dev_texts = {row.text_key for row in dev.rows if row.text_key}
-    dev_images = {key for row in dev.rows for key in row.image_keys}
+def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed, list[str]]:
+    """The rows to learn from: labelled, once each, and nothing that a dev file holds.
+
+    Returns:
+        The rows, how many were left out and why, and a sentence with file and line for each that
+        was left out though it has a label.
+    """
+    dev_texts = {row.text_key: row.post for row in reversed(dev.rows) if row.text_key}
+    dev_images = {key: row.post for row in reversed(dev.rows) for key in row.image_keys}
     counts: Counter[str] = Counter()
     kept: dict[tuple[Any, ...], Row] = {}
+    listed: list[str] = []
+
+    def leave_out(row: Row, why: str, what: str, other: LabelledPost) -> None:
+        counts[why] += 1
+        listed.append(f"{row.post.place}: {what} in {other.place} already; not learnt from")
+
     for row in train.rows:
         post = row.post
         identity = (row.text_key, row.image_keys, post.sentiment, post.sarcastic)
+        shown = next((key for key in row.image_keys if key in dev_images), None)
         if post.sentiment is None and post.sarcastic is None:
             counts["unlabelled"] += 1
         elif row.text_key in dev_texts:
-            counts["text_in_dev"] += 1
-        elif not dev_images.isdisjoint(row.image_keys):
-            counts["image_in_dev"] += 1
+            leave_out(row, "text_in_dev", "the same words stand", dev_texts[row.text_key])
+        elif shown is not None:
+            leave_out(row, "image_in_dev", "the same picture stands", dev_images[shown])
         elif identity in kept:
-            counts["repeated"] += 1
+            what = "the same words, pictures and labels stand"
+            leave_out(row, "repeated", what, kept[identity].post)
         else:
             kept[identity] = row
     removed = Removed(
         **{name: counts[name] for name in ("text_in_dev", "image_in_dev", "repeated", "unlabelled")}
     )
-    return list(kept.values()), removed
+    return list(kept.values()), removed, listed
 
 
 def with_ocr(rows: Sequence[Row], texts: Mapping[str, str], prepare: TextPreparer) -> list[Row]:

@@ -58,6 +58,8 @@ _PACKAGES = (
     "numpy",
 )
 
+_LEFT_OUT_SHOWN = 10
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
@@ -119,7 +121,8 @@ def train(
     prepare = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
     report("reading posts")
     train_corpus, dev_corpus = _read(recipe.train, recipe.dev, prepare)
-    rows, removed = without_leaks(train_corpus, dev_corpus)
+    rows, removed, left_out = without_leaks(train_corpus, dev_corpus)
+    _tell(left_out, cache_dir / "left-out.txt", report)
     _check_labels(rows, dev_corpus)
     dev_rows = dev_corpus.rows
     if settings.ocr_share:
@@ -347,6 +350,23 @@ def _read(
     if problems:
         raise DataError(problems)
     return corpora[0], corpora[1]
+
+
+def _tell(left_out: Sequence[str], path: Path, report: Callable[[str], None]) -> None:
+    """List the posts that are not learnt from: a few here, all of them in a file."""
+    if not left_out:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(left_out) + "\n")
+    except OSError as error:
+        raise ModelError(
+            f"cannot write {path}: {error.strerror or error}; make room or choose another --cache"
+        ) from error
+    for line in left_out[:_LEFT_OUT_SHOWN]:
+        report(line)
+    if len(left_out) > _LEFT_OUT_SHOWN:
+        report(f"and {len(left_out) - _LEFT_OUT_SHOWN} more, all listed in {path}")
 
 
 def _check_labels(rows: Sequence[Row], dev: Corpus) -> None:

@@ -9,13 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from deadpan.errors import DataError, ModelError
 from models.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_info
 from models.classifier import Classifier
 from models.evaluation.judge import evaluate
-from models.posts_file import read_posts
+from models.posts_file import LabelledPost, read_posts
+from models.training.dataset import PostSet, Row
+from models.training.features import FeatureCache
 from models.training.recipe import Recipe, load_recipe, recipe_names
 from models.training.run import TrainingResult
 from models.training.settings import DataFile, Stage
@@ -47,6 +50,45 @@ def test_dev_posts_are_kept_out_of_training_and_counted(trained: TrainingResult)
     document = json.loads((trained.path / CONFIG_FILE).read_text())
     assert document["data"]["removed_from_train"]["text_in_dev"] == 20
     assert [file["posts"] for file in document["data"]["train"]] == [60, 80]
+
+
+def test_what_is_left_out_is_listed_by_line_before_training_starts(
+    toy: Toy, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    learnt = [{"id": f"{i}", "text": f"love it {i}", "sentiment": "positive"} for i in range(20)]
+    held = [{"id": "d", "text": "hm", "sentiment": "neutral"}, {**learnt[4], "text": "LOVE it 4"}]
+    again = {**learnt[0], "id": "again"}
+    train_file = write_posts(tmp_path / "learn.jsonl", [*learnt, again])
+    dev_file = write_posts(tmp_path / "dev.jsonl", held)
+    other = dataclasses.replace(
+        toy, train=(DataFile(train_file),), dev=(DataFile(dev_file),), cache=tmp_path / "cache"
+    )
+    other.run(tmp_path / "model", dataclasses.replace(STAGE, epochs=1), report=told.append)
+    expected = [
+        f"{train_file}:5: the same words stand in {dev_file}:2 already; not learnt from",
+        f"{train_file}:21: the same words, pictures and labels stand in {train_file}:1 already; "
+        "not learnt from",
+    ]
+    assert (tmp_path / "cache/left-out.txt").read_text().splitlines() == expected
+    started = next(index for index, line in enumerate(told) if line.startswith("learning from"))
+    assert [line for line in told[:started] if "not learnt from" in line] == expected
+    assert "left out 1 whose words" in told[started]
+
+
+@pytest.mark.parametrize(("share", "seen"), [(0.0, {(1,)}), (1.0, {(1, 2)}), (0.5, {(1,), (1, 2)})])
+def test_words_in_pictures_join_as_often_as_the_recipe_says(
+    toy: Toy, share: float, seen: set[tuple[int, ...]]
+) -> None:
+    post = LabelledPost("1", "a", sentiment="neutral")
+    row = Row(post, 0, "a", token_ids=(1,), image_keys=(), ocr_token_ids=(1, 2))
+    cache = FeatureCache(toy.cache, {}, "float16")
+    posts = PostSet([row], [DataFile(Path("x"))], cache, ocr_share=share)
+    torch.manual_seed(0)
+    assert {posts[0]["token_ids"] for _ in range(50)} == seen
+    # a post whose pictures hold no words keeps its own
+    silent = dataclasses.replace(row, ocr_token_ids=())
+    assert PostSet([silent], [DataFile(Path("x"))], cache, ocr_share=1.0)[0]["token_ids"] == (1,)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_does_not(
