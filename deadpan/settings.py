@@ -84,7 +84,28 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; auto takes a GPU if there is one."
     )
-    engine: Literal["auto", "torch"] = Field("auto", description="What runs the model.")
+    engine: Literal["auto", "torch", "openvino"] = Field(
+        "auto",
+        description="What runs the model; auto measures at the first start what is fastest.",
+    )
+    cache_dir: str = Field(
+        "",
+        description="A folder for what makes the next start faster: models converted for the "
+        "engine, and which engine was chosen. Empty takes deadpan below the user's cache folder.",
+    )
+    feature_cache_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=0,
+        description="Memory for what the model saw in pictures, which are posted again and again; "
+        "0 keeps none.",
+    )
+    feature_cache_shared: int = Field(
+        10_000,
+        ge=0,
+        le=10_000_000,
+        description="Pictures that all workers share it of in Redis, about 3 KiB each; 0 shares "
+        "nothing.",
+    )
     ocr: Literal["on", "off"] = Field(
         "off",
         description="Whether words in pictures are read too (extra `ocr`); about 0.1 s a picture.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -13,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from deadpan.errors import ImageError
-from models.prediction import PreparedImage
+from models.prediction import PreparedImage, UndecodedImage
 
 THUMBNAIL_SIDE = 512
 """Longest side of the thumbnail, in pixels."""
@@ -30,28 +31,50 @@ _TRANSPOSITIONS = {
 }
 
 
-def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> PreparedImage:
-    """Decode, turn upright and shrink one picture; of an animation, its first frame.
+def decode_image(
+    image: bytes | UndecodedImage, *, max_pixels: int, image_size: int
+) -> PreparedImage:
+    """Decode one picture, turned upright, at the size that the image encoder takes.
 
-    Transparent parts become white. The picture is squashed to a square, not cropped: what stands
-    at its edge (a caption, often) is part of what it says.
+    Of an animation, its first frame. Transparent parts become white. The picture is squashed to a
+    square, not cropped: what stands at its edge (a caption, often) is part of what it says.
 
     Args:
-        content: an undecoded JPEG, PNG, WebP or GIF file.
+        image: a JPEG, PNG, WebP or GIF file.
         max_pixels: width times height above which nothing is decoded.
-        image_size: side of the square for the image encoder, in pixels.
+        image_size: side of the square, in pixels.
 
     Raises:
         ImageError: not one of these formats, too large, or broken.
     """
+    source = image if isinstance(image, UndecodedImage) else UndecodedImage.of(image)
+    square = (image_size, image_size)
+    return PreparedImage(source, _decoded(source.content, max_pixels, lambda size: square))
+
+
+def make_thumbnail(content: bytes, *, max_pixels: int) -> npt.NDArray[np.uint8]:
+    """The picture upright, in its own shape: evidence, and what OCR reads.
+
+    Returns:
+        uint8 [height, width, 3], RGB, at most `THUMBNAIL_SIDE` on the long side.
+
+    Raises:
+        ImageError: as `decode_image`.
+    """
+    return _decoded(content, max_pixels, _thumbnail_size)
+
+
+def _thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, THUMBNAIL_SIDE / max(size))
+    width, height = (max(1, round(side * scale)) for side in size)
+    return width, height
+
+
+def _decoded(
+    content: bytes, max_pixels: int, wanted: Callable[[tuple[int, int]], tuple[int, int]]
+) -> npt.NDArray[np.uint8]:
     try:
-        image = _upright_thumbnail(content, max_pixels)
-        square = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-        return PreparedImage(
-            sha256=hashlib.sha256(content).hexdigest(),
-            pixels=np.array(square, dtype=np.uint8),
-            thumbnail=np.array(image, dtype=np.uint8),
-        )
+        return np.array(_upright(content, max_pixels, wanted), dtype=np.uint8)
     except ImageError:
         raise
     except Exception as error:
@@ -64,23 +87,28 @@ def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> Prepare
         ) from error
 
 
-def _upright_thumbnail(content: bytes, max_pixels: int) -> Image.Image:
-    """RGB, at most `THUMBNAIL_SIDE` on the long side."""
+def _upright(
+    content: bytes, max_pixels: int, wanted: Callable[[tuple[int, int]], tuple[int, int]]
+) -> Image.Image:
+    """RGB, resized once."""
     image = _open(content, max_pixels)
+    size = wanted(image.size)
     orientation = _orientation(image)
     if isinstance(image, JpegImageFile):
-        # decodes at 1/2, 1/4 or 1/8 where that is still larger than the thumbnail
-        image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        # decodes at 1/2, 1/4 or 1/8 where that is still as large as it is needed
+        image.draft("RGB", size)
     image.load()
-    thumbnail = _shrink(_resizable(image))
-    if thumbnail.mode in ("RGBA", "LA"):
-        thumbnail = thumbnail.convert("RGBA")
-        white = Image.new("RGBA", thumbnail.size, "white")
-        thumbnail = Image.alpha_composite(white, thumbnail)
-    thumbnail = thumbnail.convert("RGB")
+    resized = _resizable(image)
+    if resized.size != size:
+        resized = resized.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    if resized.mode in ("RGBA", "LA"):
+        resized = resized.convert("RGBA")
+        white = Image.new("RGBA", resized.size, "white")
+        resized = Image.alpha_composite(white, resized)
+    resized = resized.convert("RGB")
     if orientation in _TRANSPOSITIONS:
-        thumbnail = thumbnail.transpose(_TRANSPOSITIONS[orientation])
-    return thumbnail
+        resized = resized.transpose(_TRANSPOSITIONS[orientation])
+    return resized
 
 
 def _open(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
@@ -159,11 +187,3 @@ def _resizable(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
         return image
     return image.convert("RGB")
-
-
-def _shrink(image: Image.Image) -> Image.Image:
-    scale = THUMBNAIL_SIDE / max(image.size)
-    if scale >= 1:
-        return image
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)

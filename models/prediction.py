@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -80,18 +81,38 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedImage:
-    """A decoded picture.
+class UndecodedImage:
+    """A picture as it was downloaded.
 
     Attributes:
-        sha256: of the undecoded file, in hexadecimal; names the picture in content hash and caches.
-        pixels: uint8 [image_size, image_size, 3], RGB: what the image encoder sees.
-        thumbnail: uint8 [height, width, 3], RGB, at most 512 on the long side: evidence.
+        content: an undecoded file.
+        sha256: of it, in hexadecimal.
     """
 
+    content: bytes
     sha256: str
-    pixels: npt.NDArray[np.uint8]
-    thumbnail: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, content: bytes) -> UndecodedImage:
+        """With its hash."""
+        return cls(content, hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """A picture that can be decoded.
+
+    Attributes:
+        source: it, undecoded; its hash names the picture in content hash and caches.
+        pixels: uint8 [image_size, image_size, 3], RGB: what the image encoder sees; None where
+            what it sees in them is known already.
+        features: float16 [regions, dim], what the image encoder saw in them before; None where it
+            is not known.
+    """
+
+    source: UndecodedImage
+    pixels: npt.NDArray[np.uint8] | None
+    features: npt.NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +135,9 @@ class PreparedPost:
     text: str
     token_ids: tuple[int, ...]
     images: tuple[PreparedImage | ImageProblem, ...]
+
+    @property
+    def seen(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """All that the model sees of it: posts with the same have the same prediction."""
+        images = (image for image in self.images if isinstance(image, PreparedImage))
+        return self.token_ids, tuple(image.source.sha256 for image in images)

@@ -7,12 +7,12 @@ stops all posts at once (the database or the evidence store is away) gives the c
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine
@@ -25,7 +25,7 @@ from deadpan.errors import (
 )
 from models.classifier import Classifier
 from models.explain import explain
-from models.prediction import ImageProblem, Prediction
+from models.prediction import ImageProblem, Prediction, UndecodedImage
 from sources.post import FetchedImage, FetchFailure, Gone, PostSource
 from storage import queries
 from storage.database import transaction
@@ -35,6 +35,7 @@ from tasks import metrics
 from tasks.intake import Chunk, Intake, Retry, id_problem, printable
 from tasks.leases import LeaseKeeper
 from tasks.policy import Policy, Reason, decide, scores_of
+from tasks.recent import Recent
 from tasks.verdict import Item, Versions, content_hash, keep_evidence, new_verdict
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,8 @@ log = structlog.get_logger(__name__)
 MAX_RETRY_SECONDS = 600.0
 GIVE_BACK_SECONDS = 5.0
 """How long a chunk rests when the database or the evidence store was away."""
+RECENT_PREDICTIONS = 20_000
+"""Kept in memory, about 1 KiB each: a post that many repeat is judged once."""
 
 
 @dataclass(slots=True)
@@ -98,6 +101,7 @@ class Moderator:
         self._lease_seconds = lease_seconds
         self._explain_up_to = explain_up_to
         self._jitter = jitter
+        self._recent = Recent(RECENT_PREDICTIONS)
 
     def moderate(self, chunk_id: str, *, owner: str) -> bool:
         """Judge one chunk and release it.
@@ -150,8 +154,9 @@ class Moderator:
         with _timed("fetch", timings):
             items = self._fetch(items, outcomes)
         with _timed("prepare", timings):
+            _hash(items)
+            items = self._without_unchanged(items, outcomes)
             items = self._prepare(items, outcomes)
-        items = self._without_unchanged(items, outcomes)
         with _timed("predict", timings):
             judged = self._predict(items, outcomes)
         for item, prediction in judged:
@@ -163,7 +168,7 @@ class Moderator:
         with _timed("decide", timings):
             for item, prediction in judged:
                 try:
-                    evidence = keep_evidence(item, self._evidence) if item.reasons else []
+                    evidence = self._keep_evidence(item) if item.reasons else []
                     verdict = new_verdict(item, prediction, self._versions, evidence, timings)
                 except ValueError as error:  # such as a score that is no number
                     log.exception("post not decided", post_id=item.post_id)
@@ -220,31 +225,27 @@ class Moderator:
         return fetched
 
     def _prepare(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
+        found = self._classifier.prepare_all([(_text(item), item.images) for item in items])
         prepared = []
-        for item in items:
-            assert item.fetched is not None
-            images = item.fetched.images
-            try:
-                item.prepared = self._classifier.prepare(
-                    item.fetched.post.text,
-                    [_content_or_problem(image) for image in images],
+        for item, result in zip(items, found, strict=True):
+            if isinstance(result, Exception):  # anything here is about this one post
+                log.error(
+                    "post could not be prepared",
+                    post_id=item.post_id,
+                    stage="prepare",
+                    exc_info=result,
                 )
-            except Exception as error:  # anything here is about this one post
-                log.exception("post could not be prepared", post_id=item.post_id, stage="prepare")
-                self._failed(item, "prepare", _shown(error), outcomes, transient=True)
+                self._failed(item, "prepare", _shown(result), outcomes, transient=True)
                 continue
+            assert item.fetched is not None
+            item.prepared = result
             item.degraded = [
-                {"image": index, "location": image.location, "problem": result.problem}
-                for index, (image, result) in enumerate(
-                    zip(images, item.prepared.images, strict=True)
+                {"image": index, "location": image.location, "problem": seen.problem}
+                for index, (image, seen) in enumerate(
+                    zip(item.fetched.images, result.images, strict=True)
                 )
-                if isinstance(result, ImageProblem)
+                if isinstance(seen, ImageProblem)
             ]
-            hashes = [
-                "not there" if image.content is None else hashlib.sha256(image.content).hexdigest()
-                for image in images
-            ]
-            item.content_hash = content_hash(item.fetched.post.text, hashes)
             prepared.append(item)
         return prepared
 
@@ -264,25 +265,51 @@ class Moderator:
         return [item for item in items if (item.post_id, item.content_hash) not in known]
 
     def _predict(self, items: Sequence[Item], outcomes: Outcomes) -> list[tuple[Item, Prediction]]:
-        if not items:
-            return []
-        prepared = [item.prepared for item in items if item.prepared is not None]
+        """What the model says, asked once for all posts in which it sees the same."""
+        groups: dict[Any, list[Item]] = {}
+        for item in items:
+            assert item.prepared is not None
+            groups.setdefault(item.prepared.seen, []).append(item)
+        known = self._recent.get(groups)
+        fresh = {seen: group for seen, group in groups.items() if seen not in known}
+        new = self._ask_model(list(fresh.values()), outcomes)
+        self._recent.put(new)
+        known |= new
+        return [
+            (item, known[seen])
+            for item in items
+            if item.prepared is not None and (seen := item.prepared.seen) in known
+        ]
+
+    def _ask_model(
+        self, groups: Sequence[Sequence[Item]], outcomes: Outcomes
+    ) -> dict[Any, Prediction]:
+        """Predictions of the first of each group, by what the model sees in it."""
+        posts = [group[0].prepared for group in groups if group[0].prepared is not None]
+        if not posts:
+            return {}
         try:
-            return list(zip(items, self._classifier.predict(prepared), strict=True))
+            predictions = self._classifier.predict(posts)
         except Exception as error:
-            if len(items) == 1:
-                log.exception("post could not be judged", post_id=items[0].post_id, stage="predict")
-                self._failed(items[0], "predict", _shown(error), outcomes, transient=True)
-                return []
+            if len(groups) == 1:
+                for item in groups[0]:
+                    log.exception("post could not be judged", post_id=item.post_id, stage="predict")
+                    self._failed(item, "predict", _shown(error), outcomes, transient=True)
+                return {}
+        else:
+            return {post.seen: one for post, one in zip(posts, predictions, strict=True)}
         # Something in this chunk breaks the model: find it, and judge its neighbours.
-        half = len(items) // 2
-        return self._predict(items[:half], outcomes) + self._predict(items[half:], outcomes)
+        half = len(groups) // 2
+        return self._ask_model(groups[:half], outcomes) | self._ask_model(groups[half:], outcomes)
 
     def _reasons(self, item: Item, prediction: Prediction) -> Sequence[Reason]:
         assert item.fetched is not None
         named = len(item.fetched.images)
         scores = scores_of(prediction, degraded=len(item.degraded) / named if named else 0.0)
         return decide(scores, self._policy)
+
+    def _keep_evidence(self, item: Item) -> list[NewEvidence]:
+        return keep_evidence(item, self._evidence, self._classifier.thumbnail)
 
     def _explain(self, items: Sequence[Item]) -> None:
         """Say what moved the score that each post is flagged for; a failure costs no verdict."""
@@ -377,10 +404,27 @@ def _timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
     timings[stage] = time.perf_counter() - started
 
 
-def _content_or_problem(image: FetchedImage) -> bytes | ImageProblem:
+def _hash(items: Sequence[Item]) -> None:
+    """Name what each post holds."""
+    for item in items:
+        assert item.fetched is not None
+        item.images = tuple(map(_undecoded, item.fetched.images))
+        hashes = [
+            image.sha256 if isinstance(image, UndecodedImage) else "not there"
+            for image in item.images
+        ]
+        item.content_hash = content_hash(_text(item), hashes)
+
+
+def _undecoded(image: FetchedImage) -> UndecodedImage | ImageProblem:
     if image.content is None:
         return ImageProblem(image.problem or "it could not be fetched")
-    return image.content
+    return UndecodedImage.of(image.content)
+
+
+def _text(item: Item) -> str:
+    assert item.fetched is not None
+    return item.fetched.post.text
 
 
 def _shown(error: Exception) -> str:

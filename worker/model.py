@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from deadpan.settings import Settings
 from models.classifier import Classifier
 from models.ocr import Reader
@@ -14,12 +17,21 @@ def load_classifier(settings: Settings, *, model: str | None = None) -> Classifi
         model: a preset or a checkpoint folder, instead of the settings' own.
 
     Raises:
-        ModelError: the device or the extra `ocr` is not there.
+        ModelError: the device, the engine or the extra `ocr` is not there.
         CheckpointError: the checkpoint cannot be used.
     """
     return Classifier.load(
         model or settings.model,
         device=settings.device,
+        engine=settings.engine,
+        cache=cache_folder(settings),
         max_image_pixels=settings.max_image_pixels,
         ocr=Reader() if settings.ocr == "on" else None,
     )
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where converted models are kept."""
+    if settings.cache_dir:
+        return Path(settings.cache_dir)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deadpan"

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings
 from models.classifier import Classifier
+from models.feature_cache import FeatureCache
 from sources.open import open_source
 from sources.post import PostSource
 from storage import queries
@@ -27,6 +28,7 @@ from worker import checks
 from worker.dispatcher import Dispatcher
 from worker.health import HealthServer
 from worker.model import load_classifier
+from worker.shared_features import SharedFeatures
 
 log = structlog.get_logger(__name__)
 
@@ -106,6 +108,16 @@ class Runtime:
         classifier = load_classifier(settings)
         classifier.warm()
         intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+        shared = None
+        if settings.feature_cache_shared:
+            shared = SharedFeatures(
+                intake.client,
+                prefix=settings.prefix,
+                identity=classifier.features_identity,
+                dim=classifier.checkpoint.config.image.dim,
+                places=settings.feature_cache_shared,
+            )
+        classifier.remember_pictures(FeatureCache(settings.feature_cache_bytes, shared))
         return _Parts(
             intake=intake,
             leases=LeaseKeeper(intake, lease_seconds=settings.lease_seconds),

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from deadpan.errors import DataError
-from models.classifier import pad
 from models.evaluation.judge import sarcasm_labels, sentiment_labels
 from models.posts_file import LabelledPost, PostsFile, read_posts
 from models.text import TextPreparer
@@ -281,6 +280,16 @@ class Collator:
                 for name in ("sentiment", "sarcasm", "sentiment_weight", "sarcasm_weight")
             },
         }
+
+
+def pad(token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, int64 [texts, tokens of the longest]."""
+    ids = torch.zeros(len(token_ids), max(1, *map(len, token_ids), 1), dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(token_ids):
+        ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
+        mask[row, : len(tokens)] = 1
+    return ids, mask
 
 
 class LengthGroupedSampler(Sampler[int]):

@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deadpan.errors import ImageError, ModelError
-from models.classifier import Encoders
 from models.config import ModelConfig
-from models.images import decode_image
+from models.engines.torch_engine import TorchEngine
+from models.images import decode_image, make_thumbnail
 from models.ocr import OCR_VERSION, Reader
 
 SHARD_ITEMS = 256
@@ -101,7 +101,7 @@ class FeatureCache:
 
 def image_features(
     images: Mapping[str, Path],
-    encoders: Encoders | None,
+    encoders: TorchEngine | None,
     config: ModelConfig,
     folder: Path,
     max_image_pixels: int,
@@ -136,9 +136,11 @@ def image_features(
     def decode(key: str) -> npt.NDArray[np.uint8] | str:
         try:
             content = images[key].read_bytes()
-            return decode_image(
+            decoded = decode_image(
                 content, max_pixels=max_image_pixels, image_size=config.image_size
-            ).pixels
+            )
+            assert decoded.pixels is not None
+            return decoded.pixels
         except (ImageError, OSError) as error:
             return str(error)
 
@@ -191,10 +193,10 @@ def ocr_texts(
         with cache.open("a", encoding="utf-8") as file:
             for done, key in enumerate(todo, 1):
                 try:
-                    picture = decode_image(
-                        images[key].read_bytes(), max_pixels=max_image_pixels, image_size=32
+                    thumbnail = make_thumbnail(
+                        images[key].read_bytes(), max_pixels=max_image_pixels
                     )
-                    texts[key] = reader.read(picture.thumbnail, sha256=key).text
+                    texts[key] = reader.read(thumbnail, sha256=key).text
                 except (ImageError, OSError):
                     texts[key] = ""
                 record = {"version": OCR_VERSION, "sha256": key, "text": texts[key]}

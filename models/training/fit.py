@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Sampler
 from transformers import (
@@ -26,13 +27,15 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from deadpan.errors import ModelError
-from models.classifier import cpu_computes_bf16
+from models.engines.torch_engine import cpu_computes_bf16
 from models.evaluation.metrics import macro_f1
 from models.training.dataset import Collator, LengthGroupedSampler, PostSet
 from models.training.module import TrainingModule
 from models.training.settings import Stage
 
 Report = Callable[[str], None]
+
+_AVERAGE = "average.safetensors"
 
 
 def fit(
@@ -47,14 +50,15 @@ def fit(
     tensorboard: Path,
     report: Report,
 ) -> float:
-    """Train a stage until the dev score no longer rises; the module ends as its best epoch.
+    """Train a stage; the module ends as its best epoch, or as the mean of its last steps.
 
-    The dev score is the mean of the macro F1 of every dev file and question it has labels for.
+    The dev score is the mean of the macro F1 of every dev file and question it has labels for. A
+    stage that averages goes through all its epochs: the dev files choose nothing.
 
     Args:
         module: network and stage.
         train: to learn from.
-        dev: to choose the epoch by.
+        dev: to measure on after every epoch, and to choose the epoch by.
         collate: makes batches.
         run: folder for the state of the stage; when it holds one, training goes on from there.
         seed: of order, dropout and dropped modalities.
@@ -70,10 +74,10 @@ def fit(
     """
     stage = module.stage
     set_seed(seed)
-    callbacks: list[TrainerCallback] = [
-        EarlyStoppingCallback(stage.patience),
-        _Progress(stage.name, report),
-    ]
+    average = _Average(module, stage.average_last)
+    callbacks: list[TrainerCallback] = [_Progress(stage.name, report), average]
+    if not stage.average_last:
+        callbacks.append(EarlyStoppingCallback(stage.patience))
     if importlib.util.find_spec("tensorboard") is not None:
         from torch.utils.tensorboard import SummaryWriter
         from transformers.integrations.integration_utils import TensorBoardCallback
@@ -90,11 +94,13 @@ def fit(
         optimizers=(torch.optim.AdamW(module.parameter_groups()), None),
         callbacks=callbacks,
     )
+    trainer.average = average
     trainer.remove_callback(PrinterCallback)
     state = get_last_checkpoint(str(run)) if run.is_dir() else None  # type: ignore[no-untyped-call]
     if state is not None:
         report(f"stage {stage.name}: going on from {state}")
     try:
+        average.load(state)
         trainer.train(resume_from_checkpoint=state)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(stage, error) from error
@@ -109,6 +115,7 @@ def fit(
             f"cannot write the state of training to {run}: {error}; make room or choose another "
             "--cache, then start again: training goes on from its last whole epoch"
         ) from error
+    average.apply()
     return float(trainer.state.epoch or 0.0)
 
 
@@ -137,7 +144,7 @@ def _arguments(stage: Stage, run: Path, device: str, posts: int, seed: int) -> T
         save_strategy="epoch",
         logging_strategy="epoch",
         save_total_limit=2,
-        load_best_model_at_end=True,
+        load_best_model_at_end=not stage.average_last,
         metric_for_best_model="score",
         greater_is_better=True,
         # without it, a resumed run forgets how long it has waited for a better epoch
@@ -160,6 +167,8 @@ def _arguments(stage: Stage, run: Path, device: str, posts: int, seed: int) -> T
 class _StageTrainer(Trainer):
     """Trainer that groups by length, and stops at the first loss that is not a number."""
 
+    average: _Average
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         assert isinstance(dataset, PostSet)
@@ -172,6 +181,7 @@ class _StageTrainer(Trainer):
         assert isinstance(self.model, TrainingModule)
         kept = {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
         super()._save(output_dir, kept)
+        self.average.save(Path(output_dir or str(self.args.output_dir)))
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
@@ -187,6 +197,53 @@ class _StageTrainer(Trainer):
                 f"encoder_learning_rate ({stage.encoder_learning_rate}) in the recipe"
             )
         return result
+
+
+class _Average(TrainerCallback):
+    """The mean of the weights over the last share of a stage's steps.
+
+    Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI
+    2018.
+    """
+
+    def __init__(self, module: TrainingModule, share: float) -> None:
+        self._share = share
+        self._trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self._mean: dict[str, torch.Tensor] = {}
+        self._count = 0
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.global_step <= (1 - self._share) * state.max_steps:
+            return
+        self._count += 1
+        with torch.no_grad():
+            for name, parameter in self._trained.items():
+                if self._count == 1:
+                    self._mean[name] = parameter.detach().float().clone()
+                else:
+                    self._mean[name].lerp_(parameter.float(), 1 / self._count)
+
+    def save(self, folder: Path) -> None:
+        """Keep the mean with a checkpoint of the run."""
+        if self._count:
+            save_file(self._mean, folder / _AVERAGE, metadata={"steps": str(self._count)})
+
+    def load(self, folder: str | None) -> None:
+        """Go on with the mean of a checkpoint of the run."""
+        if folder is None or not (Path(folder) / _AVERAGE).exists():
+            return
+        with safe_open(Path(folder) / _AVERAGE, framework="pt") as file:
+            self._count = int(file.metadata()["steps"])
+            for name, parameter in self._trained.items():
+                self._mean[name] = file.get_tensor(name).to(parameter.device)
+
+    def apply(self) -> None:
+        """Make the mean the module's weights, if there is one."""
+        with torch.no_grad():
+            for name, mean in self._mean.items():
+                self._trained[name].copy_(mean)
 
 
 class _Progress(TrainerCallback):

@@ -25,9 +25,10 @@ from transformers import set_seed
 
 from deadpan.errors import DataError, ModelError
 from models import checkpoint
-from models.classifier import BATCH_SIZE, Encoders, choose_device, cpu_computes_bf16
 from models.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
 from models.encoders import encoder_folder, pinned
+from models.engines.base import BATCH_SIZE
+from models.engines.torch_engine import TorchEngine, choose_device, cpu_computes_bf16
 from models.evaluation.judge import READ_OUTS, Answers, measure_answers
 from models.network import Network
 from models.text import TextPreparer
@@ -137,7 +138,7 @@ def train(
     paths = train_corpus.image_paths | dev_corpus.image_paths
     images, broken = image_features(
         paths,
-        None if pixels else Encoders(network, device),
+        None if pixels else TorchEngine(network, device),
         config,
         cache_dir / "features",
         max_image_pixels,

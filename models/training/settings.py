@@ -90,6 +90,8 @@ class Stage:
         text_alone_weight: of the read-out of words alone in the loss of posts that have both; the
             fused read-out has 1.
         image_alone_weight: the same for pictures alone.
+        average_last: the stage ends with the mean of the weights over this last share of its steps,
+            and goes through all its epochs; 0 keeps the epoch with the best dev score.
         patience: epochs without a better dev score before the stage ends.
     """
 
@@ -107,6 +109,7 @@ class Stage:
     label_smoothing: float = 0.05
     text_alone_weight: float = 0.3
     image_alone_weight: float = 0.3
+    average_last: float = 0.0
     patience: int = 2
 
     def __post_init__(self) -> None:
@@ -132,6 +135,7 @@ class Stage:
             ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
             ("text_alone_weight", 0 <= self.text_alone_weight < math.inf, "at least 0"),
             ("image_alone_weight", 0 <= self.image_alone_weight < math.inf, "at least 0"),
+            ("average_last", 0 <= self.average_last < 1, "in [0, 1)"),
             ("patience", self.patience >= 1, "at least 1"),
         )
 

@@ -10,9 +10,17 @@ import pytest
 from PIL import Image
 
 from deadpan.errors import ModelError
-from models import classifier as classifier_module
 from models.classifier import Classifier
-from models.prediction import ImageProblem, Prediction, PreparedPost, Scores
+from models.engines import torch_engine
+from models.feature_cache import FeatureCache
+from models.prediction import (
+    ImageProblem,
+    Prediction,
+    PreparedImage,
+    PreparedPost,
+    Scores,
+    UndecodedImage,
+)
 from models.training.run import TrainingResult
 
 
@@ -105,16 +113,61 @@ def test_a_picture_posted_many_times_is_computed_once(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    encode = classifier._encoders.encode_images
+    encode = classifier._engine.encode_images
 
     def counting(pixels: list[np.ndarray]) -> object:
         seen.append(len(pixels))
         return encode(pixels)
 
-    monkeypatch.setattr(classifier._encoders, "encode_images", counting)
+    monkeypatch.setattr(classifier._engine, "encode_images", counting)
     posts = [classifier.prepare(str(index), [png("red"), png("red")]) for index in range(9)]
     classifier.predict(posts)
     assert seen == [1]
+
+
+def test_a_picture_seen_before_is_neither_decoded_nor_computed_and_judged_the_same(
+    trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Classifier.load(trained.path, device="cpu")
+    own.remember_pictures(FeatureCache(1 << 20))
+    red, broken = (UndecodedImage.of(content) for content in (png("red"), b"broken"))
+    (fresh,) = own.prepare_all([("so happy", [red, broken])])
+    assert isinstance(fresh, PreparedPost)
+    before = own.predict([fresh])
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own._engine, "encode_images", never)
+        (again,) = own.prepare_all([("so happy", [red, broken])])
+        assert isinstance(again, PreparedPost)
+        assert own.predict([again]) == before
+    seen, problem = again.images
+    assert isinstance(seen, PreparedImage)
+    assert seen.pixels is None
+    # what cannot be decoded is not remembered as anything else
+    assert isinstance(problem, ImageProblem)
+    decoded = own.with_pixels(again).images[0]
+    assert isinstance(decoded, PreparedImage)
+    assert decoded.pixels is not None
+    assert own.thumbnail(seen).shape == (40, 40, 3)
+
+
+def test_what_goes_wrong_with_one_post_is_told_of_that_one(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = classifier._preparer.__call__
+
+    def failing(text: str, *args: object) -> PreparedPost:
+        if text == "bad":
+            raise RuntimeError("of its own")
+        return whole(text, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(classifier, "_preparer", failing)
+    first, second = classifier.prepare_all([("good", []), ("bad", [])])
+    assert isinstance(first, PreparedPost)
+    assert str(second) == "of its own"
 
 
 def test_several_threads_get_their_own_answers(classifier: Classifier) -> None:
@@ -137,7 +190,7 @@ def test_several_threads_get_their_own_answers(classifier: Classifier) -> None:
 def test_without_bfloat16_the_answers_are_nearly_the_same(
     classifier: Classifier, trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier_module, "cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr(torch_engine, "cpu_computes_bf16", lambda: False)
     plain = Classifier.load(trained.path, device="cpu")
     post = classifier.prepare("so happy today", [png("white")])
     assert numbers(plain.predict([post])[0]) == pytest.approx(

@@ -20,6 +20,7 @@ from models.prediction import (
     PreparedPost,
     Scores,
     Sentiment,
+    UndecodedImage,
 )
 from models.text import OCR_MARKER, join_ocr, split_ocr
 
@@ -34,6 +35,9 @@ class Watching:
     def encode(self, joined: str) -> tuple[int, ...]:
         return (1,) if joined.strip() else ()
 
+    def with_pixels(self, post: PreparedPost) -> PreparedPost:
+        return post
+
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         self.calls += 1
         self.asked += posts
@@ -42,7 +46,8 @@ class Watching:
     def _one(self, post: PreparedPost) -> Prediction:
         seen = [image for image in post.images if isinstance(image, PreparedImage)]
         words = self._scores(0.6 if "awful" in post.text else 0.2)
-        picture = self._scores(float(seen[0].pixels.mean()) / 255 if seen else 0.0)
+        pixels = [image.pixels for image in seen if image.pixels is not None]
+        picture = self._scores(float(pixels[0].mean()) / 255 if pixels else 0.0)
         negative = (words.sentiment.negative + picture.sentiment.negative) / 2
         return Prediction(self._scores(negative), words, picture if seen else None)
 
@@ -56,7 +61,7 @@ def picture(corner: tuple[int, int] | None = None) -> PreparedImage:
     if corner is not None:
         column, row = corner
         pixels[row * 56 : (row + 1) * 56, column * 56 : (column + 1) * 56] = 255
-    return PreparedImage("a" * 64, pixels, pixels)
+    return PreparedImage(UndecodedImage(b"", "a" * 64), pixels)
 
 
 def one(
