@@ -93,19 +93,6 @@ class Settings(BaseSettings):
         description="A folder for what makes the next start faster: models converted for the "
         "engine, and which engine was chosen. Empty takes deadpan below the user's cache folder.",
     )
-    feature_cache_bytes: int = Field(
-        64 * 1024 * 1024,
-        ge=0,
-        description="Memory for what the model saw in pictures, which are posted again and again; "
-        "0 keeps none.",
-    )
-    feature_cache_shared: int = Field(
-        10_000,
-        ge=0,
-        le=10_000_000,
-        description="Pictures that all workers share it of in Redis, about 3 KiB each; 0 shares "
-        "nothing.",
-    )
     ocr: Literal["on", "off"] = Field(
         "off",
         description="Whether words in pictures are read too (extra `ocr`); about 0.1 s a picture.",
@@ -117,7 +104,37 @@ class Settings(BaseSettings):
         "evidence",
         description="Where the evidence of flagged posts is kept: a folder, or any fsspec URL.",
     )
-    chunk_size: int = Field(64, ge=4, le=1024, description="At most so many posts in one chunk.")
+    chunk_size: int = Field(
+        64,
+        ge=4,
+        le=1024,
+        description="At most so many posts in one chunk; "
+        "fewer where they would take more than 5 seconds.",
+    )
+    feature_cache_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        description="Memory of a worker for features of pictures that it saw before; 0 keeps none.",
+    )
+    feature_cache_redis: int = Field(
+        86_400,
+        ge=0,
+        le=30 * 86_400,
+        description="Seconds that features of pictures are kept in Redis for all workers; "
+        "0 keeps none there.",
+    )
+    feature_cache_redis_bytes: int = Field(
+        64 * 2**20,
+        ge=2**20,
+        description="What these features may take in Redis, for each model; never more than an "
+        "eighth of its `maxmemory`.",
+    )
+    remembered_posts: int = Field(
+        10_000,
+        ge=0,
+        description="Predictions that a worker keeps in memory for posts of the same content, "
+        "about 1 kB each; 0 keeps none.",
+    )
     slots: int = Field(3, ge=1, le=64, description="Chunks that one worker has in hand at once.")
     explain_up_to: int = Field(
         8,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from models.calibration import READ_OUTS, given, patterns_of
 from models.checkpoint import CheckpointInfo, read_info
@@ -20,7 +18,7 @@ from models.config import ModelConfig
 from models.encoders import encoder_folder
 from models.engines.base import ROWS, Engine, warm_shapes
 from models.engines.choice import open_engine
-from models.feature_cache import FeatureCache
+from models.feature_cache import FeatureCache, FeatureStore, features_identity
 from models.fusion import Features, FusionHead, gather_images, make_features
 from models.ocr import Reader
 from models.prediction import (
@@ -30,9 +28,8 @@ from models.prediction import (
     PreparedPost,
     Scores,
     Sentiment,
-    UndecodedImage,
 )
-from models.preprocessing import Preparer, TextPreparer
+from models.preprocessing import Preparer, TextPreparer, Unprepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +62,7 @@ class Classifier:
         engine: Engine,
         head: FusionHead,
         preparer: Preparer,
+        cache: FeatureCache | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.info = ModelInfo(
@@ -78,12 +76,7 @@ class Classifier:
         self._engine = engine
         self._head = head
         self._preparer = preparer
-        self._known: FeatureCache | None = None
-        #: All that decides what the encoder sees in a picture.
-        self.features_identity = (
-            f"{checkpoint.version} {engine.name} {engine.precision} "
-            f"{checkpoint.config.preprocessing_version}"
-        )
+        self._cache = cache
         self._calibration = checkpoint.calibration
 
     @classmethod
@@ -97,6 +90,8 @@ class Classifier:
         max_image_pixels: int = 50_000_000,
         threads: int | None = None,
         ocr: Reader | None = None,
+        feature_cache_bytes: int = 0,
+        feature_store: FeatureStore | None = None,
     ) -> Self:
         """Load a model.
 
@@ -108,6 +103,8 @@ class Classifier:
             max_image_pixels: a picture with more is not decoded.
             threads: CPU threads for the whole process; None leaves torch's choice.
             ocr: reads the words in pictures; None leaves them unread.
+            feature_cache_bytes: of memory, for features of pictures that were seen before.
+            feature_store: keeps such features for other processes too.
 
         Raises:
             CheckpointError: the checkpoint or an encoder is missing, altered or does not fit.
@@ -117,60 +114,37 @@ class Classifier:
             torch.set_num_threads(threads)
         checkpoint = read_info(spec)
         chosen, head = open_engine(checkpoint, engine=engine, device=device, cache=cache)
-        preparer = make_preparer(checkpoint.config, max_image_pixels=max_image_pixels, ocr=ocr)
-        return cls(checkpoint, chosen, head, preparer)
+        config = checkpoint.config
+        features = None
+        if feature_cache_bytes or feature_store is not None:
+            features = FeatureCache(
+                feature_cache_bytes,
+                # The version covers configuration, preprocessing and every trained tensor. The
+                # limit is here because a picture above it has no features, but a problem.
+                identity=features_identity(
+                    model=checkpoint.version,
+                    engine=chosen.name,
+                    device=chosen.device,
+                    precision=chosen.precision,
+                    max_image_pixels=max_image_pixels,
+                ),
+                dim=config.image.dim,
+                regions=None if config.needs_regions else 1,
+                store=feature_store,
+            )
+        preparer = make_preparer(
+            config, max_image_pixels=max_image_pixels, ocr=ocr, features=features
+        )
+        return cls(checkpoint, chosen, head, preparer, features)
 
-    def remember_pictures(self, cache: FeatureCache) -> None:
-        """From now on, look into a cache before a picture is decoded, and keep what was seen."""
-        self._known = cache
-
-    def prepare(
-        self, text: str, images: Sequence[bytes | UndecodedImage | ImageProblem]
-    ) -> PreparedPost:
+    def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
         """Prepare one post: see `Preparer`. Content never makes this raise."""
         return self._preparer(text, images)
 
-    def prepare_all(
-        self, posts: Sequence[tuple[str, Sequence[UndecodedImage | ImageProblem]]]
-    ) -> list[PreparedPost | Exception]:
-        """Prepare many posts side by side; pictures that were seen before are not decoded.
-
-        Returns:
-            For every post, in order, what `prepare` gives, or what went wrong with it.
-        """
-        hashes = (
-            image.sha256
-            for _, images in posts
-            for image in images
-            if isinstance(image, UndecodedImage)
-        )
-        known = self._known.get(hashes) if self._known is not None else {}
-
-        def prepared(
-            post: tuple[str, Sequence[UndecodedImage | ImageProblem]],
-        ) -> PreparedPost | Exception:
-            try:
-                return self._preparer(*post, known)
-            except Exception as error:
-                return error
-
-        return list(_pool().map(prepared, posts))
-
-    def with_pixels(self, post: PreparedPost) -> PreparedPost:
-        """The post with all its pictures decoded, also those that were seen before.
-
-        Raises:
-            ImageError: a picture cannot be decoded now.
-        """
-        images = tuple(
-            self._preparer.with_pixels(image) if isinstance(image, PreparedImage) else image
-            for image in post.images
-        )
-        return replace(post, images=images)
-
-    def thumbnail(self, image: PreparedImage) -> npt.NDArray[np.uint8]:
-        """A picture in its own shape: see `Preparer.thumbnail`."""
-        return self._preparer.thumbnail(image)
+    def prepare_all(self, posts: Sequence[Unprepared]) -> list[PreparedPost]:
+        """Prepare posts together, which is faster: see `Preparer.all`. Content never makes this
+        raise."""
+        return self._preparer.all(posts)
 
     def encode(self, joined: str) -> tuple[int, ...]:
         """Token ids of a prepared post's text, or of a part of it: see `Preparer.encode`."""
@@ -233,6 +207,8 @@ class Classifier:
         features = self._features(posts)
         with torch.inference_mode():
             found = self._head(features)
+        if self._cache is not None:
+            self._cache.save()
         return {
             read_out: {
                 head: getattr(found[read_out], head).double().numpy()
@@ -270,53 +246,51 @@ class Classifier:
             [image for image in post.images if isinstance(image, PreparedImage)] for post in posts
         ]
         # one picture posted many times is computed once
-        distinct = {image.source.sha256: image for images in seen for image in images}
+        distinct = {image.sha256: image for images in seen for image in images}
         index = torch.full((count, max(1, *map(len, seen), 1)), -1)
         regions = torch.zeros(0, 1, config.image.dim)
         if distinct:
-            regions = torch.from_numpy(self._regions(distinct)).float()
+            regions = self._regions(list(distinct.values()))
             places = {sha256: row for row, sha256 in enumerate(distinct)}
             for row, images in enumerate(seen):
                 for column, image in enumerate(images):
-                    index[row, column] = places[image.source.sha256]
+                    index[row, column] = places[image.sha256]
         images_found = gather_images(regions, index, config.needs_regions)
         return make_features(
             text, states, mask, has_text, images_found, with_regions=config.needs_regions
         )
 
-    def _regions(self, pictures: Mapping[str, PreparedImage]) -> npt.NDArray[np.float16]:
-        """What the encoder sees in pictures, [pictures, regions, dim].
-
-        In half precision also when it is fresh, so that a picture seen before is judged the same.
-        """
-        fresh = {
-            sha256: image.pixels
-            for sha256, image in pictures.items()
-            if image.features is None and image.pixels is not None
-        }
-        found = {
-            sha256: image.features
-            for sha256, image in pictures.items()
-            if image.features is not None
-        }
+    def _regions(self, images: Sequence[PreparedImage]) -> Tensor:
+        """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""
+        if self._cache is None:
+            return self._engine.encode_images([image.pixels for image in images])
+        # Another chunk may have encoded a picture since this one was prepared.
+        known = self._cache.in_memory(image.sha256 for image in images)
+        known |= {image.sha256: image.features for image in images if image.features is not None}
+        fresh = [image for image in images if image.sha256 not in known]
         if fresh:
-            encoded = self._engine.encode_images(list(fresh.values())).half().numpy()
-            computed = dict(zip(fresh, encoded, strict=True))
-            if self._known is not None:
-                self._known.put({sha256: one.copy() for sha256, one in computed.items()})
-            found |= computed
-        return np.stack([found[sha256] for sha256 in pictures])
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    """Threads that decode: Pillow and the tokenizer let others run meanwhile."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prepare")
+            encoded = self._engine.encode_images([image.pixels for image in fresh])
+            # Rounded as the cache rounds them, so that a picture has the same features ever after.
+            for image, features in zip(fresh, encoded.numpy().astype(np.float16), strict=True):
+                known[image.sha256] = features
+                if image.file is not None:
+                    self._cache.add(image.sha256, features)
+        return torch.from_numpy(np.stack([known[image.sha256] for image in images])).float()
 
 
 def make_preparer(
-    config: ModelConfig, *, max_image_pixels: int, ocr: Reader | None = None
+    config: ModelConfig,
+    *,
+    max_image_pixels: int,
+    ocr: Reader | None = None,
+    features: FeatureCache | None = None,
 ) -> Preparer:
     """The preparer that goes with a model."""
     text = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
-    return Preparer(text, image_size=config.image_size, max_image_pixels=max_image_pixels, ocr=ocr)
+    return Preparer(
+        text,
+        image_size=config.image_size,
+        max_image_pixels=max_image_pixels,
+        ocr=ocr,
+        features=features,
+    )

@@ -38,10 +38,6 @@ class Model(Protocol):
         """Token ids of a prepared post's text, or of a part of it."""
         ...
 
-    def with_pixels(self, post: PreparedPost) -> PreparedPost:
-        """The post with all its pictures decoded."""
-        ...
-
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         """Judge posts."""
         ...
@@ -155,9 +151,7 @@ def explain(
         plans.append((words, regions))
         batch.append(post)
         batch += [_without_word(model, post, word) for word in words]
-        if regions:
-            decoded = model.with_pixels(post)
-            batch += [_without_region(decoded, region) for region in regions]
+        batch += [_without_region(post, region) for region in regions]
     predictions = iter(model.predict(batch) if batch else [])
     found: list[Explanation | None] = []
     for name, (words, regions) in zip(score_names, plans, strict=True):
@@ -249,17 +243,15 @@ def _without_word(model: Model, post: PreparedPost, word: WordEffect) -> Prepare
 def _without_region(post: PreparedPost, region: RegionEffect) -> PreparedPost:
     image = post.images[region.image]
     assert isinstance(image, PreparedImage)
-    assert image.pixels is not None
     pixels: npt.NDArray[np.uint8] = image.pixels.copy()
     height, width = pixels.shape[:2]
     rows = slice(round(region.y0 * height), round(region.y1 * height))
     columns = slice(round(region.x0 * width), round(region.x1 * width))
     pixels[rows, columns] = image.pixels.mean(axis=(0, 1)).astype(np.uint8)
     # another picture needs another name: the model computes pictures of one name once
-    name = f"{image.source.sha256} without {region.x0},{region.y0}"
-    source = replace(image.source, sha256=name)
+    name = f"{image.sha256} without {region.x0},{region.y0}"
     images = list(post.images)
-    images[region.image] = PreparedImage(source, pixels)
+    images[region.image] = PreparedImage(name, pixels, pixels)
     return replace(post, images=tuple(images))
 
 

@@ -1,8 +1,13 @@
-"""What the image encoder saw in pictures, kept by their hash: the same picture is posted again and
-again. Needs no torch."""
+"""Features of pictures by the SHA-256 of their file: the same picture is posted again and again.
+
+Needs no torch. The first tier is this process's memory; behind it may stand a store that several
+workers share.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -13,65 +18,148 @@ import numpy.typing as npt
 
 Features = npt.NDArray[np.float16]
 
+FEATURES_VERSION = 1
+"""Raised whenever other features come out of the same pixels and weights."""
 
-class SharedFeatures(Protocol):
-    """A second tier that several processes share. It may forget anything, and never raises."""
+_ENTRY_BYTES = 400
+"""What an entry takes besides its numbers: array header, key, links of the dictionary."""
 
-    def get(self, sha256s: list[str]) -> dict[str, Features]:
-        """What is known of these pictures, by hash."""
+
+class FeatureStore(Protocol):
+    """Keeps features longer or for more processes than memory does.
+
+    It may forget whatever it likes, and never raises: a store that is away knows nothing.
+    """
+
+    def load(self, names: Iterable[str], size: int) -> dict[str, bytes]:
+        """What is known of these names, in one round trip.
+
+        Args:
+            names: IDENTITY:SHA256 each.
+            size: of each value, in bytes.
+        """
         ...
 
-    def put(self, features: Mapping[str, Features]) -> None:
-        """Keep what was seen, by hash."""
+    def save(self, values: Mapping[str, bytes], size: int) -> None:
+        """Keep these, each of `size` bytes, in one round trip."""
         ...
+
+
+def features_identity(**parts: object) -> str:
+    """A name for all that decides which features a file has: 16 hexadecimal digits.
+
+    Args:
+        parts: model version, engine, precision and the like, as JSON knows them.
+    """
+    told = json.dumps({**parts, "features": FEATURES_VERSION}, sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 class FeatureCache:
-    """Features by the SHA-256 of the undecoded picture; the oldest unused go first.
-
-    Safe to use from several threads.
+    """The most recently used features. Safe to use from several threads.
 
     Args:
-        max_bytes: of the features in memory; 0 keeps none there.
-        shared: asked for what is not in memory.
+        max_bytes: what the memory tier may take; 0 keeps nothing in memory.
+        identity: see `features_identity`; parts features of different models in the store.
+        dim: width of the features.
+        regions: of each picture; None where they are more than one.
+        store: the second tier; only used for pictures of one region. All places of a picture, as a
+            fusion by attention needs them, are 125 kB and not worth their way over the network.
     """
 
-    def __init__(self, max_bytes: int, shared: SharedFeatures | None = None) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        *,
+        identity: str,
+        dim: int,
+        regions: int | None,
+        store: FeatureStore | None = None,
+    ) -> None:
         self._max_bytes = max_bytes
-        self._shared = shared
-        self._bytes = 0
-        self._kept: OrderedDict[str, Features] = OrderedDict()
+        self._identity = identity
+        self._dim = dim
+        self._store = store if regions == 1 else None
         self._lock = threading.Lock()
+        self._entries: OrderedDict[str, Features] = OrderedDict()
+        self._unsaved: dict[str, bytes] = {}
+        self._bytes = 0
 
-    def get(self, sha256s: Iterable[str]) -> dict[str, Features]:
-        """Float16 [regions, dim] of the pictures that are known, by hash."""
-        wanted = dict.fromkeys(sha256s)
-        found: dict[str, Features] = {}
-        with self._lock:
-            for sha256 in wanted:
-                if sha256 in self._kept:
-                    self._kept.move_to_end(sha256)
-                    found[sha256] = self._kept[sha256]
+    @property
+    def taken_bytes(self) -> int:
+        """What the memory tier takes now."""
+        return self._bytes
+
+    def load(self, sha256s: Iterable[str]) -> dict[str, Features]:
+        """Known features, float16 [regions, dim], of these pictures; asks the store once."""
+        wanted = list(dict.fromkeys(sha256s))
+        found = self.in_memory(wanted)
         missing = [sha256 for sha256 in wanted if sha256 not in found]
-        if missing and self._shared is not None:
-            shared = self._shared.get(missing)
-            self._keep(shared)
-            found |= shared
+        if missing and self._store is not None:
+            names = {self._name(sha256): sha256 for sha256 in missing}
+            for name, content in self._store.load(names, self._size).items():
+                features = self._read(content)
+                if features is not None:
+                    found[names[name]] = features
+                    self._keep(names[name], features)
         return found
 
-    def put(self, features: Mapping[str, Features]) -> None:
-        """Keep what the encoder saw in pictures, by hash."""
-        if features:
-            self._keep(features)
-            if self._shared is not None:
-                self._shared.put(features)
-
-    def _keep(self, features: Mapping[str, Features]) -> None:
+    def in_memory(self, sha256s: Iterable[str]) -> dict[str, Features]:
+        """The same without asking the store."""
+        found = {}
         with self._lock:
-            for sha256, one in features.items():
-                before = self._kept.pop(sha256, None)
-                self._bytes += one.nbytes - (0 if before is None else before.nbytes)
-                self._kept[sha256] = one
+            for sha256 in sha256s:
+                features = self._entries.get(sha256)
+                if features is not None:
+                    self._entries.move_to_end(sha256)
+                    found[sha256] = features
+        return found
+
+    def add(self, sha256: str, features: Features) -> None:
+        """Keep features of a picture in memory, and for the store until `save`.
+
+        Args:
+            features: [regions, dim]; not finite, they are not kept.
+        """
+        if not np.isfinite(features).all():
+            return
+        features = np.ascontiguousarray(features)
+        self._keep(sha256, features)
+        if self._store is not None:
+            with self._lock:
+                self._unsaved[self._name(sha256)] = features.tobytes()
+
+    def save(self) -> None:
+        """Hand what is new to the store, all at once."""
+        if self._store is None:
+            return
+        with self._lock:
+            unsaved, self._unsaved = self._unsaved, {}
+        if unsaved:
+            self._store.save(unsaved, self._size)
+
+    @property
+    def _size(self) -> int:
+        """Bytes of a picture's features in the store."""
+        return 2 * self._dim
+
+    def _name(self, sha256: str) -> str:
+        return f"{self._identity}:{sha256}"
+
+    def _read(self, content: bytes) -> Features | None:
+        """Features as `save` wrote them, or None for anything else."""
+        if len(content) != self._size:
+            return None
+        features = np.frombuffer(content, dtype=np.float16).reshape(1, self._dim)
+        return features if np.isfinite(features).all() else None
+
+    def _keep(self, sha256: str, features: Features) -> None:
+        size = features.nbytes + _ENTRY_BYTES
+        with self._lock:
+            if size > self._max_bytes or sha256 in self._entries:
+                return
+            self._entries[sha256] = features
+            self._bytes += size
             while self._bytes > self._max_bytes:
-                _, oldest = self._kept.popitem(last=False)
-                self._bytes -= oldest.nbytes
+                _, forgotten = self._entries.popitem(last=False)
+                self._bytes -= forgotten.nbytes + _ENTRY_BYTES

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -14,7 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from deadpan.errors import ImageError
-from models.prediction import PreparedImage, UndecodedImage
+from models.prediction import PreparedImage
 
 THUMBNAIL_SIDE = 512
 """Longest side of the thumbnail, in pixels."""
@@ -31,84 +34,106 @@ _TRANSPOSITIONS = {
 }
 
 
-def decode_image(
-    image: bytes | UndecodedImage, *, max_pixels: int, image_size: int
-) -> PreparedImage:
-    """Decode one picture, turned upright, at the size that the image encoder takes.
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """An undecoded JPEG, PNG, WebP or GIF file.
 
-    Of an animation, its first frame. Transparent parts become white. The picture is squashed to a
-    square, not cropped: what stands at its edge (a caption, often) is part of what it says.
+    Attributes:
+        content: its bytes.
+        max_pixels: width times height above which nothing is decoded.
+        image_size: side of the square for the image encoder, in pixels.
+    """
+
+    content: bytes
+    max_pixels: int
+    image_size: int
+
+    def square(self) -> npt.NDArray[np.uint8]:
+        """Decode, shrink and turn upright: uint8 [image_size, image_size, 3].
+
+        Raises:
+            ImageError: not one of these formats, too large, or broken.
+        """
+        with self._in_words():
+            return self._square()
+
+    def thumbnail(self) -> npt.NDArray[np.uint8]:
+        """The same with its own proportions: uint8 [height, width, 3], at most `THUMBNAIL_SIDE`.
+
+        Raises:
+            ImageError: not one of these formats, too large, or broken.
+        """
+        with self._in_words():
+            image, orientation = _loaded(self, THUMBNAIL_SIDE)
+            return _finished(_shrink(image), orientation)
+
+    def _square(self) -> npt.NDArray[np.uint8]:
+        # Scaling in the decoder is coarse, so it leaves twice what is needed to the one resize.
+        image, orientation = _loaded(self, 2 * self.image_size)
+        size = (self.image_size, self.image_size)
+        square = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return _finished(square, orientation)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except ImageError:
+            raise
+        except Exception as error:
+            # Pillow's decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error,
+            # MemoryError and others for hostile files; whichever it is, this picture is broken.
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ImageError(
+                f"image of {len(self.content)} bytes cannot be decoded: {reason}; "
+                "it is cut short or damaged, and must be uploaded again"
+            ) from error
+
+
+def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> PreparedImage:
+    """Decode, turn upright and shrink one picture; of an animation, its first frame.
+
+    Transparent parts become white. The picture is squashed to a square, not cropped: what stands
+    at its edge (a caption, often) is part of what it says. The thumbnail is made when it is asked
+    for.
 
     Args:
-        image: a JPEG, PNG, WebP or GIF file.
+        content: an undecoded JPEG, PNG, WebP or GIF file.
         max_pixels: width times height above which nothing is decoded.
-        image_size: side of the square, in pixels.
+        image_size: side of the square for the image encoder, in pixels.
 
     Raises:
         ImageError: not one of these formats, too large, or broken.
     """
-    source = image if isinstance(image, UndecodedImage) else UndecodedImage.of(image)
-    square = (image_size, image_size)
-    return PreparedImage(source, _decoded(source.content, max_pixels, lambda size: square))
+    file = PictureFile(content, max_pixels, image_size)
+    return PreparedImage(hashlib.sha256(content).hexdigest(), file.square(), file=file)
 
 
-def make_thumbnail(content: bytes, *, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """The picture upright, in its own shape: evidence, and what OCR reads.
+def _loaded(file: PictureFile, needed: int) -> tuple[Image.Image, int]:
+    """Decoded, in a mode that can be resized; and how it has to be turned.
 
-    Returns:
-        uint8 [height, width, 3], RGB, at most `THUMBNAIL_SIDE` on the long side.
-
-    Raises:
-        ImageError: as `decode_image`.
+    Args:
+        needed: pixels of each side that must be left where a JPEG is decoded at reduced scale.
     """
-    return _decoded(content, max_pixels, _thumbnail_size)
-
-
-def _thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
-    scale = min(1.0, THUMBNAIL_SIDE / max(size))
-    width, height = (max(1, round(side * scale)) for side in size)
-    return width, height
-
-
-def _decoded(
-    content: bytes, max_pixels: int, wanted: Callable[[tuple[int, int]], tuple[int, int]]
-) -> npt.NDArray[np.uint8]:
-    try:
-        return np.array(_upright(content, max_pixels, wanted), dtype=np.uint8)
-    except ImageError:
-        raise
-    except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error,
-        # MemoryError and others for hostile files; whichever it is, this picture is broken.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageError(
-            f"image of {len(content)} bytes cannot be decoded: {reason}; "
-            "it is cut short or damaged, and must be uploaded again"
-        ) from error
-
-
-def _upright(
-    content: bytes, max_pixels: int, wanted: Callable[[tuple[int, int]], tuple[int, int]]
-) -> Image.Image:
-    """RGB, resized once."""
-    image = _open(content, max_pixels)
-    size = wanted(image.size)
+    image = _open(file.content, file.max_pixels)
     orientation = _orientation(image)
     if isinstance(image, JpegImageFile):
-        # decodes at 1/2, 1/4 or 1/8 where that is still as large as it is needed
-        image.draft("RGB", size)
+        # decodes at 1/2, 1/4 or 1/8 where that is still as large as needed
+        image.draft("RGB", (needed, needed))
     image.load()
-    resized = _resizable(image)
-    if resized.size != size:
-        resized = resized.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-    if resized.mode in ("RGBA", "LA"):
-        resized = resized.convert("RGBA")
-        white = Image.new("RGBA", resized.size, "white")
-        resized = Image.alpha_composite(white, resized)
-    resized = resized.convert("RGB")
+    return _resizable(image), orientation
+
+
+def _finished(image: Image.Image, orientation: int) -> npt.NDArray[np.uint8]:
+    """On white, as RGB, and upright."""
+    if image.mode in ("RGBA", "LA"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    image = image.convert("RGB")
     if orientation in _TRANSPOSITIONS:
-        resized = resized.transpose(_TRANSPOSITIONS[orientation])
-    return resized
+        image = image.transpose(_TRANSPOSITIONS[orientation])
+    return np.array(image, dtype=np.uint8)
 
 
 def _open(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
@@ -187,3 +212,11 @@ def _resizable(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
         return image
     return image.convert("RGB")
+
+
+def _shrink(image: Image.Image) -> Image.Image:
+    scale = THUMBNAIL_SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)

@@ -145,16 +145,13 @@ class Reader:
             What was read. A picture never makes this raise: one that the engine cannot cope with
             has no text.
         """
-        if sha256 is not None and (known := self.known(sha256)) is not None:
+        key = f"{OCR_VERSION}:{sha256}"
+        if sha256 is not None and (known := self._cache.get(key)) is not None:
             return known
         found = self._read(image)
         if sha256 is not None:
-            self._cache.put(f"{OCR_VERSION}:{sha256}", found)
+            self._cache.put(key, found)
         return found
-
-    def known(self, sha256: str) -> OcrText | None:
-        """What was read before in the picture of this hash, or None."""
-        return self._cache.get(f"{OCR_VERSION}:{sha256}")
 
     def _read(self, image: Image.Image | npt.NDArray[np.uint8]) -> OcrText:
         picture = image if isinstance(image, Image.Image) else Image.fromarray(image)

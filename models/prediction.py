@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,39 +79,70 @@ class Prediction:
         return text.negative * image.positive + text.positive * image.negative
 
 
-@dataclass(frozen=True, slots=True)
-class UndecodedImage:
-    """A picture as it was downloaded.
+class Undecoded(Protocol):
+    """A picture's file, which is decoded when somebody looks at it.
 
-    Attributes:
-        content: an undecoded file.
-        sha256: of it, in hexadecimal.
+    Both raise ImageError when it cannot be decoded.
     """
 
-    content: bytes
-    sha256: str
+    def square(self) -> npt.NDArray[np.uint8]:
+        """What the image encoder sees: uint8 [image_size, image_size, 3], RGB."""
+        ...
 
-    @classmethod
-    def of(cls, content: bytes) -> UndecodedImage:
-        """With its hash."""
-        return cls(content, hashlib.sha256(content).hexdigest())
+    def thumbnail(self) -> npt.NDArray[np.uint8]:
+        """What people and OCR see: uint8 [height, width, 3], RGB, at most 512 on the long side."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """A picture that can be decoded.
+    """A picture, decoded as far as somebody needed it.
 
-    Attributes:
-        source: it, undecoded; its hash names the picture in content hash and caches.
-        pixels: uint8 [image_size, image_size, 3], RGB: what the image encoder sees; None where
-            what it sees in them is known already.
-        features: float16 [regions, dim], what the image encoder saw in them before; None where it
-            is not known.
+    Most pictures need no thumbnail, because their post is not flagged, and those whose features
+    are known need no pixels. What is decoded stays, as long as the post is in hand.
+
+    Args:
+        sha256: of the undecoded file, in hexadecimal; names the picture in content hash and caches.
+        pixels: uint8 [image_size, image_size, 3], RGB: what the image encoder sees.
+        thumbnail: uint8 [height, width, 3], RGB, at most 512 on the long side: evidence.
+        features: float16 [regions, dim], where the picture was encoded before.
+        file: decodes what is not given. A picture without one was made by us, and is no file's.
     """
 
-    source: UndecodedImage
-    pixels: npt.NDArray[np.uint8] | None
-    features: npt.NDArray[np.float16] | None = None
+    __slots__ = ("_pixels", "_thumbnail", "features", "file", "sha256")
+
+    def __init__(
+        self,
+        sha256: str,
+        pixels: npt.NDArray[np.uint8] | None = None,
+        thumbnail: npt.NDArray[np.uint8] | None = None,
+        *,
+        features: npt.NDArray[np.float16] | None = None,
+        file: Undecoded | None = None,
+    ) -> None:
+        self.sha256 = sha256
+        self.features = features
+        self.file = file
+        self._pixels = pixels
+        self._thumbnail = thumbnail
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """uint8 [image_size, image_size, 3]; raises ImageError if it has to decode and cannot."""
+        if self._pixels is None:
+            self._pixels = self._undecoded().square()
+        return self._pixels
+
+    @property
+    def thumbnail(self) -> npt.NDArray[np.uint8]:
+        """uint8 [height, width, 3]; raises ImageError if it has to decode and cannot."""
+        if self._thumbnail is None:
+            self._thumbnail = self._undecoded().thumbnail()
+        return self._thumbnail
+
+    def _undecoded(self) -> Undecoded:
+        if self.file is None:
+            raise ValueError(f"picture {self.sha256} was made without pixels and without a file")
+        return self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +165,3 @@ class PreparedPost:
     text: str
     token_ids: tuple[int, ...]
     images: tuple[PreparedImage | ImageProblem, ...]
-
-    @property
-    def seen(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """All that the model sees of it: posts with the same have the same prediction."""
-        images = (image for image in self.images if isinstance(image, PreparedImage))
-        return self.token_ids, tuple(image.source.sha256 for image in images)

@@ -5,19 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
-import numpy.typing as npt
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from deadpan.errors import ImageError
-from models.feature_cache import Features
-from models.images import decode_image, make_thumbnail
+from models.feature_cache import FeatureCache
+from models.images import PictureFile, decode_image
 from models.ocr import Reader
-from models.prediction import ImageProblem, PreparedImage, PreparedPost, UndecodedImage
+from models.prediction import ImageProblem, PreparedImage, PreparedPost
 from models.text import TextPreparer, normalise_text
 
 __all__ = ["Preparer", "TextPreparer", "decode_image", "normalise_text"]
+
+Unprepared = tuple[str, Sequence[bytes | ImageProblem]]
+"""A post's words as its author wrote them, and undecoded files, or why there is none."""
+
+_AT_ONCE = 4
+"""Fewer pictures than this are decoded where they are: handing them over takes as long."""
 
 
 class Preparer:
@@ -28,6 +34,8 @@ class Preparer:
         image_size: side of the square for the image encoder, in pixels.
         max_image_pixels: a picture with more is not decoded.
         ocr: reads the words in pictures; None leaves them unread.
+        features: pictures that it knows are not decoded before somebody looks at them.
+        threads: that decode pictures, shared by all who call; None for as many as there are CPUs.
     """
 
     def __init__(
@@ -37,48 +45,88 @@ class Preparer:
         image_size: int,
         max_image_pixels: int,
         ocr: Reader | None = None,
+        features: FeatureCache | None = None,
+        threads: int | None = None,
     ) -> None:
         self._text = text
         self._ocr = ocr
         self.reads_pictures = ocr is not None
         self._image_size = image_size
         self._max_image_pixels = max_image_pixels
+        self._features = features
+        self._threads = threads or min(8, len(os.sched_getaffinity(0)))
+        # One pool for all chunks in hand, so that they do not decode more at once than CPUs can.
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="deadpan-decode")
 
-    def __call__(
-        self,
-        text: str,
-        images: Sequence[bytes | UndecodedImage | ImageProblem],
-        known: Mapping[str, Features] | None = None,
-    ) -> PreparedPost:
-        """Prepare one post.
+    def __call__(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
+        """Prepare one post; see `all`."""
+        (post,) = self.all([(text, images)])
+        return post
+
+    def all(self, posts: Sequence[Unprepared]) -> list[PreparedPost]:
+        """Prepare posts together: the same picture once, pictures in parallel, texts in a batch.
 
         Args:
-            text: as its author wrote it.
-            images: undecoded files, or why there is none, in the post's order.
-            known: features of pictures by hash; these pictures are not decoded.
+            posts: any number.
 
         Returns:
-            The post with one entry for every image given. Content never makes this raise.
+            Of each post, in order, what was made of it, with one entry for every image given.
+            Content never makes this raise.
         """
-        prepared = tuple(self._image(image, known or {}) for image in images)
-        normalised, token_ids = self._text(text, self._words_in(prepared))
-        return PreparedPost(normalised, token_ids, prepared)
+        files: dict[int, bytes] = {
+            id(image): image for _, images in posts for image in images if isinstance(image, bytes)
+        }
+        names = {key: hashlib.sha256(content).hexdigest() for key, content in files.items()}
+        distinct = {names[key]: content for key, content in files.items()}
+        pictures = self._pictures(distinct)
+        prepared = [
+            tuple(
+                pictures[names[id(image)]] if isinstance(image, bytes) else image
+                for image in images
+            )
+            for _, images in posts
+        ]
+        words = [self._words_in(images) for images in prepared]
+        texts = self._text.all([(text, ocr) for (text, _), ocr in zip(posts, words, strict=True)])
+        return [
+            PreparedPost(text, token_ids, images)
+            for (text, token_ids), images in zip(texts, prepared, strict=True)
+        ]
 
     def encode(self, joined: str) -> tuple[int, ...]:
         """Token ids of a prepared post's text, or of a part of it; () when there are no words."""
         return self._text.encode(joined)
 
-    def thumbnail(self, image: PreparedImage) -> npt.NDArray[np.uint8]:
-        """See `models.images.make_thumbnail`.
+    def _pictures(self, files: dict[str, bytes]) -> dict[str, PreparedImage | ImageProblem]:
+        """Pictures by name; decoded, or with features that are known."""
+        known = {} if self._features is None else self._features.load(files)
+        found: dict[str, PreparedImage | ImageProblem] = {
+            name: PreparedImage(name, features=features, file=self._file(files[name]))
+            for name, features in known.items()
+        }
+        todo = [(name, content) for name, content in files.items() if name not in known]
+        if len(todo) < _AT_ONCE or self._threads == 1:
+            return found | self._decoded(todo)
+        # A slice for each thread: handing over every picture by itself costs 50 µs each.
+        slices = [todo[start :: self._threads] for start in range(self._threads)]
+        for part in self._pool.map(self._decoded, slices):
+            found |= part
+        return found
 
-        Raises:
-            ImageError: it cannot be decoded in this size.
-        """
-        return make_thumbnail(image.source.content, max_pixels=self._max_image_pixels)
+    def _decoded(
+        self, files: Sequence[tuple[str, bytes]]
+    ) -> dict[str, PreparedImage | ImageProblem]:
+        found: dict[str, PreparedImage | ImageProblem] = {}
+        for name, content in files:
+            file = self._file(content)
+            try:
+                found[name] = PreparedImage(name, file.square(), file=file)
+            except ImageError as error:
+                found[name] = ImageProblem(str(error))
+        return found
 
-    def with_pixels(self, image: PreparedImage) -> PreparedImage:
-        """Decode a picture whose features were known."""
-        return image if image.pixels is not None else self._decode(image.source)
+    def _file(self, content: bytes) -> PictureFile:
+        return PictureFile(content, self._max_image_pixels, self._image_size)
 
     def _words_in(self, images: Sequence[PreparedImage | ImageProblem]) -> list[str]:
         if self._ocr is None:
@@ -86,29 +134,9 @@ class Preparer:
         words = []
         for image in images:
             if isinstance(image, PreparedImage):
-                found = self._ocr.known(image.source.sha256)
-                if found is None:
-                    try:
-                        # what a moderator sees, and pictures are small enough there
-                        thumbnail = self.thumbnail(image)
-                    except ImageError:
-                        continue
-                    found = self._ocr.read(thumbnail, sha256=image.source.sha256)
-                words.append(found.text)
+                try:
+                    # what a moderator sees as evidence, and pictures are small enough there
+                    words.append(self._ocr.read(image.thumbnail, sha256=image.sha256).text)
+                except ImageError:  # its square could be decoded; it has no words then
+                    words.append("")
         return words
-
-    def _image(
-        self, image: bytes | UndecodedImage | ImageProblem, known: Mapping[str, Features]
-    ) -> PreparedImage | ImageProblem:
-        if isinstance(image, ImageProblem):
-            return image
-        source = image if isinstance(image, UndecodedImage) else UndecodedImage.of(image)
-        if source.sha256 in known:
-            return PreparedImage(source, pixels=None, features=known[source.sha256])
-        try:
-            return self._decode(source)
-        except ImageError as error:
-            return ImageProblem(str(error))
-
-    def _decode(self, source: UndecodedImage) -> PreparedImage:
-        return decode_image(source, max_pixels=self._max_image_pixels, image_size=self._image_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import emoji
@@ -187,9 +187,23 @@ class TextPreparer:
         Returns:
             What `join_ocr` gives, and its token ids, not padded; ("", ()) when there are no words.
         """
-        joined = join_ocr(normalise_text(text), ocr_texts)
-        token_ids = self.encode(joined)
-        return (joined, token_ids) if token_ids else ("", ())
+        ((joined, token_ids),) = self.all([(text, ocr_texts)])
+        return joined, token_ids
+
+    def all(self, posts: Sequence[tuple[str, Iterable[str]]]) -> list[tuple[str, tuple[int, ...]]]:
+        """Normalise and tokenise posts together; the tokenizer takes a batch without the GIL.
+
+        Args:
+            posts: texts as their authors wrote them, each with what stands in its pictures.
+
+        Returns:
+            What calling it for each post gives.
+        """
+        joined = [join_ocr(normalise_text(text), ocr_texts) for text, ocr_texts in posts]
+        return [
+            (text, token_ids) if token_ids else ("", ())
+            for text, token_ids in zip(joined, self._encode_all(joined), strict=True)
+        ]
 
     def encode(self, joined: str) -> tuple[int, ...]:
         """Token ids of what `join_ocr` gave; () when there are no words.
@@ -197,8 +211,22 @@ class TextPreparer:
         Words in pictures are the second text of a pair: `[CLS] text [SEP] words [SEP]` for BERT
         and its kin. When both are too long together, the longer one is cut first.
         """
-        text, words = split_ocr(joined)
-        first = self._tokenizer.encode(text).ids
-        if words and len(self._tokenizer.encode(words).ids) > self._empty:
-            return tuple(self._tokenizer.encode(text, words).ids)
-        return tuple(first) if len(first) > self._empty else ()
+        (token_ids,) = self._encode_all([joined])
+        return token_ids
+
+    def _encode_all(self, joined: Sequence[str]) -> list[tuple[int, ...]]:
+        pairs = [split_ocr(one) for one in joined]
+        firsts = self._ids([text for text, _ in pairs])
+        with_words = [row for row, (_, words) in enumerate(pairs) if words]
+        lengths = self._ids([pairs[row][1] for row in with_words])
+        with_words = [
+            row for row, ids in zip(with_words, lengths, strict=True) if len(ids) > self._empty
+        ]
+        found = [tuple(ids) if len(ids) > self._empty else () for ids in firsts]
+        both = self._ids([pairs[row] for row in with_words])
+        for row, ids in zip(with_words, both, strict=True):
+            found[row] = tuple(ids)
+        return found
+
+    def _ids(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> list[list[int]]:
+        return [one.ids for one in self._tokenizer.encode_batch_fast(list(inputs))]

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-import requests
-
 from sources.addresses import Address, NameLookupError, Network, is_public, is_within, resolve
 from sources.connection import TransferError
 from sources.post import FetchedImage, FetchedPost, Post
 from sources.threads import Threads
 from sources.transport import (
     BodyTooLargeError,
+    Response,
     Transport,
     canonical,
     read_body,
@@ -238,8 +237,8 @@ class ImageDownloader:
                 raise _RefusalError(f"the image host {error}", transient=error.transient) from error
         raise _RefusalError("the image host did not answer in time", transient=True)
 
-    def _taken(self, response: requests.Response, url: str) -> bytes | str:
-        status = response.status_code
+    def _taken(self, response: Response, url: str) -> bytes | str:
+        status = response.status
         if status in _REDIRECTS and "Location" in response.headers:
             try:
                 return urljoin(url, response.headers["Location"])

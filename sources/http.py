@@ -13,8 +13,6 @@ from queue import SimpleQueue
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-import requests
-
 from sources.connection import TransferError
 from sources.download import ImageDownloader, ImageLimits, described
 from sources.mapping import PostMapping, WrongFieldError, id_of, post_of, posts_of
@@ -22,6 +20,7 @@ from sources.post import FetchFailure, FetchResult, Gone, Post
 from sources.threads import Threads
 from sources.transport import (
     BodyTooLargeError,
+    Response,
     Transport,
     canonical,
     read_body,
@@ -175,8 +174,8 @@ class HttpSource:
                 with self._transport.get(
                     url, seconds=left_seconds, headers=self._headers
                 ) as response:
-                    if response.status_code not in _REDIRECTS:
-                        return self._read(group, response)
+                    if response.status not in _REDIRECTS:
+                        return self._read(group, response, url)
                     location = response.headers.get("Location", "")
                 target = _redirected(url, location)
                 if target is None:
@@ -192,8 +191,8 @@ class HttpSource:
             return _failed(group, f"the post source {error}")
         return _failed(group, f"the post source redirects more than {_MAX_REDIRECTS} times")
 
-    def _read(self, group: tuple[str, ...], response: requests.Response) -> _Outcome:
-        status = response.status_code
+    def _read(self, group: tuple[str, ...], response: Response, url: str) -> _Outcome:
+        status = response.status
         said = f"the post source answered {described(status)}"
         if status in (404, 410):
             if len(group) > 1:
@@ -223,7 +222,7 @@ class HttpSource:
             return _failed(
                 group, f"{said} with {content_type}, which holds no posts: {_shown(beginning)}"
             )
-        return _Outcome(found=self._matched(group, list(values), str(response.url)))
+        return _Outcome(found=self._matched(group, list(values), url))
 
     def _matched(self, group: tuple[str, ...], values: list[Any], url: str) -> dict[str, Found]:
         """One result for every id asked for, from whatever objects the answer holds."""

@@ -1,7 +1,8 @@
 """HTTP GET with a deadline for the whole exchange, a bounded body and, if asked, a pinned address.
 
-This is a requests adapter without a requests session. A session would keep cookies, read proxies
-and netrc from the environment, and read the body of a redirect whole, however large it is.
+urllib3 without requests: that one would keep cookies, read proxies and netrc from the environment
+and the body of a redirect whole, however large it is; and its objects cost as much CPU for a small
+picture as the exchange itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import email.utils
 import functools
 import math
+import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -20,10 +22,11 @@ from urllib.parse import urlsplit
 import certifi
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from sources.addresses import Address
 from sources.connection import BudgetSSLSocket, Pool, SecurePool, TransferError
+
+Response = urllib3.BaseHTTPResponse
 
 MAX_RETRY_AFTER_SECONDS = 3600.0
 _READ_BYTES = 64 * 1024
@@ -33,16 +36,23 @@ class BodyTooLargeError(TransferError):
     """The body is larger than the caller wants."""
 
 
-class _PinnedRequest(requests.PreparedRequest):
-    """A request that goes to one address, whatever its host name resolves to by now."""
+# What `canonical` would give back as it is; `/.` may begin a step that has to be taken out.
+_PLAIN_URL = re.compile(
+    r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,3})?"
+    r"(?:/(?!\.)[A-Za-z0-9_~.-]*)+(?:\?[A-Za-z0-9_~.=&/-]+)?"
+)
 
-    address: Address | None = None
 
+class Transport:
+    """A pool of connections. Safe to use from several threads."""
 
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, connections: int, maxsize: int, *_: Any, **__: Any) -> None:
-        self.poolmanager = urllib3.PoolManager(connections, maxsize=maxsize)
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+    def __init__(self, *, connections: int) -> None:
+        self._pools = urllib3.PoolManager(32, maxsize=connections)
+        self._pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+
+    def close(self) -> None:
+        """Close the connections that wait for another use."""
+        self._pools.clear()
 
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -50,34 +60,6 @@ class _Adapter(HTTPAdapter):
         context.load_verify_locations(certifi.where())  # slim images come without any
         context.sslsocket_class = BudgetSSLSocket
         return context
-
-    def cert_verify(self, *_: Any, **__: Any) -> None:
-        """The context above verifies; requests would read all authorities for each connection."""
-
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
-    ) -> tuple[Any, Any]:
-        url = urlsplit(str(request.url))
-        where = {"scheme": url.scheme, "host": url.hostname, "port": url.port}
-        how: dict[str, object] = {"ssl_context": self._tls} if url.scheme == "https" else {}
-        if isinstance(request, _PinnedRequest) and request.address is not None:
-            # The pool key holds both, so a connection is used again only for the same name at the
-            # same checked address; the name is what TLS asks for and verifies.
-            where["host"] = str(request.address)
-            if url.scheme == "https":
-                how["server_hostname"] = (url.hostname or "").rstrip(".")
-        return where, how
-
-
-class Transport:
-    """A pool of connections. Safe to use from several threads."""
-
-    def __init__(self, *, connections: int) -> None:
-        self._adapter = _Adapter(pool_connections=32, pool_maxsize=connections)
-
-    def close(self) -> None:
-        """Close the connections that wait for another use."""
-        self._adapter.close()
 
     @contextlib.contextmanager
     def get(
@@ -88,7 +70,7 @@ class Transport:
         headers: Mapping[str, str],
         address: Address | None = None,
         connect_seconds: float | None = None,
-    ) -> Iterator[requests.Response]:
+    ) -> Iterator[Response]:
         """Ask for a URL; redirects are the caller's.
 
         Args:
@@ -104,40 +86,64 @@ class Transport:
         Raises:
             TransferError: there is no answer.
         """
-        request = _PinnedRequest()
-        request.prepare(method="GET", url=url, headers=dict(headers))
-        request.address = address
+        parts = urlsplit(url)
+        sent = dict(headers)
+        how: dict[str, Any] = {"ssl_context": self._tls} if parts.scheme == "https" else {}
+        host = parts.hostname or ""
         if address is not None:
-            request.headers["Host"] = urlsplit(str(request.url)).netloc
-        response = self._answer(request, time.monotonic() + seconds, connect_seconds)
+            sent["Host"] = parts.netloc
+            # The pool key holds both, so a connection is used again only for the same name at the
+            # same checked address; the name is what TLS asks for and verifies.
+            if parts.scheme == "https":
+                how["server_hostname"] = host.rstrip(".")
+            host = str(address)
+        pool = self._pools.connection_from_host(host, parts.port, parts.scheme, pool_kwargs=how)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        response = _answer(pool, target, sent, time.monotonic() + seconds, connect_seconds)
         try:
             yield response
             _drain(response)
         finally:
             # Read to its end, the connection went back to its pool; otherwise it is closed here.
             response.close()
-
-    def _answer(
-        self, request: _PinnedRequest, ends_at: float, connect_seconds: float | None
-    ) -> requests.Response:
-        for is_last in (False, True):
-            left_seconds = ends_at - time.monotonic()
-            if left_seconds <= 0:
-                break
-            timeout = urllib3.Timeout(total=left_seconds, connect=connect_seconds)
-            try:
-                return self._adapter.send(request, stream=True, timeout=timeout)  # type: ignore[arg-type]
-            except requests.Timeout as error:
-                raise TransferError("did not answer in time", transient=True) from error
-            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                # A connection that was kept may have been closed by the other side just now. A GET
-                # may be asked twice, so the second try tells that apart from a host in trouble.
-                if is_last:
-                    raise TransferError("broke off the connection", transient=True) from error
-        raise TransferError("did not answer in time", transient=True)
+            response.release_conn()
 
 
-def read_body(response: requests.Response, max_bytes: int) -> bytes:
+def _answer(
+    pool: urllib3.HTTPConnectionPool,
+    target: str,
+    headers: Mapping[str, str],
+    ends_at: float,
+    connect_seconds: float | None,
+) -> Response:
+    for is_last in (False, True):
+        left_seconds = ends_at - time.monotonic()
+        if left_seconds <= 0:
+            break
+        timeout = urllib3.Timeout(total=left_seconds, connect=connect_seconds)
+        try:
+            return pool.urlopen(
+                "GET",
+                target,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=timeout,
+                preload_content=False,
+                decode_content=False,
+            )
+        except urllib3.exceptions.TimeoutError as error:
+            raise TransferError("did not answer in time", transient=True) from error
+        except urllib3.exceptions.HTTPError as error:
+            # A connection that was kept may have been closed by the other side just now. A GET
+            # may be asked twice, so the second try tells that apart from a host in trouble.
+            if is_last:
+                raise TransferError("broke off the connection", transient=True) from error
+    raise TransferError("did not answer in time", transient=True)
+
+
+def read_body(response: Response, max_bytes: int) -> bytes:
     """Read a body, decoded, to its end.
 
     Raises:
@@ -151,7 +157,7 @@ def read_body(response: requests.Response, max_bytes: int) -> bytes:
     try:
         # Not `stream` or `read`: both take a chunk of size "-1" for "all there is" and keep it in
         # memory (urllib3 2.8, http.client of Python 3.11); `read1` returns what one recv brought.
-        while piece := response.raw.read1(_READ_BYTES, decode_content=True):
+        while piece := response.read1(_READ_BYTES, decode_content=True):
             body += piece
             if len(body) > max_bytes:
                 raise BodyTooLargeError(f"sent more than {max_bytes} bytes", transient=False)
@@ -164,7 +170,7 @@ def read_body(response: requests.Response, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _drain(response: requests.Response) -> None:
+def _drain(response: Response) -> None:
     """Read what is left of a small body, a redirect's or a 404's, to keep its connection."""
     announced = response.headers.get("Content-Length", "")
     if announced.isascii() and announced.isdigit() and _as_int(announced) <= _READ_BYTES:
@@ -182,6 +188,8 @@ def canonical(url: str) -> str:
     Raises:
         ValueError: it is no http or https URL.
     """
+    if _PLAIN_URL.fullmatch(url):
+        return url
     try:
         if urlsplit(url).scheme not in ("http", "https"):
             raise ValueError("it does not begin with http:// or https://")
@@ -194,7 +202,7 @@ def canonical(url: str) -> str:
     return str(prepared)
 
 
-def retry_after_seconds(response: requests.Response) -> float | None:
+def retry_after_seconds(response: Response) -> float | None:
     """What Retry-After asks for, 0 to 3600 seconds, or None where it is absent or unreadable."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():

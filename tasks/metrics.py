@@ -3,6 +3,9 @@
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 POSTS = Counter("deadpan_posts", "Posts by what became of them.", ["outcome"])
+REPEATED_POSTS = Counter(
+    "deadpan_repeated_posts", "Posts with the content of another one, which were not computed."
+)
 CHUNK_POSTS = Histogram(
     "deadpan_chunk_posts",
     "Posts in a chunk.",

@@ -5,31 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-import structlog
 from PIL import Image
 
-from deadpan.errors import ImageError
 from models.explain import Explanation
-from models.prediction import (
-    ImageProblem,
-    Prediction,
-    PreparedImage,
-    PreparedPost,
-    Scores,
-    UndecodedImage,
-)
+from models.prediction import Prediction, PreparedImage, PreparedPost, Scores
 from sources.post import FetchedPost
 from storage.evidence import EvidenceStore
 from storage.outcomes import EvidenceKind, NewEvidence, NewFlag, NewVerdict
 from tasks.intake import Entry
 from tasks.policy import Reason
-
-log = structlog.get_logger(__name__)
 
 EVIDENCE_JPEG_QUALITY = 85
 
@@ -41,7 +28,6 @@ class Item:
     entry: Entry
     post_id: str
     fetched: FetchedPost | None = None
-    images: Sequence[UndecodedImage | ImageProblem] = ()
     prepared: PreparedPost | None = None
     content_hash: str = ""
     degraded: list[dict[str, object]] = field(default_factory=list)
@@ -64,15 +50,8 @@ def content_hash(text: str, image_hashes: Iterable[str]) -> str:
     return hashlib.sha256(content.encode("ascii")).hexdigest()
 
 
-def keep_evidence(
-    item: Item,
-    store: EvidenceStore,
-    thumbnail: Callable[[PreparedImage], npt.NDArray[np.uint8]],
-) -> list[NewEvidence]:
+def keep_evidence(item: Item, store: EvidenceStore) -> list[NewEvidence]:
     """Store what the author wrote and what the model saw; the same content is stored once.
-
-    Args:
-        thumbnail: decodes a picture in its own shape.
 
     Raises:
         EvidenceUnavailable: the store cannot be written.
@@ -89,12 +68,7 @@ def keep_evidence(
         kept.append(NewEvidence(store.put(content), kind, "text/plain", len(content)))
     for image in item.prepared.images:
         if isinstance(image, PreparedImage):
-            try:
-                content = _as_jpeg(thumbnail(image))
-            except ImageError as error:
-                # decoded for the model in a smaller size, and not in this one
-                log.warning("no evidence of a picture", post_id=item.post_id, error=str(error))
-                continue
+            content = _as_jpeg(image)
             kept.append(NewEvidence(store.put(content), "image", "image/jpeg", len(content)))
     return kept
 
@@ -153,7 +127,7 @@ def _as_row(scores: Scores | None) -> dict[str, float] | None:
     return None if scores is None else {**scores.sentiment._asdict(), "sarcasm": scores.sarcasm}
 
 
-def _as_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
+def _as_jpeg(image: PreparedImage) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=EVIDENCE_JPEG_QUALITY)
+    Image.fromarray(image.thumbnail).save(buffer, "JPEG", quality=EVIDENCE_JPEG_QUALITY)
     return buffer.getvalue()

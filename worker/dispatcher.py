@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 from deadpan.errors import DeadpanError
 from tasks.intake import Intake
 from tasks.leases import LeaseKeeper
+from tasks.pace import Pace
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,7 @@ class Dispatcher:
     Args:
         send: sends a chunk id as a Celery message.
         slots: chunks that this worker has in hand at once.
+        pace: how many posts a chunk may hold.
     """
 
     def __init__(
@@ -39,14 +41,14 @@ class Dispatcher:
         send: Callable[[str], object],
         *,
         slots: int,
-        chunk_size: int,
+        pace: Pace,
         lease_seconds: float,
     ) -> None:
         self._intake = intake
         self._leases = leases
         self._send = send
         self._slots = slots
-        self._chunk_size = chunk_size
+        self._pace = pace
         self._lease_seconds = lease_seconds
         self._untaken: list[str] = []
         self._stop = threading.Event()
@@ -84,7 +86,7 @@ class Dispatcher:
         if free <= 0:
             return False
         chunk = self._intake.claim(
-            chunk_size=self._chunk_size,
+            chunk_size=self._pace.posts,
             lease_seconds=self._lease_seconds,
             free_slots=free,
             untaken=self._untaken,

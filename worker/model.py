@@ -7,14 +7,23 @@ from pathlib import Path
 
 from deadpan.settings import Settings
 from models.classifier import Classifier
+from models.feature_cache import FeatureStore
 from models.ocr import Reader
 
 
-def load_classifier(settings: Settings, *, model: str | None = None) -> Classifier:
+def load_classifier(
+    settings: Settings,
+    *,
+    model: str | None = None,
+    feature_cache_bytes: int = 0,
+    feature_store: FeatureStore | None = None,
+) -> Classifier:
     """Load a model.
 
     Args:
         model: a preset or a checkpoint folder, instead of the settings' own.
+        feature_cache_bytes: of memory, for features of pictures that were seen before.
+        feature_store: keeps such features for other processes too.
 
     Raises:
         ModelError: the device, the engine or the extra `ocr` is not there.
@@ -27,6 +36,8 @@ def load_classifier(settings: Settings, *, model: str | None = None) -> Classifi
         cache=cache_folder(settings),
         max_image_pixels=settings.max_image_pixels,
         ocr=Reader() if settings.ocr == "on" else None,
+        feature_cache_bytes=feature_cache_bytes,
+        feature_store=feature_store,
     )
 
 

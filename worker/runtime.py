@@ -12,7 +12,6 @@ from sqlalchemy import Engine
 from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings
 from models.classifier import Classifier
-from models.feature_cache import FeatureCache
 from sources.open import open_source
 from sources.post import PostSource
 from storage import queries
@@ -20,15 +19,17 @@ from storage.database import connect
 from storage.evidence import EvidenceStore
 from storage.schema import require_schema
 from tasks import metrics
+from tasks.feature_store import RedisFeatures
 from tasks.intake import Intake
 from tasks.leases import LeaseKeeper
 from tasks.moderate import Moderator
+from tasks.pace import Pace
 from tasks.policy import load_policy
+from tasks.tries import Tries
 from worker import checks
 from worker.dispatcher import Dispatcher
 from worker.health import HealthServer
 from worker.model import load_classifier
-from worker.shared_features import SharedFeatures
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ class _Parts:
     classifier: Classifier
     database: Engine
     evidence: EvidenceStore
+    features: RedisFeatures | None
 
 
 class Runtime:
@@ -68,6 +70,7 @@ class Runtime:
             raise ConfigurationError(problems)
         policy = load_policy(settings.policy)
         self._parts = self._build()
+        self._pace = Pace(settings.chunk_size)
         self.moderator = Moderator(
             intake=self._parts.intake,
             leases=self._parts.leases,
@@ -76,10 +79,11 @@ class Runtime:
             policy=policy,
             database=self._parts.database,
             evidence=self._parts.evidence,
-            max_attempts=settings.max_attempts,
-            retry_base_seconds=settings.retry_base_seconds,
+            tries=Tries(settings.max_attempts, settings.retry_base_seconds),
             lease_seconds=settings.lease_seconds,
             explain_up_to=settings.explain_up_to,
+            remembered=settings.remembered_posts,
+            pace=self._pace,
         )
         info = self._parts.classifier.info
         metrics.MODEL_INFO.info(
@@ -105,19 +109,21 @@ class Runtime:
         database = connect(settings.database_url.get_secret_value())
         require_schema(database)
         source = open_source(settings.source, **checks.source_arguments(settings))
-        classifier = load_classifier(settings)
+        features = None
+        if settings.feature_cache_redis:
+            features = RedisFeatures.at(
+                settings.redis_url.get_secret_value(),
+                settings.prefix,
+                seconds=settings.feature_cache_redis,
+                max_bytes=settings.feature_cache_redis_bytes,
+            )
+        classifier = load_classifier(
+            settings,
+            feature_cache_bytes=settings.feature_cache_bytes,
+            feature_store=features,
+        )
         classifier.warm()
         intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
-        shared = None
-        if settings.feature_cache_shared:
-            shared = SharedFeatures(
-                intake.client,
-                prefix=settings.prefix,
-                identity=classifier.features_identity,
-                dim=classifier.checkpoint.config.image.dim,
-                places=settings.feature_cache_shared,
-            )
-        classifier.remember_pictures(FeatureCache(settings.feature_cache_bytes, shared))
         return _Parts(
             intake=intake,
             leases=LeaseKeeper(intake, lease_seconds=settings.lease_seconds),
@@ -125,6 +131,7 @@ class Runtime:
             classifier=classifier,
             database=database,
             evidence=EvidenceStore(settings.evidence_url),
+            features=features,
         )
 
     def not_ready(self) -> str | None:
@@ -142,7 +149,7 @@ class Runtime:
             self._parts.leases,
             send,
             slots=self._settings.slots,
-            chunk_size=self._settings.chunk_size,
+            pace=self._pace,
             lease_seconds=self._settings.lease_seconds,
         )
         self._dispatcher.start()
@@ -167,6 +174,8 @@ class Runtime:
         parts.source.close()
         parts.database.dispose()
         parts.intake.close()
+        if parts.features is not None:
+            parts.features.close()
         self._health.stop()
 
     def _watch(self) -> None:

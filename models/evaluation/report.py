@@ -20,7 +20,7 @@ from models.evaluation import plots
 from models.evaluation.agreement import conflict_scores
 from models.evaluation.judge import LABELS, Judged
 from models.evaluation.metrics import ECE_BINS, METRICS
-from models.images import make_thumbnail
+from models.images import decode_image
 from models.posts_file import LabelledPost, PostsFile
 from models.text import normalise_text
 
@@ -238,10 +238,10 @@ def _pictures(post: LabelledPost) -> list[Markup]:
     found = []
     for path in post.images[:3]:
         try:
-            thumbnail = make_thumbnail(path.read_bytes(), max_pixels=_MAX_PIXELS)
+            decoded = decode_image(path.read_bytes(), max_pixels=_MAX_PIXELS, image_size=32)
         except (OSError, ImageError):
             continue
-        image = Image.fromarray(thumbnail)
+        image = Image.fromarray(decoded.thumbnail)
         image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=72)

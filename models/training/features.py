@@ -24,7 +24,7 @@ import numpy.typing as npt
 from deadpan.errors import ImageError, ModelError
 from models.config import ModelConfig
 from models.engines.torch_engine import TorchEngine
-from models.images import decode_image, make_thumbnail
+from models.images import decode_image
 from models.ocr import OCR_VERSION, Reader
 
 SHARD_ITEMS = 256
@@ -136,11 +136,9 @@ def image_features(
     def decode(key: str) -> npt.NDArray[np.uint8] | str:
         try:
             content = images[key].read_bytes()
-            decoded = decode_image(
+            return decode_image(
                 content, max_pixels=max_image_pixels, image_size=config.image_size
-            )
-            assert decoded.pixels is not None
-            return decoded.pixels
+            ).pixels
         except (ImageError, OSError) as error:
             return str(error)
 
@@ -193,10 +191,10 @@ def ocr_texts(
         with cache.open("a", encoding="utf-8") as file:
             for done, key in enumerate(todo, 1):
                 try:
-                    thumbnail = make_thumbnail(
-                        images[key].read_bytes(), max_pixels=max_image_pixels
+                    picture = decode_image(
+                        images[key].read_bytes(), max_pixels=max_image_pixels, image_size=32
                     )
-                    texts[key] = reader.read(thumbnail, sha256=key).text
+                    texts[key] = reader.read(picture.thumbnail, sha256=key).text
                 except (ImageError, OSError):
                     texts[key] = ""
                 record = {"version": OCR_VERSION, "sha256": key, "text": texts[key]}

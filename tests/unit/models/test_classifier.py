@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +14,9 @@ from PIL import Image
 from deadpan.errors import ModelError
 from models.classifier import Classifier
 from models.engines import torch_engine
-from models.feature_cache import FeatureCache
-from models.prediction import (
-    ImageProblem,
-    Prediction,
-    PreparedImage,
-    PreparedPost,
-    Scores,
-    UndecodedImage,
-)
+from models.explain import explain
+from models.images import PictureFile
+from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
 from models.training.run import TrainingResult
 
 
@@ -125,51 +121,6 @@ def test_a_picture_posted_many_times_is_computed_once(
     assert seen == [1]
 
 
-def test_a_picture_seen_before_is_neither_decoded_nor_computed_and_judged_the_same(
-    trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = Classifier.load(trained.path, device="cpu")
-    own.remember_pictures(FeatureCache(1 << 20))
-    red, broken = (UndecodedImage.of(content) for content in (png("red"), b"broken"))
-    (fresh,) = own.prepare_all([("so happy", [red, broken])])
-    assert isinstance(fresh, PreparedPost)
-    before = own.predict([fresh])
-
-    def never(*args: object, **kwargs: object) -> None:
-        raise AssertionError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(own._engine, "encode_images", never)
-        (again,) = own.prepare_all([("so happy", [red, broken])])
-        assert isinstance(again, PreparedPost)
-        assert own.predict([again]) == before
-    seen, problem = again.images
-    assert isinstance(seen, PreparedImage)
-    assert seen.pixels is None
-    # what cannot be decoded is not remembered as anything else
-    assert isinstance(problem, ImageProblem)
-    decoded = own.with_pixels(again).images[0]
-    assert isinstance(decoded, PreparedImage)
-    assert decoded.pixels is not None
-    assert own.thumbnail(seen).shape == (40, 40, 3)
-
-
-def test_what_goes_wrong_with_one_post_is_told_of_that_one(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = classifier._preparer.__call__
-
-    def failing(text: str, *args: object) -> PreparedPost:
-        if text == "bad":
-            raise RuntimeError("of its own")
-        return whole(text, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(classifier, "_preparer", failing)
-    first, second = classifier.prepare_all([("good", []), ("bad", [])])
-    assert isinstance(first, PreparedPost)
-    assert str(second) == "of its own"
-
-
 def test_several_threads_get_their_own_answers(classifier: Classifier) -> None:
     texts = [f"{word} day {index}" for index in range(8) for word in ("happy", "awful")]
     expected = classifier.predict([classifier.prepare(text, []) for text in texts])
@@ -220,3 +171,108 @@ def test_a_device_that_is_not_there_is_refused(
 
 def test_an_empty_prepared_post_is_judged(classifier: Classifier) -> None:
     assert len(classifier.predict([PreparedPost("", (), ())])) == 1
+
+
+class Shelf:
+    """A store in a dictionary, shared by two classifiers as Redis would be."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    def load(self, names: Iterable[str], size: int) -> dict[str, bytes]:
+        return {name: self.values[name] for name in names if name in self.values}
+
+    def save(self, values: Mapping[str, bytes], size: int) -> None:
+        self.values |= values
+
+
+def count_work(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Counts pictures decoded and encoded from now on."""
+    done = {"decoded": 0, "encoded": 0}
+    encode = classifier._engine.encode_images
+    square = PictureFile._square
+
+    def encoding(pixels: list[np.ndarray]) -> object:
+        done["encoded"] += len(pixels)
+        return encode(pixels)
+
+    def decoding(file: PictureFile) -> np.ndarray:
+        done["decoded"] += 1
+        return square(file)
+
+    monkeypatch.setattr(classifier._engine, "encode_images", encoding)
+    monkeypatch.setattr(PictureFile, "_square", decoding)
+    return done
+
+
+@pytest.mark.parametrize("tier", ["memory", "store"])
+def test_a_picture_that_was_seen_before_is_neither_decoded_nor_encoded_and_counts_the_same(
+    trained: TrainingResult, monkeypatch: pytest.MonkeyPatch, tier: str
+) -> None:
+    shelf = Shelf()
+    options: dict[str, Any] = (
+        {"feature_cache_bytes": 2**20} if tier == "memory" else {"feature_store": shelf}
+    )
+    first = Classifier.load(trained.path, device="cpu", **options)
+    plain = Classifier.load(trained.path, device="cpu")
+    again = first if tier == "memory" else Classifier.load(trained.path, device="cpu", **options)
+    done = count_work(again, monkeypatch)
+    posts = [("so happy", [png("red"), b"broken"]), ("awful", [png("navy"), png("red")])]
+    fresh = first.predict(first.prepare_all(posts))
+    done |= {"decoded": 0, "encoded": 0}
+    prepared = again.prepare_all(posts)
+    assert isinstance(prepared[0].images[1], ImageProblem), "a broken picture stays a problem"
+    cached = again.predict(prepared)
+    # The broken one is tried anew, because only what could be decoded has features.
+    assert done == {"decoded": 1, "encoded": 0}
+    known = prepared[0].images[0]
+    assert isinstance(known, PreparedImage)
+    assert known.thumbnail.shape == (40, 40, 3), "evidence is decoded when it is asked for"
+    for one, other, bare in zip(
+        fresh, cached, plain.predict(plain.prepare_all(posts)), strict=True
+    ):
+        assert numbers(other) == pytest.approx(numbers(one), abs=0.01)
+        assert numbers(bare) == pytest.approx(numbers(one), abs=0.01)
+
+
+def test_pictures_are_known_to_models_with_the_same_limit_only(trained: TrainingResult) -> None:
+    shelf = Shelf()
+    large = Classifier.load(trained.path, device="cpu", feature_store=shelf)
+    large.predict([large.prepare("a", [png("red")])])
+    assert len(shelf.values) == 1
+    small = Classifier.load(trained.path, device="cpu", feature_store=shelf, max_image_pixels=100)
+    (image,) = small.prepare("a", [png("red")]).images
+    assert isinstance(image, ImageProblem)
+
+
+def test_an_explanation_of_a_known_picture_adds_nothing_to_the_cache(
+    trained: TrainingResult,
+) -> None:
+    shelf = Shelf()
+    model = Classifier.load(
+        trained.path, device="cpu", feature_cache_bytes=2**20, feature_store=shelf
+    )
+    for _ in range(2):
+        post = model.prepare("so happy today", [png("red")])
+        model.predict([post])
+        (found,) = explain(model, [post], ["sentiment.negative"])
+        assert found is not None
+        assert len(found.regions) == 16
+    assert len(shelf.values) == 1
+
+
+def test_posts_prepared_together_are_as_prepared_alone(classifier: Classifier) -> None:
+    posts: list[tuple[str, list[bytes | ImageProblem]]] = [
+        (f"day {index} \U0001f600", [png(f"hsl({index * 9},80%,50%)")] * (index % 3))
+        for index in range(20)
+    ]
+    posts += [("", []), ("\0", [b"broken", ImageProblem("404")])]
+    for (text, images), together in zip(posts, classifier.prepare_all(posts), strict=True):
+        alone = classifier.prepare(text, images)
+        assert (alone.text, alone.token_ids) == (together.text, together.token_ids)
+        for one, other in zip(alone.images, together.images, strict=True):
+            if isinstance(one, PreparedImage):
+                assert isinstance(other, PreparedImage)
+                assert np.array_equal(one.pixels, other.pixels)
+            else:
+                assert one == other

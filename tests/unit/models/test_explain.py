@@ -20,7 +20,6 @@ from models.prediction import (
     PreparedPost,
     Scores,
     Sentiment,
-    UndecodedImage,
 )
 from models.text import OCR_MARKER, join_ocr, split_ocr
 
@@ -35,9 +34,6 @@ class Watching:
     def encode(self, joined: str) -> tuple[int, ...]:
         return (1,) if joined.strip() else ()
 
-    def with_pixels(self, post: PreparedPost) -> PreparedPost:
-        return post
-
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         self.calls += 1
         self.asked += posts
@@ -46,8 +42,7 @@ class Watching:
     def _one(self, post: PreparedPost) -> Prediction:
         seen = [image for image in post.images if isinstance(image, PreparedImage)]
         words = self._scores(0.6 if "awful" in post.text else 0.2)
-        pixels = [image.pixels for image in seen if image.pixels is not None]
-        picture = self._scores(float(pixels[0].mean()) / 255 if pixels else 0.0)
+        picture = self._scores(float(seen[0].pixels.mean()) / 255 if seen else 0.0)
         negative = (words.sentiment.negative + picture.sentiment.negative) / 2
         return Prediction(self._scores(negative), words, picture if seen else None)
 
@@ -61,7 +56,7 @@ def picture(corner: tuple[int, int] | None = None) -> PreparedImage:
     if corner is not None:
         column, row = corner
         pixels[row * 56 : (row + 1) * 56, column * 56 : (column + 1) * 56] = 255
-    return PreparedImage(UndecodedImage(b"", "a" * 64), pixels)
+    return PreparedImage("a" * 64, pixels, pixels)
 
 
 def one(

@@ -1,55 +1,109 @@
-"""Pictures seen before are known again, within bounds."""
+"""Features of pictures that were seen before: bounded, shared, and never in the way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from models.feature_cache import FeatureCache, Features
+from models.feature_cache import FeatureCache, features_identity
 
-
-def features(number: int) -> Features:
-    return np.full((1, 8), number, dtype=np.float16)  # 16 bytes
+DIM = 50
 
 
 class Shelf:
-    """A second tier in memory."""
+    """A store in a dictionary."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Features] = {}
+        self.values: dict[str, bytes] = {}
         self.asked: list[list[str]] = []
+        self.saved: list[int] = []
 
-    def get(self, sha256s: list[str]) -> dict[str, Features]:
-        self.asked.append(sha256s)
-        return {one: self.kept[one] for one in sha256s if one in self.kept}
+    def load(self, names: Iterable[str], size: int) -> dict[str, bytes]:
+        wanted = list(names)
+        self.asked.append(wanted)
+        return {name: self.values[name] for name in wanted if name in self.values}
 
-    def put(self, features: Mapping[str, Features]) -> None:
-        self.kept |= features
-
-
-def test_the_oldest_unused_go_first_and_the_bound_holds() -> None:
-    cache = FeatureCache(3 * 16)
-    cache.put({"a": features(1), "b": features(2), "c": features(3)})
-    assert set(cache.get(["a"])) == {"a"}
-    cache.put({"d": features(4)})
-    assert set(cache.get("abcd")) == {"a", "c", "d"}
-    cache.put({"d": features(5)})
-    assert set(cache.get("abcd")) == {"a", "c", "d"}
-    assert cache.get("d")["d"][0, 0] == 5
+    def save(self, values: Mapping[str, bytes], size: int) -> None:
+        assert all(len(value) == size for value in values.values())
+        self.saved.append(len(values))
+        self.values |= values
 
 
-def test_what_is_larger_than_the_cache_is_not_kept() -> None:
-    cache = FeatureCache(0)
-    cache.put({"a": features(1)})
-    assert cache.get("a") == {}
+def cache(max_bytes: int = 2**20, store: Shelf | None = None, identity: str = "m") -> FeatureCache:
+    return FeatureCache(max_bytes, identity=identity, dim=DIM, regions=1, store=store)
 
 
-def test_the_shared_tier_is_asked_once_for_all_that_is_missing() -> None:
+def features(value: float) -> np.ndarray:
+    return np.full((1, DIM), value, dtype=np.float16)
+
+
+def test_what_was_added_is_found_and_what_was_not_is_not() -> None:
+    known = cache()
+    known.add("a", features(1.5))
+    found = known.load(["a", "b", "a"])
+    assert list(found) == ["a"]
+    assert np.array_equal(found["a"], features(1.5))
+
+
+def test_memory_is_bounded_and_keeps_what_was_used_last() -> None:
+    known = cache(max_bytes=5000)
+    for number in range(100):
+        known.add(str(number), features(number))
+        known.load(["0"])
+        assert known.taken_bytes <= 5000
+    assert list(known.in_memory(["0", "1", "98", "99"])) == ["0", "98", "99"]
+    nothing = cache(max_bytes=0)
+    nothing.add("a", features(1))
+    assert nothing.load(["a"]) == {}
+    assert nothing.taken_bytes == 0
+
+
+def test_the_store_is_asked_once_a_chunk_and_only_for_what_memory_lacks() -> None:
     shelf = Shelf()
-    first, second = FeatureCache(100, shelf), FeatureCache(100, shelf)
-    first.put({"a": features(1), "b": features(2)})
-    assert set(second.get(["a", "b", "c", "a"])) == {"a", "b"}
-    assert shelf.asked == [["a", "b", "c"]]
-    assert set(second.get(["a", "b"])) == {"a", "b"}
-    assert len(shelf.asked) == 1
+    first, second = cache(store=shelf), cache(store=shelf)
+    for name in "abc":
+        first.add(name, features(ord(name)))
+    first.save()
+    first.save()
+    assert shelf.saved == [3]
+    second.add("c", features(ord("c")))
+    found = second.load(["a", "b", "c", "d"])
+    assert {name: float(value[0, 0]) for name, value in found.items()} == {
+        "a": 97.0, "b": 98.0, "c": 99.0
+    }  # fmt: skip
+    assert shelf.asked == [["m:a", "m:b", "m:d"]]
+    second.load(["a", "b"])
+    assert len(shelf.asked) == 1, "what came from the store stays in memory"
+
+
+def test_another_model_never_gets_these_features() -> None:
+    shelf = Shelf()
+    mine, other = cache(store=shelf, identity="m"), cache(store=shelf, identity="n")
+    mine.add("a", features(1))
+    mine.save()
+    assert other.load(["a"]) == {}
+    one = features_identity(model="x", engine="torch", max_image_pixels=100)
+    assert one == features_identity(engine="torch", model="x", max_image_pixels=100)
+    assert one != features_identity(model="x", engine="torch", max_image_pixels=101)
+
+
+def test_damaged_values_in_the_store_are_ignored() -> None:
+    shelf = Shelf()
+    shelf.values = {
+        "m:short": b"x" * (2 * DIM - 1),
+        "m:long": b"\0" * (4 * DIM),
+        "m:empty": b"",
+        "m:nan": features(float("nan")).tobytes(),
+        "m:fine": features(2).tobytes(),
+    }
+    assert list(cache(store=shelf).load(["short", "long", "empty", "nan", "fine"])) == ["fine"]
+
+
+def test_features_that_float16_cannot_hold_are_not_kept() -> None:
+    shelf = Shelf()
+    known = cache(store=shelf)
+    known.add("a", features(float("inf")))
+    known.save()
+    assert known.load(["a"]) == {}
+    assert shelf.values == {}

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from deadpan.errors import ImageError
-from models.images import decode_image, make_thumbnail
+from models import images as images_module
+from models.images import decode_image
 from models.prediction import PreparedImage
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -22,12 +23,6 @@ RED, BLUE = (200, 30, 30), (30, 30, 200)
 
 def decode(content: bytes, max_pixels: int = 50_000_000) -> PreparedImage:
     return decode_image(content, max_pixels=max_pixels, image_size=224)
-
-
-def pixels_of(content: bytes) -> np.ndarray:
-    pixels = decode(content).pixels
-    assert pixels is not None
-    return pixels
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -56,7 +51,6 @@ def png(width: int, height: int, depth: int = 8, colour: int = 0, data: bytes = 
 
 
 def looks_like(prepared: PreparedImage, left: tuple[int, ...], right: tuple[int, ...]) -> bool:
-    assert prepared.pixels is not None
     assert prepared.pixels.shape == (224, 224, 3)
     assert prepared.pixels.dtype == np.uint8
     row = prepared.pixels[112].astype(int)
@@ -91,8 +85,8 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
 
 
 def test_one_bit_and_grey_with_alpha_are_shown() -> None:
-    assert pixels_of(encode(picture("1"), "PNG")).shape == (224, 224, 3)
-    assert pixels_of(encode(picture("LA"), "PNG")).shape == (224, 224, 3)
+    assert decode(encode(picture("1"), "PNG")).pixels.shape == (224, 224, 3)
+    assert decode(encode(picture("LA"), "PNG")).pixels.shape == (224, 224, 3)
 
 
 def test_transparent_parts_become_white() -> None:
@@ -117,8 +111,7 @@ def test_a_picture_is_turned_upright() -> None:
     exif[0x0112] = 3
     assert looks_like(decode(encode(picture(), "JPEG", exif=exif)), BLUE, RED)
     exif[0x0112] = 6
-    content = encode(picture(), "JPEG", exif=exif)
-    assert make_thumbnail(content, max_pixels=10**6).shape == (60, 40, 3)
+    assert decode(encode(picture(), "JPEG", exif=exif)).thumbnail.shape == (60, 40, 3)
 
 
 @pytest.mark.parametrize(
@@ -143,16 +136,9 @@ def test_a_picture_with_broken_exif_is_still_seen(exif: bytes) -> None:
 def test_any_shape_is_shrunk_to_a_thumbnail(
     size: tuple[int, int], thumbnail: tuple[int, int]
 ) -> None:
-    content = encode(Image.new("RGB", size), "PNG")
-    assert make_thumbnail(content, max_pixels=10**7).shape == (*thumbnail, 3)
-    assert pixels_of(content).shape == (224, 224, 3)
-
-
-def test_a_large_photo_is_decoded_at_reduced_scale_and_looks_the_same() -> None:
-    large = picture().resize((1600, 1200), Image.Resampling.NEAREST)
-    small = pixels_of(encode(large, "JPEG"))
-    whole = np.asarray(large.resize((224, 224), Image.Resampling.BICUBIC))
-    assert np.abs(small.astype(int) - whole).mean() < 2
+    prepared = decode(encode(Image.new("RGB", size), "PNG"))
+    assert prepared.thumbnail.shape == (*thumbnail, 3)
+    assert prepared.pixels.shape == (224, 224, 3)
 
 
 @pytest.mark.parametrize("filters", ["ignore", "error"])
@@ -224,5 +210,35 @@ def test_what_is_no_picture_is_refused_with_a_reason(content: bytes) -> None:
 
 def test_the_same_file_always_gives_the_same_pixels() -> None:
     content = encode(picture(size=(1500, 1100)), "JPEG")
-    assert decode(content).source == decode(content).source
-    assert np.array_equal(pixels_of(content), pixels_of(content))
+    assert decode(content).sha256 == decode(content).sha256
+    assert np.array_equal(decode(content).pixels, decode(content).pixels)
+
+
+def test_the_thumbnail_is_decoded_only_when_somebody_looks_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = []
+    original = images_module._open
+
+    def opening(content: bytes, max_pixels: int) -> Any:
+        opened.append(len(content))
+        return original(content, max_pixels)
+
+    monkeypatch.setattr(images_module, "_open", opening)
+    prepared = decode(encode(picture(size=(1500, 1100)), "JPEG"))
+    assert len(opened) == 1
+    assert prepared.thumbnail.shape == (375, 512, 3)
+    assert prepared.thumbnail is prepared.thumbnail
+    assert len(opened) == 2
+
+
+@pytest.mark.parametrize("size", [(300, 200), (447, 449), (1100, 1500), (4000, 300)])
+def test_decoding_at_reduced_scale_shows_the_same_picture(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(1)
+    small = Image.fromarray(random.integers(0, 255, size=(9, 12, 3)).astype(np.uint8))
+    image = small.resize(size, Image.Resampling.BICUBIC)
+    whole = np.asarray(
+        Image.open(io.BytesIO(encode(image, "JPEG", quality=95))).resize((224, 224))
+    ).astype(int)
+    reduced = decode(encode(image, "JPEG", quality=95)).pixels.astype(int)
+    assert np.abs(whole - reduced).mean() < 1.5

@@ -1,0 +1,61 @@
+"""What becomes of a chunk's posts, gathered until it is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from storage.outcomes import GonePost, NewDeadLetter, NewEvidence, NewVerdict
+from tasks.intake import Retry
+from tasks.tries import Tries
+from tasks.verdict import Item
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What became of a chunk's posts.
+
+    Attributes:
+        unchanged: how many had a verdict of these versions already, with the same content.
+        repeated: how many had the content of another post that was judged before.
+    """
+
+    tries: Tries
+    verdicts: list[NewVerdict] = field(default_factory=list)
+    evidence: list[NewEvidence] = field(default_factory=list)
+    gone: list[GonePost] = field(default_factory=list)
+    dead_letters: list[NewDeadLetter] = field(default_factory=list)
+    retries: list[Retry] = field(default_factory=list)
+    unchanged: int = 0
+    repeated: int = 0
+
+    def failed(
+        self,
+        item: Item,
+        stage: str,
+        error: str,
+        *,
+        transient: bool = True,
+        at_least_seconds: float | None = None,
+    ) -> None:
+        """Note that a post could not be judged: a retry, or a dead letter when it is over."""
+        attempts = item.entry.attempts + 1
+        if transient and attempts < self.tries.max_attempts:
+            delay = max(self.tries.delay_seconds(item.entry.attempts), at_least_seconds or 0.0)
+            self.retries.append(Retry(item.entry, delay))
+            log.info(
+                "post is tried again later",
+                post_id=item.post_id,
+                stage=stage,
+                error=error,
+                attempts=attempts,
+                delay_seconds=round(delay, 2),
+            )
+        else:
+            self.dead_letters.append(NewDeadLetter(item.post_id, stage, error, attempts))
+            log.warning(
+                "dead letter", post_id=item.post_id, stage=stage, error=error, attempts=attempts
+            )
