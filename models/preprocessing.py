@@ -54,7 +54,7 @@ class Preparer:
         self._image_size = image_size
         self._max_image_pixels = max_image_pixels
         self._features = features
-        self._threads = threads or min(8, len(os.sched_getaffinity(0)))
+        self._threads = threads or min(8, _cpus())
         # One pool for all chunks in hand, so that they do not decode more at once than CPUs can.
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="deadpan-decode")
 
@@ -140,3 +140,10 @@ class Preparer:
                 except ImageError:  # its square could be decoded; it has no words then
                     words.append("")
         return words
+
+
+def _cpus() -> int:
+    """CPUs that this process may use; a container may be given fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS
