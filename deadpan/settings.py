@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
@@ -86,12 +87,18 @@ class Settings(BaseSettings):
     )
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto",
-        description="What runs the model; auto measures at the first start what is fastest.",
+        description="What runs the model; auto is torch on a GPU, and on a CPU the faster one, "
+        "measured at the first start. openvino runs on the CPU.",
+    )
+    torch_compile: Literal["on", "off"] = Field(
+        "off",
+        description="Whether torch compiles the model, on a GPU only: a slow start, for posts "
+        "that may be faster. Not measured yet.",
     )
     cache_dir: str = Field(
         "",
-        description="A folder for what makes the next start faster: models converted for the "
-        "engine, and which engine was chosen. Empty takes deadpan below the user's cache folder.",
+        description="Folder for what can be made again, such as converted models; empty takes "
+        "deadpan in the user's cache folder (XDG_CACHE_HOME, or ~/.cache).",
     )
     ocr: Literal["on", "off"] = Field(
         "off",
@@ -246,6 +253,19 @@ def _problems(error: ValidationError) -> list[str]:
         shown = "(hidden)" if is_secret(Settings.model_fields[name]) else repr(item["input"])
         problems.append(f"{PREFIX}{name.upper()} is {shown}: {message}")
     return problems
+
+
+def cache_folder(settings: Settings) -> Path | None:
+    """Where what can be made again is kept; None where the user has no home folder either."""
+    if settings.cache_dir:
+        return Path(settings.cache_dir).expanduser().absolute()
+    # the specification has relative paths ignored
+    if (base := Path(os.environ.get("XDG_CACHE_HOME", ""))).is_absolute():
+        return base / "deadpan"
+    try:
+        return Path.home() / ".cache" / "deadpan"
+    except RuntimeError:
+        return None
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:

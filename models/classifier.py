@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
+from deadpan.errors import CheckpointError
 from models.calibration import READ_OUTS, given, patterns_of
-from models.checkpoint import CheckpointInfo, read_info
+from models.checkpoint import WEIGHTS_FILE, CheckpointInfo, read_info
 from models.config import ModelConfig
-from models.encoders import encoder_folder
-from models.engines.base import ROWS, Engine, warm_shapes
-from models.engines.choice import open_engine
+from models.encoders import check_encoder, encoder_folder
+from models.engines.base import Engine
+from models.engines.choose import choose_device, open_engine
 from models.feature_cache import FeatureCache, FeatureStore, features_identity
-from models.fusion import Features, FusionHead, gather_images, make_features
+from models.fusion import Features, FusionHead
+from models.network import Network, gather_images, make_features
 from models.ocr import Reader
 from models.prediction import (
     ImageProblem,
@@ -30,6 +34,9 @@ from models.prediction import (
     Sentiment,
 )
 from models.preprocessing import Preparer, TextPreparer, Unprepared
+
+WARM_POSTS = 32
+"""Posts of the larger of the two batches that warm the way through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ class ModelInfo:
         calibration_version: "none" when its probabilities are as trained.
         device: "cpu" or "cuda".
         engine: "torch" or "openvino".
+        precision: what the engine multiplies in: "bf16", "fp16" or "fp32".
     """
 
     name: str
@@ -49,6 +57,7 @@ class ModelInfo:
     calibration_version: str
     device: str
     engine: str
+    precision: str
 
 
 class Classifier:
@@ -72,6 +81,7 @@ class Classifier:
             calibration_version=checkpoint.calibration.version,
             device=engine.device,
             engine=engine.name,
+            precision=engine.precision,
         )
         self._engine = engine
         self._head = head
@@ -86,7 +96,8 @@ class Classifier:
         *,
         device: str = "auto",
         engine: str = "torch",
-        cache: Path | None = None,
+        cache_dir: Path | None = None,
+        compiled: bool = False,
         max_image_pixels: int = 50_000_000,
         threads: int | None = None,
         ocr: Reader | None = None,
@@ -98,23 +109,37 @@ class Classifier:
         Args:
             spec: the name of a preset, or a checkpoint folder.
             device: "auto", "cpu" or "cuda".
-            engine: "torch", "openvino", or "auto" for the fastest.
-            cache: folder for what makes the next start faster; None keeps nothing.
+            engine: "auto" (the faster one, as measured here), "torch" or "openvino".
+            cache_dir: folder where engines keep converted models and what they measured; None
+                keeps nothing, and the next start does it again.
+            compiled: `torch.compile` the encoders, on a GPU only.
             max_image_pixels: a picture with more is not decoded.
-            threads: CPU threads for the whole process; None leaves torch's choice.
+            threads: CPU threads for the whole process; None leaves the engine's choice.
             ocr: reads the words in pictures; None leaves them unread.
             feature_cache_bytes: of memory, for features of pictures that were seen before.
             feature_store: keeps such features for other processes too.
 
         Raises:
             CheckpointError: the checkpoint or an encoder is missing, altered or does not fit.
-            ModelError: engine or device is not there.
+            ModelError: the device or the engine is not there, or the engine cannot run the model.
         """
+        device = choose_device(device, engine)
         if threads is not None:
             torch.set_num_threads(threads)
         checkpoint = read_info(spec)
-        chosen, head = open_engine(checkpoint, engine=engine, device=device, cache=cache)
         config = checkpoint.config
+        # an engine that has kept what it needs never looks at the encoders' own weights
+        for encoder in (config.text, config.image):
+            check_encoder(encoder)
+        opened = open_engine(
+            checkpoint,
+            lambda: load_network(checkpoint),
+            engine=engine,
+            device=device,
+            cache_dir=cache_dir,
+            threads=threads,
+            compiled=compiled,
+        )
         features = None
         if feature_cache_bytes or feature_store is not None:
             features = FeatureCache(
@@ -123,19 +148,19 @@ class Classifier:
                 # limit is here because a picture above it has no features, but a problem.
                 identity=features_identity(
                     model=checkpoint.version,
-                    engine=chosen.name,
-                    device=chosen.device,
-                    precision=chosen.precision,
+                    engine=opened.name,
+                    device=opened.device,
+                    precision=opened.precision,
                     max_image_pixels=max_image_pixels,
                 ),
                 dim=config.image.dim,
-                regions=None if config.needs_regions else 1,
+                regions=None if opened.needs_regions else 1,
                 store=feature_store,
             )
         preparer = make_preparer(
             config, max_image_pixels=max_image_pixels, ocr=ocr, features=features
         )
-        return cls(checkpoint, chosen, head, preparer, features)
+        return cls(checkpoint, opened, load_head(checkpoint), preparer, features)
 
     def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
         """Prepare one post: see `Preparer`. Content never makes this raise."""
@@ -153,9 +178,8 @@ class Classifier:
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         """Judge posts.
 
-        A prediction depends on its own post only, within `models.engines.TOLERANCE`: in bfloat16,
-        sums may be ordered by what else is in the batch. The head runs on the CPU in float32; it
-        takes little time.
+        A prediction depends on its own post only, within 0.01: in bfloat16, sums may be ordered
+        by what else is in the batch. The head runs on the CPU in float32; it takes little time.
 
         Args:
             posts: any number.
@@ -218,14 +242,14 @@ class Classifier:
         }
 
     def warm(self) -> None:
-        """Run every shape once, so that no post waits while kernels are set up."""
-        config = self.checkpoint.config
-        blank = np.zeros((config.image_size, config.image_size, 3), dtype=np.uint8)
-        for rows in ROWS:
-            self._engine.encode_images([blank] * rows)
-        for rows, tokens in warm_shapes(config.max_tokens):
-            self._engine.encode_texts([[1] * tokens] * rows)
-        self.predict([self.prepare("living my best life", [])])
+        """Run the usual shapes once, so that no post waits while kernels are set up."""
+        self._engine.warm()
+        size = self.checkpoint.config.image_size
+        blank = np.zeros((size, size, 3), dtype=np.uint8)
+        words = self.prepare("living my best life", [])
+        pictures = [PreparedImage(str(index), blank, blank) for index in range(WARM_POSTS)]
+        for count in (1, WARM_POSTS):
+            self.predict([replace(words, images=(picture,)) for picture in pictures[:count]])
 
     def _features(self, posts: Sequence[PreparedPost]) -> Features:
         config = self.checkpoint.config
@@ -255,10 +279,9 @@ class Classifier:
             for row, images in enumerate(seen):
                 for column, image in enumerate(images):
                     index[row, column] = places[image.sha256]
-        images_found = gather_images(regions, index, config.needs_regions)
-        return make_features(
-            text, states, mask, has_text, images_found, with_regions=config.needs_regions
-        )
+        with_regions = self._engine.needs_regions
+        images_found = gather_images(regions, index, with_regions)
+        return make_features(with_regions, text, states, mask, has_text, images_found)
 
     def _regions(self, images: Sequence[PreparedImage]) -> Tensor:
         """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""
@@ -294,3 +317,48 @@ def make_preparer(
         ocr=ocr,
         features=features,
     )
+
+
+def load_network(checkpoint: CheckpointInfo) -> Network:
+    """The encoders with the trained tensors over them, in evaluation mode.
+
+    Raises:
+        CheckpointError: an encoder is not there or is another one, or the weights cannot be read,
+            do not fit, or are not finite numbers.
+    """
+    path = checkpoint.path / WEIGHTS_FILE
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be loaded: {error}; replace the folder by a whole copy"
+        ) from error
+    try:
+        return Network.with_weights(checkpoint.config, tensors)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
+
+
+def load_head(checkpoint: CheckpointInfo) -> FusionHead:
+    """The trained head alone, on the CPU, in evaluation mode; it needs no encoder.
+
+    Raises:
+        CheckpointError: the weights cannot be read, do not fit, or are not finite numbers.
+    """
+    path = checkpoint.path / WEIGHTS_FILE
+    head = FusionHead.from_config(checkpoint.config)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {
+                name: file.get_tensor(name).float()
+                for name in file.keys()  # noqa: SIM118 - it is no mapping
+                if not name.startswith(("text.", "image."))
+            }
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise ValueError("it holds NaN or infinity")
+        head.load_state_dict(tensors)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be used: {error}; replace the folder by a whole copy"
+        ) from error
+    return head.eval().requires_grad_(False)

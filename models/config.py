@@ -135,11 +135,6 @@ class ModelConfig:
     sarcasm_labels: tuple[str, ...] = SARCASM_LABELS
     format_version: int = FORMAT_VERSION
 
-    @property
-    def needs_regions(self) -> bool:
-        """Whether the fusion looks at single words and regions, and not only at pooled features."""
-        return self.fusion == "cross_attention"
-
     def to_json(self) -> dict[str, Any]:
         """Plain objects, as `from_json` reads them."""
         return dataclasses.asdict(self)

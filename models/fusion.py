@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 import torch
@@ -34,48 +33,6 @@ class Features(NamedTuple):
     tokens: Tensor | None = None
     token_mask: Tensor | None = None
     regions: Tensor | None = None
-
-
-def gather_images(regions: Tensor, image_index: Tensor, with_regions: bool) -> dict[str, Tensor]:
-    """Spread the pictures of a batch over its posts.
-
-    Args:
-        regions: float [pictures, regions, dim]; pooled features have one region.
-        image_index: int64 [batch, images], a row of `regions`, or -1 for none.
-        with_regions: whether regions are wanted, and not only their mean.
-
-    Returns:
-        "image", "image_mask" and maybe "regions", as `Features` has them.
-    """
-    mask = image_index >= 0
-    if not len(regions):
-        regions = regions.new_zeros(1, 1, regions.shape[-1])
-    chosen = regions[image_index.clamp(min=0)]
-    found = {"image": chosen.mean(dim=2), "image_mask": mask}
-    return {**found, "regions": chosen} if with_regions else found
-
-
-def make_features(
-    text: Tensor,
-    states: Tensor,
-    attention_mask: Tensor,
-    has_text: Tensor,
-    images: Mapping[str, Tensor],
-    *,
-    with_regions: bool,
-) -> Features:
-    """Put the encoders' outputs together for the head."""
-    if not with_regions:
-        return Features(text, has_text, images["image"], images["image_mask"])
-    return Features(
-        text=text,
-        has_text=has_text,
-        image=images["image"],
-        image_mask=images["image_mask"],
-        tokens=states,
-        token_mask=attention_mask.bool(),
-        regions=images["regions"],
-    )
 
 
 class Logits(NamedTuple):

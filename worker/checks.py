@@ -58,6 +58,17 @@ def configuration_problems(settings: Settings) -> list[str]:
             "DEADPAN_OCR is 'on', and what reads pictures is not installed; "
             "pip install 'deadpan[ocr]', or set it to off"
         )
+    if settings.engine == "openvino":
+        if settings.device == "cuda":
+            problems.append(
+                "DEADPAN_ENGINE is 'openvino' and DEADPAN_DEVICE is 'cuda'; OpenVINO runs on the "
+                "CPU here: set DEADPAN_DEVICE to auto or cpu, or DEADPAN_ENGINE to auto or torch"
+            )
+        if importlib.util.find_spec("openvino") is None:
+            problems.append(
+                "DEADPAN_ENGINE is 'openvino', and OpenVINO is not installed; "
+                "pip install openvino, or set it to auto or torch"
+            )
     return problems + validate(settings.model)
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from deadpan.settings import Settings
+from deadpan.settings import Settings, cache_folder
 from models.classifier import Classifier
 from models.feature_cache import FeatureStore
 from models.ocr import Reader
@@ -33,16 +30,10 @@ def load_classifier(
         model or settings.model,
         device=settings.device,
         engine=settings.engine,
-        cache=cache_folder(settings),
+        cache_dir=cache_folder(settings),
+        compiled=settings.torch_compile == "on",
         max_image_pixels=settings.max_image_pixels,
         ocr=Reader() if settings.ocr == "on" else None,
         feature_cache_bytes=feature_cache_bytes,
         feature_store=feature_store,
     )
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Where converted models are kept."""
-    if settings.cache_dir:
-        return Path(settings.cache_dir)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deadpan"

@@ -99,6 +99,7 @@ class Runtime:
             model=info.version,
             device=info.device,
             engine=info.engine,
+            precision=info.precision,
             policy=policy.version,
         )
         self._parts.leases.start()

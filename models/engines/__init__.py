@@ -1,5 +1,5 @@
-"""Engines: what runs the encoders. All give the same features within `TOLERANCE`."""
+"""Engines: what computes the encoders' features, and how one is chosen.
 
-from models.engines.base import TOLERANCE, Engine
-
-__all__ = ["TOLERANCE", "Engine"]
+`models.engines.base` has the interface; `torch_engine` and `openvino_engine` are the two there are;
+`files` keeps converted models; `choose` opens the one that a caller wants. Only the last knows all.
+"""

@@ -1,9 +1,11 @@
-"""What an engine does, and the shapes it does it in."""
+"""The interface of engines, and what they share: batches of bounded shape."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,49 +13,35 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-TOLERANCE = 0.06
-"""How far a probability may differ between engines, or with what else is in the batch: bfloat16 has
-8 bits of precision, and engines order their sums differently. On 450 real posts the largest
-difference was 0.046, and the mean of the differences 0.008 at most."""
-
-BATCH_SIZE = 32
-"""Texts or pictures in one pass: larger batches are no faster on a CPU and need more memory."""
-
-ROWS = (1, 2, 4, 8, 16, 24, BATCH_SIZE)
-"""Sizes that a batch is filled up to."""
-
-TOKENS_STEP = 8
-"""Tokens are padded to a multiple of it, and so to few lengths: every new shape costs time and
-memory."""
+TOKEN_STEP = 8
+"""Texts are padded to multiples of this: 16 lengths up to 128 tokens, so that kernels are made for
+few shapes, at the cost of 3.5 tokens of padding a text on average."""
 
 
 class Engine(Protocol):
-    """Runs a network's encoders. Safe to call from several threads at once.
+    """Computes features. Safe to call from several threads at once.
 
     Attributes:
         name: "torch" or "openvino".
         device: "cpu" or "cuda".
-        precision: what it multiplies in, such as "bfloat16".
+        precision: what it multiplies in: "bf16", "fp16" or "fp32". Results are float32.
+        needs_regions: whether it gives states of single tokens and regions too.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def device(self) -> str: ...
-
-    @property
-    def precision(self) -> str: ...
+    name: str
+    device: str
+    precision: str
+    needs_regions: bool
 
     def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
         """Features of texts, each computed with texts of about its length.
 
         Args:
-            token_ids: not padded; at least one id each.
+            token_ids: not padded; at least one id each; at least one text.
 
         Returns:
-            Float32 [texts, dim], and, where the fusion looks at single words, the states of each
-            text, [tokens, dim]; on the CPU.
+            Float32 [texts, dim], and, where the fusion needs them, states of each text,
+            [tokens, dim]; on the CPU.
         """
         ...
 
@@ -61,65 +49,113 @@ class Engine(Protocol):
         """Features of pictures.
 
         Args:
-            pixels: uint8 [image_size, image_size, 3] each.
+            pixels: uint8 [image_size, image_size, 3] each; at least one.
 
         Returns:
-            Float32 [pictures, regions, dim] on the CPU; one region, the mean of all, where the
+            float32 [pictures, regions, dim] on the CPU; one region, the mean of all, where the
             fusion needs no more.
         """
         ...
 
+    def warm(self) -> None:
+        """Run the usual shapes, so that no post waits while kernels are set up."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Texts that go through the encoder together.
+class TextBatch:
+    """Texts to be computed together.
 
     Attributes:
-        rows: indices of the texts.
-        token_ids: int64 [rows filled up, tokens filled up].
-        attention_mask: int64, the same shape; a row that was filled up looks at one token.
+        rows: which ones.
+        tokens: the length that all are padded to.
     """
 
-    rows: list[int]
-    token_ids: Tensor
-    attention_mask: Tensor
+    rows: tuple[int, ...]
+    tokens: int
 
 
-def text_batches(token_ids: Sequence[Sequence[int]]) -> Iterator[Batch]:
-    """Texts of about one length together, in shapes of which there are few.
+def padded_length(length: int, max_tokens: int) -> int:
+    """The length that a text is padded to.
 
     Args:
-        token_ids: not padded; at least one id each.
+        length: of the text, in tokens.
+        max_tokens: of the model; an encoder may have no position beyond it.
     """
-    order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
-    for start in range(0, len(order), BATCH_SIZE):
-        rows = order[start : start + BATCH_SIZE]
-        longest = len(token_ids[rows[-1]])
-        ids = np.zeros((filled(len(rows)), -(-longest // TOKENS_STEP) * TOKENS_STEP), np.int64)
-        mask = np.zeros_like(ids)
-        mask[len(rows) :, 0] = 1
-        for row, index in enumerate(rows):
-            ids[row, : len(token_ids[index])] = token_ids[index]
-            mask[row, : len(token_ids[index])] = 1
-        yield Batch(rows, torch.from_numpy(ids), torch.from_numpy(mask))
+    rounded = -(-max(1, length) // TOKEN_STEP) * TOKEN_STEP
+    return max(length, 1, min(rounded, max_tokens))
 
 
-def image_batches(pixels: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, Tensor]]:
-    """How many pictures, and they: uint8 [filled up, image_size, image_size, 3]."""
-    for start in range(0, len(pixels), BATCH_SIZE):
-        part = pixels[start : start + BATCH_SIZE]
-        batch = np.zeros((filled(len(part)), *part[0].shape), np.uint8)
-        np.stack(part, out=batch[: len(part)])
-        yield len(part), torch.from_numpy(batch)
+def text_batches(
+    lengths: Sequence[int], *, max_tokens: int, batch_size: int, at_once: int = 1
+) -> list[TextBatch]:
+    """Put texts of about one length together, none padded further than the longest beside it needs.
+
+    Args:
+        lengths: of the texts, in tokens.
+        max_tokens: of the model.
+        batch_size: texts in a batch at the most.
+        at_once: batches that are computed at the same time; few texts are spread over them.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    batches = []
+    for rows in split(len(order), batch_size=batch_size, at_once=at_once):
+        chosen = tuple(order[row] for row in rows)
+        batches.append(TextBatch(chosen, padded_length(lengths[chosen[-1]], max_tokens)))
+    return batches
 
 
-def filled(rows: int) -> int:
-    """The size that a batch of `rows` is filled up to."""
-    return next(size for size in ROWS if size >= rows)
+def split(count: int, *, batch_size: int, at_once: int = 1) -> list[range]:
+    """Cut `count` items into batches of `batch_size` at the most, spread over `at_once` workers."""
+    size = max(1, min(batch_size, -(-count // at_once)))
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def warm_shapes(max_tokens: int) -> Iterator[tuple[int, int]]:
-    """Every shape of text batches: rows and tokens."""
-    for tokens in range(TOKENS_STEP, max_tokens + TOKENS_STEP, TOKENS_STEP):
-        for rows in ROWS:
-            yield rows, min(tokens, -(-max_tokens // TOKENS_STEP) * TOKENS_STEP)
+def power_of_two(count: int) -> int:
+    """The smallest power of two that is at least `count`."""
+    return 1 << max(0, count - 1).bit_length()
+
+
+def pad(
+    token_ids: Sequence[Sequence[int]], *, rows: int, tokens: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Token ids and attention mask, int64 [rows, tokens].
+
+    Args:
+        token_ids: of the first rows; the others are texts of one padding token.
+        rows: at least as many as there are texts.
+        tokens: at least as many as the longest text has.
+    """
+    ids = np.zeros((rows, tokens), dtype=np.int64)
+    mask = np.zeros((rows, tokens), dtype=np.int64)
+    for row, text in enumerate(token_ids):
+        ids[row, : len(text)] = text
+        mask[row, : len(text)] = 1
+    # a row with nothing to attend to would be NaN in some attention kernels
+    mask[len(token_ids) :, 0] = 1
+    return ids, mask
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: its affinity and its control group's quota, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            count = min(count, -(-int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, count)
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; emulated, it is slower than float32.
+
+    torch < 2.10 cannot be asked publicly, so the answer is no.
+    """
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    capabilities = ask() if ask is not None else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

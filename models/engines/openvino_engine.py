@@ -1,274 +1,335 @@
-"""The encoders in OpenVINO, on a CPU.
-
-Converting takes some seconds, so the result is kept in a folder; with it, a worker starts without
-the libraries that the encoders were trained with.
-"""
+"""OpenVINO on a CPU: encoders are converted once; torch's networks are not loaded after that."""
 
 from __future__ import annotations
 
-import hashlib
+import importlib.metadata
 import importlib.util
-import json
-import os
-import shutil
+import logging
+import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import structlog
 import torch
 from torch import Tensor, nn
 
 from deadpan.errors import ModelError
 from models.checkpoint import CheckpointInfo
-from models.engines.base import image_batches, text_batches
+from models.config import ModelConfig
+from models.engines.base import available_cpus, cpu_computes_bf16, pad, split, text_batches
+from models.engines.files import key_of, read_files, write_files
+from models.engines.torch_engine import ImageModule, TextModule
 from models.network import Network
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
-_FORMAT = 1
-"""Raise it when the converted graphs change."""
+LAYOUT = 1
+"""Raised whenever what is converted, or how, changes."""
 
-_PARTS = ("text", "image")
+TEXT_BATCH_SIZE = 16
+IMAGE_BATCH_SIZE = 4
+"""What one core computes at a time: larger batches leave its cache, smaller ones lose to overhead.
+See docs/decisions/0007-engines.md."""
+
+MAX_STREAMS = 16
+"""Streams hold buffers of their own, and a chunk of 64 pictures is 16 batches; with more cores, a
+stream has several."""
+
+MAX_DIFFERENCE = 0.1
+"""Of features from torch's, relative to their length, before a conversion counts as failed; of it,
+bfloat16 alone makes 0.01 to 0.03."""
+
+_FILES = ("text.xml", "text.bin", "image.xml", "image.bin")
+
+
+def is_installed() -> bool:
+    """Whether OpenVINO can be imported."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def version() -> str:
+    """Of OpenVINO; "" when it is not installed."""
+    try:
+        return importlib.metadata.version("openvino")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    `import openvino` sends an event to Google Analytics unless its user has opted out, and writes
+    an identity below the home folder. Its own code does without the package `openvino_telemetry`
+    where that is missing, so here it is always missing.
+
+    Raises:
+        ModelError: it is not installed, or cannot be loaded.
+    """
+    if "openvino" not in sys.modules:
+        # None in sys.modules makes every import of it an ImportError
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModelError(
+            f"engine 'openvino' cannot be loaded: {error}; pip install openvino, "
+            "or set DEADPAN_ENGINE to auto or torch"
+        ) from error
+    return openvino
 
 
 class OpenVinoEngine:
-    """See `models.engines.Engine`."""
+    """The encoders, compiled for this CPU. See `Engine`.
+
+    Every core has a stream of its own, and a thread that feeds it: batches of one call are spread
+    over them, and calls of several threads share them in the order they came, so no lock is needed
+    and no more threads compute than there are cores.
+    """
 
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, text: Any, image: Any, *, dim: int, with_states: bool) -> None:
+    def __init__(
+        self,
+        files: dict[str, bytes],
+        config: ModelConfig,
+        *,
+        threads: int | None = None,
+        bf16: bool | None = None,
+    ) -> None:
         """Compile.
 
         Args:
-            text: an `openvino.Model` of token ids and mask to pooled features (and states).
-            image: one of pixels to regions.
-            dim: width of the text's features.
-            with_states: whether `text` gives states.
-        """
-        import openvino
-
-        core = openvino.Core()
-        low = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.precision = "bfloat16" if low else "float32"
-        # batches of one chunk are many, so several streams of few threads are faster than one
-        # batch on all cores; the hint chooses how many
-        options = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": "bf16" if low else "f32",
-        }
-        self._text = _Requests(core.compile_model(text, "CPU", options))
-        self._image = _Requests(core.compile_model(image, "CPU", options))
-        self._dim = dim
-        self._with_states = with_states
-
-    @classmethod
-    def load(
-        cls,
-        checkpoint: CheckpointInfo,
-        cache: Path | None,
-        network: Callable[[], Network],
-    ) -> OpenVinoEngine:
-        """From the cache where it holds the model, else converted.
-
-        Args:
-            checkpoint: of the model.
-            cache: folder for converted models; None converts at every start.
-            network: gives the model in torch, when it must be converted.
+            files: of `convert`.
+            config: of the model.
+            threads: CPU threads to use; None takes all there are.
+            bf16: multiply in bfloat16; None does where the CPU does it itself.
 
         Raises:
-            ModelError: OpenVINO is not installed, or cannot convert these encoders.
+            ModelError: OpenVINO is not installed, or cannot use the files.
         """
-        if not installed():
+        ov = import_openvino()
+        threads = threads or available_cpus()
+        self.needs_regions = config.fusion == "cross_attention"
+        self.precision = "bf16" if (cpu_computes_bf16() if bf16 is None else bf16) else "fp32"
+        self._config = config
+        self._streams = min(threads, MAX_STREAMS)
+        properties = {
+            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+            "NUM_STREAMS": str(self._streams),
+            "INFERENCE_NUM_THREADS": threads,
+            # a pinned thread waits for its core while downloads and decoding use it
+            "ENABLE_CPU_PINNING": False,
+        }
+        core = ov.Core()
+        try:
+            self._models = {
+                name: core.compile_model(
+                    core.read_model(files[f"{name}.xml"], files[f"{name}.bin"]), "CPU", properties
+                )
+                for name in ("text", "image")
+            }
+        except (RuntimeError, KeyError) as error:
             raise ModelError(
-                "engine is 'openvino', which is not installed; "
-                "`pip install openvino`, or set DEADPAN_ENGINE to auto or torch"
-            )
-        import openvino
-
-        config = checkpoint.config
-        folder = None
-        if cache is not None:
-            identity = [_FORMAT, checkpoint.version, openvino.__version__, config.to_json()]
-            name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
-            folder = cache / "openvino" / name
-        models = None if folder is None else _read(folder)
-        if models is None:
-            try:
-                models = _converted(network())
-            except Exception as error:  # whatever a tracer says of code that it cannot follow
-                raise ModelError(
-                    f"OpenVINO cannot convert {checkpoint.version}: "
-                    f"{' '.join(str(error).split())[:300]}; set DEADPAN_ENGINE to torch"
-                ) from error
-            if folder is not None:
-                _write(folder, models)
-        with_states = config.fusion == "cross_attention"
-        return cls(*models, dim=config.text.dim, with_states=with_states)
+                f"OpenVINO cannot use the converted model: {error}; set DEADPAN_ENGINE to torch"
+            ) from error
+        self._requests = threading.local()
+        self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="openvino")
 
     def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
-        """See `models.engines.Engine`."""
-        batches = list(text_batches(token_ids))
-        found = self._text([(b.token_ids.numpy(), b.attention_mask.numpy()) for b in batches])
-        every = np.empty((len(token_ids), self._dim), np.float32)
-        by_index: dict[int, Tensor] = {}
+        """See `Engine`."""
+        batches = text_batches(
+            [len(tokens) for tokens in token_ids],
+            max_tokens=self._config.max_tokens,
+            batch_size=TEXT_BATCH_SIZE,
+            at_once=self._streams,
+        )
+        inputs = [
+            pad([token_ids[row] for row in batch.rows], rows=len(batch.rows), tokens=batch.tokens)
+            for batch in batches
+        ]
+        found = self._pool.map(lambda batch: self._infer("text", *batch), inputs)
+        pooled = torch.empty(len(token_ids), self._config.text.dim)
+        states: dict[int, Tensor] = {}
         for batch, outputs in zip(batches, found, strict=True):
-            every[batch.rows] = outputs[0][: len(batch.rows)]
-            if self._with_states:
-                for index, states in zip(batch.rows, outputs[1], strict=False):
-                    by_index[index] = torch.from_numpy(states[: len(token_ids[index])])
-        return torch.from_numpy(every), [by_index[index] for index in sorted(by_index)]
+            pooled[list(batch.rows)] = outputs[0]
+            if self.needs_regions:
+                for place, row in enumerate(batch.rows):
+                    states[row] = outputs[1][place, : len(token_ids[row])]
+        return pooled, [states[row] for row in range(len(token_ids)) if row in states]
 
     def encode_images(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
-        """See `models.engines.Engine`."""
-        batches = list(image_batches(pixels))
-        found = self._image([(batch.numpy(),) for _, batch in batches])
-        parts = [outputs[0][:count] for (count, _), outputs in zip(batches, found, strict=True)]
-        return torch.from_numpy(np.concatenate(parts))
+        """See `Engine`."""
+
+        def compute(rows: range) -> Tensor:
+            return self._infer("image", np.stack(pixels[rows.start : rows.stop]))[0]
+
+        batches = split(len(pixels), batch_size=IMAGE_BATCH_SIZE, at_once=self._streams)
+        return torch.cat(list(self._pool.map(compute, batches)))
+
+    def warm(self) -> None:
+        """See `Engine`. Every stream computes every batch of pictures, and texts of each length; a
+        batch of texts that is new costs a few milliseconds once."""
+        longest, size = self._config.max_tokens, self._config.image_size
+
+        def run() -> None:
+            for count in range(1, IMAGE_BATCH_SIZE + 1):
+                self._infer("image", np.zeros((count, size, size, 3), dtype=np.uint8))
+            for length in {min(n, longest) for n in (8, 16, 24, 32, 40, 48, 64, 128)}:
+                for count in (1, TEXT_BATCH_SIZE):
+                    self._infer("text", *pad([[0] * length] * count, rows=count, tokens=length))
+
+        self._on_every_thread(run)
+
+    def _on_every_thread(self, run: Callable[[], None]) -> None:
+        # whoever waits here holds its thread, so each takes one
+        barrier = threading.Barrier(self._streams)
+
+        def together() -> None:
+            barrier.wait(timeout=60)
+            run()
+
+        for done in [self._pool.submit(together) for _ in range(self._streams)]:
+            done.result()
+
+    def _infer(self, name: str, *inputs: npt.NDArray[Any]) -> list[Tensor]:
+        request = getattr(self._requests, name, None)
+        if request is None:
+            request = self._models[name].create_infer_request()
+            setattr(self._requests, name, request)
+        results = request.infer(dict(enumerate(inputs)), share_inputs=True)
+        # the request's own buffers are written to again by the next batch
+        return [torch.from_numpy(results[place].copy()) for place in range(len(results))]
 
 
-class _Requests:
-    """A compiled model, and requests that are used again: making one is slow."""
+def cache_folder(checkpoint: CheckpointInfo, cache_dir: Path | None) -> Path | None:
+    """Where the converted encoders of a model belong, or None where nothing is to be kept.
 
-    def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
-        self._free: SimpleQueue[Any] = SimpleQueue()
-        self._lock = threading.Lock()
-
-    def __call__(
-        self, batches: Sequence[tuple[npt.NDArray[Any], ...]]
-    ) -> list[tuple[npt.NDArray[np.float32], ...]]:
-        """Run all batches at once; the streams of the model share them out."""
-        requests = [self._request() for _ in batches]
-        try:
-            for request, inputs in zip(requests, batches, strict=True):
-                request.start_async(dict(enumerate(inputs)), share_inputs=True)
-            found = []
-            for request in requests:
-                request.wait()
-                # copied: the request's memory is written to again
-                found.append(tuple(tensor.data.copy() for tensor in request.output_tensors))
-            return found
-        finally:
-            for request in requests:
-                request.wait()
-                self._free.put(request)
-
-    def _request(self) -> Any:
-        try:
-            return self._free.get_nowait()
-        except Empty:
-            with self._lock:
-                return self._compiled.create_infer_request()
-
-
-def installed() -> bool:
-    """Whether OpenVINO is there."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-class _Text(nn.Module):
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        pooled, states = self.network.text_features(token_ids, attention_mask)
-        return (pooled, states) if self.network.needs_regions else pooled
-
-
-class _Image(nn.Module):
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        regions = self.network.image.regions(pixels)
-        return regions if self.network.needs_regions else regions.mean(dim=1, keepdim=True)
-
-
-def _converted(network: Network) -> tuple[Any, Any]:
-    """The encoders as OpenVINO's graphs, of any number of posts and tokens.
-
-    By the frontend and not by `openvino.convert_model`, which reports to its maker that it was
-    called.
+    What is kept is the graph before it is compiled: compiling takes 0.1 s, and so the files depend
+    on the model and on OpenVINO, and on neither CPU nor precision.
     """
-    network = network.cpu().eval()
-    side = network.config.image_size
-    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 0, 0]])
-    text = _graph(_Text(network), (ids, (ids > 0).long()), [[-1, -1], [-1, -1]])
-    pixels = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    image = _graph(_Image(network), (pixels,), [[-1, side, side, 3]])
-    return text, image
-
-
-def _graph(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[list[int]]) -> Any:
-    import openvino
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-    types = {torch.int64: openvino.Type.i64, torch.uint8: openvino.Type.u8}
-    with warnings.catch_warnings(), torch.no_grad():
-        # tracing warns of every branch on a shape
-        warnings.simplefilter("ignore")
-        decoder = TorchScriptPythonDecoder(module.eval(), example_input=example)
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        model = frontend.convert(frontend.load(decoder))
-    for value, shape, tensor in zip(model.inputs, shapes, example, strict=True):
-        value.get_node().set_element_type(types[tensor.dtype])
-        value.get_node().set_partial_shape(openvino.PartialShape(shape))
-    model.validate_nodes_and_infer_types()
-    return model
-
-
-def _write(folder: Path, models: tuple[Any, Any]) -> None:
-    """Keep converted models; a folder that cannot be written costs only the next conversion."""
-    import openvino
-
-    temporary = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
-        for name, model in zip(_PARTS, models, strict=True):
-            # the trained tensors are in half precision as it is
-            openvino.save_model(model, temporary / f"{name}.xml", compress_to_fp16=True)
-        hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
-        (temporary / "files.json").write_text(json.dumps(hashes))
-        if folder.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-        os.rename(temporary, folder)
-    except (OSError, RuntimeError) as error:
-        log.warning("converted model not kept", folder=str(folder), error=str(error))
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _read(folder: Path) -> tuple[Any, Any] | None:
-    """Converted models, or None when they are not there or not whole."""
-    import openvino
-
-    try:
-        hashes = json.loads((folder / "files.json").read_text())
-        wanted = {f"{part}.{kind}" for part in _PARTS for kind in ("xml", "bin")}
-        if set(hashes) != wanted or any(_sha256(folder / n) != h for n, h in hashes.items()):
-            raise ValueError("a file is not what was written")
-        core = openvino.Core()
-        text, image = (core.read_model(folder / f"{part}.xml") for part in _PARTS)
-    except FileNotFoundError:
+    pinned = checkpoint.config.text.sha256 and checkpoint.config.image.sha256
+    if cache_dir is None or not pinned:
         return None
-    except (OSError, ValueError, RuntimeError) as error:
-        log.warning("converted model is made again", folder=str(folder), error=str(error))
-        return None
-    return text, image
+    identity = {"layout": LAYOUT, "model": checkpoint.version, "openvino": version()}
+    return cache_dir / "openvino" / f"{checkpoint.config.name}-{key_of(identity)}"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def load_engine(
+    checkpoint: CheckpointInfo,
+    network: Callable[[], Network],
+    *,
+    cache_dir: Path | None,
+    threads: int | None = None,
+) -> OpenVinoEngine:
+    """The engine, from kept files where they are there, else converted and kept.
+
+    Args:
+        checkpoint: of the model.
+        network: loads the torch network; not called when the files are there.
+        cache_dir: folder of kept files; None keeps none.
+        threads: CPU threads to use; None takes all there are.
+
+    Raises:
+        ModelError: OpenVINO is not installed, or cannot convert the encoders.
+    """
+    import_openvino()
+    folder = cache_folder(checkpoint, cache_dir)
+    files = read_files(folder) if folder is not None else None
+    if files is not None and set(files) >= set(_FILES):
+        return OpenVinoEngine(files, checkpoint.config, threads=threads)
+    log.info("converting %s for OpenVINO, once", checkpoint.version)
+    loaded = network()
+    files = convert(loaded)
+    engine = OpenVinoEngine(files, checkpoint.config, threads=threads)
+    check_conversion(loaded, engine)
+    if folder is not None:
+        write_files(folder, files)
+    return engine
+
+
+def convert(network: Network) -> dict[str, bytes]:
+    """Convert the encoders of a network on the CPU.
+
+    Returns:
+        Files by name: a graph and its weights, in float32, for texts and for pictures.
+
+    Raises:
+        ModelError: OpenVINO cannot express them.
+    """
+    ov = import_openvino()
+    size = network.config.image_size
+    tokens = torch.ones(2, min(8, network.config.max_tokens), dtype=torch.int64)
+    ids = ([-1, -1], ov.Type.i64)
+    picture = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    wanted: tuple[tuple[str, nn.Module, tuple[Tensor, ...], list[Any]], ...] = (
+        ("text", TextModule(network), (tokens, tokens), [ids, ids]),
+        ("image", ImageModule(network), (picture,), [([-1, size, size, 3], ov.Type.u8)]),
+    )
+    files: dict[str, bytes] = {}
+    try:
+        # torch and transformers warn of their own deprecations, and of branches that tracing fixes;
+        # `check_conversion` finds out whether one mattered
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            for name, module, example, inputs in wanted:
+                model = ov.convert_model(module.eval(), example_input=example, input=inputs)
+                files |= _serialised(ov, model, name)
+    # the converter raises its own errors, torch's, and those of either's dependencies
+    except Exception as error:
+        raise ModelError(
+            f"OpenVINO cannot convert {network.config.name}: {str(error).splitlines()[0]:.200}; "
+            "set DEADPAN_ENGINE to torch"
+        ) from error
+    return files
+
+
+def _serialised(ov: Any, model: Any, name: str) -> dict[str, bytes]:
+    # exact weights, and not half precision: where there is no bfloat16 they are computed with
+    with tempfile.TemporaryDirectory(prefix="deadpan-") as folder:
+        path = Path(folder) / f"{name}.xml"
+        ov.save_model(model, str(path), compress_to_fp16=False)
+        return {file.name: file.read_bytes() for file in (path, path.with_suffix(".bin"))}
+
+
+def check_conversion(network: Network, engine: OpenVinoEngine) -> None:
+    """Compare with torch in float32, on texts of several lengths and pictures of noise.
+
+    Raises:
+        ModelError: features differ by more than rounding does.
+    """
+    random = np.random.default_rng(0)
+    longest, size = network.config.max_tokens, network.config.image_size
+    vocabulary = int(network.text.backbone.get_input_embeddings().num_embeddings)
+    texts = [
+        random.integers(0, vocabulary, size=length).tolist()
+        for length in sorted({1, min(5, longest), min(21, longest), longest})
+    ]
+    pixels = random.integers(0, 256, size=(3, size, size, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        ids, mask = pad(texts, rows=len(texts), tokens=longest)
+        pooled = TextModule(network)(torch.from_numpy(ids), torch.from_numpy(mask))[0]
+        regions = ImageModule(network)(torch.from_numpy(pixels))
+    for what, expected, found in (
+        ("texts", pooled, engine.encode_texts(texts)[0]),
+        ("pictures", regions, engine.encode_images(list(pixels))),
+    ):
+        difference = relative_difference(expected, found)
+        if not difference <= MAX_DIFFERENCE:
+            raise ModelError(
+                f"OpenVINO computes {what} of {network.config.name} otherwise than torch: features "
+                f"differ by {difference:.0%} of their length; set DEADPAN_ENGINE to torch"
+            )
+
+
+def relative_difference(expected: Tensor, found: Tensor) -> float:
+    """The largest, over rows, of the distance relative to the length; [rows, …, dim] both."""
+    rows, others = expected.flatten(1).double(), found.flatten(1).double()
+    distance = (rows - others).norm(dim=1) / rows.norm(dim=1).clamp(min=1e-12)
+    return float(distance.max())

@@ -1,123 +1,183 @@
-"""The encoders in torch, on a CPU or a GPU."""
+"""torch, on CUDA or on the CPU: what training uses, and where no other engine is better."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from deadpan.errors import ModelError
-from models.engines.base import image_batches, text_batches
+from models.engines.base import (
+    TOKEN_STEP,
+    cpu_computes_bf16,
+    pad,
+    padded_length,
+    power_of_two,
+    split,
+    text_batches,
+)
 from models.network import Network
+
+BATCH_SIZE = 32
+"""Texts or pictures in one pass on a CPU: larger ones are no faster and need more memory."""
+
+CUDA_BATCH_SIZE = 64
+"""The same on a GPU: a whole chunk of the default size. Not measured."""
 
 
 class TorchEngine:
-    """See `models.engines.Engine`.
+    """A network's encoders on a device. See `Engine`.
 
-    On a GPU, batches are copied from pinned memory without waiting, and results are fetched when
-    all of them are under way, so that copying and computing overlap.
+    On CUDA, pictures and token ids are pinned and copied on a stream of their own, so that the next
+    batch travels while this one is computed, and nothing is waited for before the last batch. Texts
+    are padded to few lengths and batches to powers of two, so that kernels are chosen, and graphs
+    compiled, for a bounded number of shapes. The CUDA paths were not run on a GPU so far.
+
+    One lock guards it: the cores, or the GPU, are busy with one batch.
     """
 
     name = "torch"
 
     def __init__(self, network: Network, device: str, *, compiled: bool = False) -> None:
-        """Move the network's encoders to a device.
+        """Move the encoders to a device.
 
         Args:
-            network: its head stays where it is.
+            network: in evaluation mode.
             device: "cpu" or "cuda".
-            compiled: let `torch.compile` make the encoders faster; takes a minute or more at first.
+            compiled: compile the encoders by `torch.compile`, one graph for every shape.
         """
-        self.network = network
         self.device = device
-        self._place = torch.device(device)
-        network.text.to(self._place)
-        network.image.to(self._place).to(memory_format=torch.channels_last)
-        self._dtype = _precision(device)
-        self.precision = str(self._dtype).removeprefix("torch.")
-        self._texts = network.text_features
-        self._regions = network.image.regions
-        if compiled:
-            self._texts = torch.compile(self._texts, dynamic=False)
-            self._regions = torch.compile(self._regions, dynamic=False)
-        # torch uses all cores for one batch; two batches at once would only get in each other's way
+        self.network = network
+        self.needs_regions = network.needs_regions
+        self._cuda = device == "cuda"
+        self._batch_size = CUDA_BATCH_SIZE if self._cuda else BATCH_SIZE
         self._lock = threading.Lock()
+        self._copies = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]
+        network.text.to(device)
+        network.image.to(device).to(memory_format=torch.channels_last)
+        self._dtype = _fastest_dtype(device)
+        self.precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self._dtype, "fp32")
+        self._text: Callable[..., tuple[Tensor, ...]] = TextModule(network)
+        self._image: Callable[..., Tensor] = ImageModule(network)
+        if compiled:
+            # beyond the limit of 8 graphs a function, torch goes back to eager without a word
+            torch._dynamo.config.recompile_limit = 256
+            self._text = torch.compile(self._text, dynamic=False)
+            self._image = torch.compile(self._image, dynamic=False)
 
     def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
-        """See `models.engines.Engine`."""
-        found: list[tuple[list[int], Tensor, Tensor]] = []
-        with self._lock, torch.inference_mode(), self._autocast():
-            for batch in text_batches(token_ids):
-                pooled, states = self._texts(
-                    self._sent(batch.token_ids), self._sent(batch.attention_mask)
+        """See `Engine`."""
+        batches = text_batches(
+            [len(tokens) for tokens in token_ids],
+            max_tokens=self.network.config.max_tokens,
+            batch_size=self._batch_size,
+        )
+        found = []
+        with self._lock, torch.inference_mode(), self._precision():
+            for batch in batches:
+                ids, mask = pad(
+                    [token_ids[row] for row in batch.rows],
+                    rows=self._rows(len(batch.rows)),
+                    tokens=batch.tokens,
                 )
-                found.append((batch.rows, pooled, states))
-            every = torch.empty(len(token_ids), self.network.config.text.dim)
-            by_index: dict[int, Tensor] = {}
-            for rows, pooled, states in found:
-                every[rows] = pooled[: len(rows)].float().cpu()
-                if self.network.needs_regions:
-                    for index, state in zip(rows, states.float().cpu(), strict=False):
-                        by_index[index] = state[: len(token_ids[index])]
-        return every, [by_index[index] for index in sorted(by_index)]
+                found.append(
+                    self._text(
+                        self._upload(torch.from_numpy(ids)), self._upload(torch.from_numpy(mask))
+                    )
+                )
+            # only now is a GPU waited for
+            parts = [[part.float().cpu() for part in outputs] for outputs in found]
+        pooled = torch.empty(len(token_ids), parts[0][0].shape[-1])
+        states: dict[int, Tensor] = {}
+        for batch, outputs in zip(batches, parts, strict=True):
+            pooled[list(batch.rows)] = outputs[0][: len(batch.rows)]
+            if self.needs_regions:
+                for place, row in enumerate(batch.rows):
+                    states[row] = outputs[1][place, : len(token_ids[row])]
+        return pooled, [states[row] for row in range(len(token_ids)) if row in states]
 
     def encode_images(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
-        """See `models.engines.Engine`."""
+        """See `Engine`."""
         found = []
-        with self._lock, torch.inference_mode(), self._autocast():
-            for count, batch in image_batches(pixels):
-                regions = self._regions(self._sent(batch))[:count]
-                if not self.network.needs_regions:
-                    regions = regions.mean(dim=1, keepdim=True)
-                found.append(regions)
+        with self._lock, torch.inference_mode(), self._precision():
+            for rows in split(len(pixels), batch_size=self._batch_size):
+                chosen = list(pixels[rows.start : rows.stop])
+                chosen += [chosen[-1]] * (self._rows(len(rows)) - len(rows))
+                regions = self._image(self._upload(torch.from_numpy(np.stack(chosen))))
+                found.append(regions[: len(rows)])
             return torch.cat([regions.float().cpu() for regions in found])
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self._dtype == torch.float32:
+    def warm(self) -> None:
+        """See `Engine`. On a GPU, every shape there is; on a CPU, a batch of one and a full one."""
+        longest, size = self.network.config.max_tokens, self.network.config.image_size
+        lengths = {padded_length(n, longest) for n in range(1, longest + 1, TOKEN_STEP)}
+        counts = [1, self._batch_size]
+        if self._cuda:
+            counts = [1 << power for power in range(self._batch_size.bit_length())]
+        else:
+            lengths = {padded_length(min(32, longest), longest)}
+        for count in counts:
+            for length in sorted(lengths):
+                self.encode_texts([[0] * length] * count)
+            self.encode_images([np.zeros((size, size, 3), dtype=np.uint8)] * count)
+
+    def _rows(self, count: int) -> int:
+        """Rows to compute for `count`: more on a GPU, where a new shape costs more than they do."""
+        return min(power_of_two(count), self._batch_size) if self._cuda else count
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self.device, dtype=self._dtype)
 
-    def _sent(self, tensor: Tensor) -> Tensor:
-        if self.device != "cuda":
-            return tensor
-        return tensor.pin_memory().to(self._place, non_blocking=True)
+    def _upload(self, values: Tensor) -> Tensor:
+        if self._copies is None:
+            return values
+        with torch.cuda.stream(self._copies):
+            there = values.pin_memory().to(self.device, non_blocking=True)
+        current = torch.cuda.current_stream()
+        current.wait_stream(self._copies)
+        # or the allocator may give its memory to the next copy while kernels still read it
+        there.record_stream(current)
+        return there
 
 
-def choose_device(device: str) -> str:
-    """ "cpu" or "cuda" for "auto", "cpu" or "cuda".
+class TextModule(nn.Module):
+    """What an engine computes of texts."""
 
-    Raises:
-        ModelError: unknown, or not there.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"device is {device!r}; it must be auto, cpu or cuda (DEADPAN_DEVICE)")
-    if device == "cpu":
-        return "cpu"
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise ModelError(
-            "device is 'cuda', and torch finds no GPU here; "
-            "set DEADPAN_DEVICE to auto or cpu, or give the process a GPU and its driver"
-        )
-    return "cuda" if available else "cpu"
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.encoder = network.text
+        self.needs_regions = network.needs_regions
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """Int64 [batch, tokens], twice, to float32 [batch, dim] and maybe [batch, tokens, dim]."""
+        states = self.encoder.states(token_ids, attention_mask)
+        pooled = self.encoder.pool(states, attention_mask)
+        return (pooled, states) if self.needs_regions else (pooled,)
 
 
-def cpu_computes_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself; emulated, it is slower than float32.
+class ImageModule(nn.Module):
+    """What an engine computes of pictures; normalisation is in it."""
 
-    torch < 2.10 cannot be asked publicly, so the answer is no.
-    """
-    ask = getattr(torch.cpu, "get_capabilities", None)
-    capabilities = ask() if ask is not None else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.encoder = network.image
+        self.needs_regions = network.needs_regions
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Uint8 [batch, height, width, 3] to float32 [batch, regions or 1, dim]."""
+        regions = self.encoder.regions(pixels)
+        return regions if self.needs_regions else regions.mean(dim=1, keepdim=True)
 
 
-def _precision(device: str) -> torch.dtype:
+def _fastest_dtype(device: str) -> torch.dtype:
     if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # emulated bfloat16 is what GPUs before Ampere offer
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     return torch.bfloat16 if cpu_computes_bf16() else torch.float32

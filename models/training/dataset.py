@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from deadpan.errors import DataError
+from models.engines.base import pad
 from models.evaluation.judge import sarcasm_labels, sentiment_labels
 from models.posts_file import LabelledPost, PostsFile, read_posts
 from models.text import TextPreparer
@@ -258,7 +259,10 @@ class Collator:
             [pictures, ...] of all posts together; "image_index" [batch, images], rows of
             "pictures", -1 for none; labels and weights [batch] of both heads.
         """
-        ids, mask = pad([post["token_ids"] for post in posts])
+        texts = [post["token_ids"] for post in posts]
+        ids, mask = map(
+            torch.from_numpy, pad(texts, rows=len(texts), tokens=max(1, *map(len, texts), 1))
+        )
         has_text = mask.any(dim=1)
         # an encoder needs a token to look at, even if nothing looks at the encoder
         mask[:, 0] = 1
@@ -280,16 +284,6 @@ class Collator:
                 for name in ("sentiment", "sarcasm", "sentiment_weight", "sarcasm_weight")
             },
         }
-
-
-def pad(token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask, int64 [texts, tokens of the longest]."""
-    ids = torch.zeros(len(token_ids), max(1, *map(len, token_ids), 1), dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(token_ids):
-        ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
-        mask[row, : len(tokens)] = 1
-    return ids, mask
 
 
 class LengthGroupedSampler(Sampler[int]):

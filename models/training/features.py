@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from deadpan.errors import ImageError, ModelError
 from models.config import ModelConfig
-from models.engines.torch_engine import TorchEngine
+from models.engines.base import Engine
 from models.images import decode_image
 from models.ocr import OCR_VERSION, Reader
 
@@ -101,7 +101,7 @@ class FeatureCache:
 
 def image_features(
     images: Mapping[str, Path],
-    encoders: TorchEngine | None,
+    encoders: Engine | None,
     config: ModelConfig,
     folder: Path,
     max_image_pixels: int,
@@ -127,7 +127,7 @@ def image_features(
     }
     if encoders is not None:
         identity["encoder"] = dataclasses.asdict(config.image)
-        identity["regions"] = encoders.network.needs_regions
+        identity["regions"] = encoders.needs_regions
     cache = FeatureCache(folder, identity, "uint8" if encoders is None else "float16")
     todo = sorted(key for key in images if key not in cache)
     problems: dict[str, str] = {}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.fusion import Features, Logits, gather_images, make_features
-from models.network import Network
+from models.fusion import Features, Logits
+from models.network import Network, gather_images, make_features
 from models.training.dataset import UNKNOWN
 from models.training.settings import Stage
 
@@ -97,14 +97,7 @@ class TrainingModule(nn.Module):
             else:
                 pictures = text.new_zeros(0, 1, network.config.image.dim)
         images = gather_images(pictures.float(), image_index, network.needs_regions)
-        return make_features(
-            text,
-            states,
-            attention_mask,
-            has_text,
-            images,
-            with_regions=network.needs_regions,
-        )
+        return make_features(network.needs_regions, text, states, attention_mask, has_text, images)
 
     def forward(
         self,

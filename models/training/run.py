@@ -27,8 +27,9 @@ from deadpan.errors import DataError, ModelError
 from models import checkpoint
 from models.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
 from models.encoders import encoder_folder, pinned
-from models.engines.base import BATCH_SIZE
-from models.engines.torch_engine import TorchEngine, choose_device, cpu_computes_bf16
+from models.engines.base import cpu_computes_bf16
+from models.engines.choose import choose_device
+from models.engines.torch_engine import BATCH_SIZE, TorchEngine
 from models.evaluation.judge import READ_OUTS, Answers, measure_answers
 from models.network import Network
 from models.text import TextPreparer

@@ -1,236 +1,394 @@
-"""Engines agree, keep what they made, and say what is wrong."""
+"""Engines: the same predictions, bounded shapes, kept files that may be damaged, no telemetry."""
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-import shutil
+import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-import deadpan.demo
 from deadpan.errors import ModelError
-from models.checkpoint import read_info
-from models.classifier import Classifier
-from models.config import ModelConfig
-from models.engines import TOLERANCE, Engine, base, choice, openvino_engine, torch_engine
-from models.engines.openvino_engine import OpenVinoEngine, _converted
+from models.checkpoint import CheckpointInfo, read_info
+from models.classifier import Classifier, load_network
+from models.config import ModelConfig, bert_resnet50_config
+from models.encoders import pinned
+from models.engines import base, choose, files, openvino_engine
+from models.engines.base import pad, padded_length, split, text_batches
 from models.engines.torch_engine import TorchEngine
 from models.network import Network
+from models.prediction import Prediction
 from models.training.run import TrainingResult
+from tests.unit.models.test_architectures import save_resnet, save_text, vision
 
-from .test_architectures import small
-from .test_classifier import numbers
+TOLERANCE = 0.03
+"""Of any probability between engines, as docs/model.md states it."""
 
-__all__ = ["small"]
+POSTS = (
+    ("RT @venus: You are a #manifestation of energetic potential. #truth", ["teal"]),
+    ("living my best life", ["black", "white"]),
+    ("Oh great, the kitchen is under water again 🙄 http://t.co/abc", ["navy"]),
+    ("Thank you to Sam L. for helping to hang 7th grade #SafeDates cards. #Caring", []),
+    ("", ["orange"]),
+    ("so sad about the news today, awful, simply awful " * 20, ["grey"]),
+    ("", []),
+    ("ok", []),
+)
 
 
-def openvino_of(network: Network) -> OpenVinoEngine:
-    config = network.config
-    return OpenVinoEngine(
-        *_converted(network), dim=config.text.dim, with_states=config.needs_regions
+def photo(colour: str, seed: int) -> bytes:
+    """A picture with structure: colour, gradient and noise."""
+    random = np.random.default_rng(seed)
+    flat = np.asarray(Image.new("RGB", (160, 120), colour), dtype=np.int64)
+    noisy = flat + random.integers(-40, 40, size=flat.shape) + np.arange(160)[None, :, None] // 2
+    file = io.BytesIO()
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def probabilities(predictions: list[Prediction]) -> list[float]:
+    return [
+        number
+        for prediction in predictions
+        for scores in (prediction.fused, prediction.text_alone, prediction.image_alone)
+        if scores is not None
+        for number in (*scores.sentiment, scores.sarcasm)
+    ]
+
+
+def judge(classifier: Classifier) -> list[Prediction]:
+    return classifier.predict(
+        [
+            classifier.prepare(text, [photo(colour, seed) for seed, colour in enumerate(colours)])
+            for text, colours in POSTS
+        ]
     )
 
 
-@pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
-def test_engines_see_the_same_in_any_encoder(
-    small: ModelConfig, fusion: str, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engines")
+
+
+def test_engines_agree_on_the_shipped_model(cache: Path) -> None:
+    expected = judge(Classifier.load("mini", device="cpu", engine="torch"))
+    classifier = Classifier.load("mini", device="cpu", engine="openvino", cache_dir=cache)
+    assert (classifier.info.engine, classifier.info.device) == ("openvino", "cpu")
+    found = judge(classifier)
+    assert probabilities(found) == pytest.approx(probabilities(expected), abs=TOLERANCE)
+    together = judge(Classifier.load("mini", device="cpu", engine="openvino", cache_dir=cache))
+    assert probabilities(together) == pytest.approx(probabilities(found), abs=0.01)
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize(
+    ("text", "image", "fusion", "pooling"),
+    [
+        ("bert", "resnet50", "cross_attention", "mean"),
+        ("roberta", "vit", "gated", "first"),
+        ("bert", "mobilenet_v3_small", "concat", "mean"),
+    ],
+)
+def test_engines_agree_on_other_encoders(
+    tmp_path: Path, text: str, image: str, fusion: str, pooling: str, bf16: bool
 ) -> None:
-    monkeypatch.setattr(torch_engine, "cpu_computes_bf16", lambda: False)
-    torch.manual_seed(0)
-    config = dataclasses.replace(small, fusion=fusion, image_size=64)
-    network = Network(config).eval()
-    engines: list[Engine] = [TorchEngine(network, "cpu"), openvino_of(network)]
-    random = np.random.default_rng(0)
-    texts = [list(random.integers(4, 20, int(n))) for n in random.integers(1, 40, 70)]
-    pictures = list(random.integers(0, 256, (37, 64, 64, 3), np.uint8))
-    (text, states), (other_text, other_states) = (one.encode_texts(texts) for one in engines)
-    assert text.shape == (70, 16)
-    assert torch.allclose(text, other_text, atol=0.05)
-    regions, other_regions = (one.encode_images(pictures) for one in engines)
-    assert regions.shape == other_regions.shape
-    assert regions.shape[0] == 37
-    scale = float(regions.abs().max())
-    assert float((regions - other_regions).abs().max()) < 0.05 * scale
-    assert len(states) == len(other_states) == (70 if fusion == "cross_attention" else 0)
-    for tokens, one, other in zip(texts, states, other_states, strict=False):
-        assert one.shape == other.shape == (len(tokens), 16)
-        assert torch.allclose(one, other, atol=0.1)
-
-
-def test_engines_judge_the_demos_posts_alike(tmp_path: Path) -> None:
-    plain = Classifier.load("mini", device="cpu", engine="torch")
-    fast = Classifier.load("mini", device="cpu", engine="openvino", cache=tmp_path)
-    assert (plain.info.engine, fast.info.engine) == ("torch", "openvino")
-    folder = Path(deadpan.demo.__file__).parent
-    posts = []
-    for line in (folder / "posts.jsonl").read_text().splitlines():
-        post = json.loads(line)
-        paths = [folder / image for image in post.get("images", [])]
-        posts.append(
-            plain.prepare(post["text"], [path.read_bytes() for path in paths if path.exists()])
-        )
-    for one, other in zip(plain.predict(posts), fast.predict(posts), strict=True):
-        assert numbers(one) == pytest.approx(numbers(other), abs=TOLERANCE)
-
-
-def test_what_was_converted_is_used_again_without_the_training_libraries(
-    trained: TrainingResult, tmp_path: Path
-) -> None:
-    model = Classifier.load(trained.path, device="cpu", engine="openvino", cache=tmp_path)
-    (expected,) = model.predict([model.prepare("so happy", [])])
-    program = (
-        "import sys; from pathlib import Path; from models.classifier import Classifier\n"
-        f"model = Classifier.load({str(trained.path)!r}, device='cpu', engine='openvino',"
-        f" cache=Path({str(tmp_path)!r}))\n"
-        "print(model.predict([model.prepare('so happy', [])])[0].fused.sentiment.label)\n"
-        "print([name for name in ('timm', 'transformers') if name in sys.modules])"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert told.stdout.splitlines() == [expected.fused.sentiment.label, "[]"]
-
-
-@pytest.mark.parametrize("harm", ["cut", "altered", "missing"])
-def test_a_damaged_cache_is_made_again(trained: TrainingResult, tmp_path: Path, harm: str) -> None:
-    expected = Classifier.load(trained.path, device="cpu", engine="openvino", cache=tmp_path)
-    (file,) = tmp_path.glob("openvino/*/text.bin")
-    content = file.read_bytes()
-    if harm == "missing":
-        file.unlink()
+    torch.manual_seed(1)
+    folder = save_text(tmp_path / "text", text)
+    if image == "resnet50":
+        config = bert_resnet50_config(text=str(folder), image=str(save_resnet(tmp_path / "image")))
     else:
-        file.write_bytes(content[:-100] if harm == "cut" else content[:-1] + b"!")
-    again = Classifier.load(trained.path, device="cpu", engine="openvino", cache=tmp_path)
-    post = again.prepare("so happy", [])
-    assert again.predict([post]) == expected.predict([post])
-    assert file.read_bytes() == content
+        config = bert_resnet50_config(text=str(folder), image=str(tmp_path / "image"))
+        config = dataclasses.replace(config, image=vision(tmp_path / "image", image))
+    config = dataclasses.replace(
+        config,
+        text=dataclasses.replace(config.text, dim=16, pooling=pooling),
+        fusion=fusion,
+        image_size=64,
+        max_tokens=30,
+    )
+    network = Network(pinned(config)).eval()
+    converted = openvino_engine.convert(network)
+    engine = openvino_engine.OpenVinoEngine(converted, config, threads=2, bf16=bf16)
+    openvino_engine.check_conversion(network, engine)
+    plain = TorchEngine(network, "cpu")
+    random = np.random.default_rng(3)
+    texts = [random.integers(2, 20, size=n).tolist() for n in (30, 1, 9, 8, 17, 3) * 5]
+    pixels = list(random.integers(0, 256, size=(7, 64, 64, 3), dtype=np.uint8))
+    for one, other in (
+        (plain.encode_texts(texts)[0], engine.encode_texts(texts)[0]),
+        (plain.encode_images(pixels), engine.encode_images(pixels)),
+    ):
+        assert one.dtype == other.dtype == torch.float32
+        assert one.shape == other.shape
+        assert openvino_engine.relative_difference(one, other) < 0.06
+    states, others = plain.encode_texts(texts)[1], engine.encode_texts(texts)[1]
+    assert len(states) == len(others) == (len(texts) if fusion == "cross_attention" else 0)
+    for tokens, state, other in zip(texts, states, others, strict=False):
+        assert state.shape == other.shape == (len(tokens), 16)
+        assert openvino_engine.relative_difference(state[None], other[None]) < 0.06
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_else(
-    trained: TrainingResult, tmp_path: Path
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    model = Classifier.load(trained.path, device="cpu", engine="auto", cache=blocked)
-    assert model.predict([model.prepare("so happy", [])])
+def test_many_threads_get_their_own_answers(cache: Path) -> None:
+    classifier = Classifier.load("mini", device="cpu", engine="openvino", cache_dir=cache)
+    classifier.warm()
+    posts = [
+        classifier.prepare(f"{word} day {index}", [photo(colour, index)])
+        for index, (word, colour) in enumerate(
+            [("happy", "pink"), ("awful", "black"), ("usual", "tan"), ("lovely", "gold")] * 3
+        )
+    ]
+    expected = classifier.predict(posts)
+    found: dict[int, Prediction] = {}
 
+    def run(index: int) -> None:
+        found[index] = classifier.predict([posts[index]])[0]
 
-def test_auto_measures_once_and_remembers(
-    trained: TrainingResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    info = read_info(trained.path)
-    speeds = {"torch": 10.0, "openvino": 20.0}
-    asked: list[str] = []
-
-    def posts_per_second(engine: Engine, _: object) -> float:
-        asked.append(engine.name)
-        return speeds[engine.name]
-
-    monkeypatch.setattr(choice, "_posts_per_second", posts_per_second)
-    engine, _ = choice.open_engine(info, device="cpu", cache=tmp_path)
-    assert (engine.name, sorted(asked)) == ("openvino", ["openvino", "torch"])
-    (note,) = tmp_path.glob("engines/*.json")
-    assert json.loads(note.read_text())["posts_per_second"] == speeds
-    speeds["torch"] = 30.0
-    engine, _ = choice.open_engine(info, device="cpu", cache=tmp_path)
-    assert (engine.name, len(asked)) == ("openvino", 2)
-    note.write_text("{")
-    engine, _ = choice.open_engine(info, device="cpu", cache=tmp_path)
-    assert engine.name == "torch"
-
-
-def test_auto_does_without_openvino_and_asking_for_it_says_so(
-    trained: TrainingResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    info = read_info(trained.path)
-    monkeypatch.setattr(openvino_engine, "installed", lambda: False)
-    assert choice.open_engine(info, device="cpu", cache=tmp_path)[0].name == "torch"
-    with pytest.raises(ModelError, match="pip install openvino"):
-        choice.open_engine(info, engine="openvino", device="cpu")
-
-
-def test_auto_takes_torch_where_openvino_cannot_convert(
-    trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def failing(_: Network) -> None:
-        raise RuntimeError("no such operation")
-
-    monkeypatch.setattr(openvino_engine, "_converted", failing)
-    info = read_info(trained.path)
-    assert choice.open_engine(info, device="cpu")[0].name == "torch"
-    with pytest.raises(ModelError, match=r"cannot convert .*no such operation"):
-        choice.open_engine(info, engine="openvino", device="cpu")
-
-
-def test_wrong_engines_are_refused(
-    trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    info = read_info(trained.path)
-    with pytest.raises(ModelError, match="engine is 'onnx'; it must be one of"):
-        choice.open_engine(info, engine="onnx")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pytest.raises(ModelError, match="device is 'cuda'"):
-        choice.open_engine(info, engine="openvino", device="cuda")
-
-
-def test_converting_reports_to_nobody(
-    trained: TrainingResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    telemetry = pytest.importorskip("openvino_telemetry")
-
-    def never(*args: object, **kwargs: object) -> None:
-        raise AssertionError("telemetry was asked for")
-
-    monkeypatch.setattr(telemetry.Telemetry, "__init__", never)
-    monkeypatch.setattr(telemetry.Telemetry, "send_event", never)
-    Classifier.load(trained.path, device="cpu", engine="openvino", cache=tmp_path)
-
-
-def test_several_threads_share_an_engine(trained: TrainingResult, tmp_path: Path) -> None:
-    model = Classifier.load(trained.path, device="cpu", engine="openvino", cache=tmp_path)
-    posts = [model.prepare(f"day {n} of {n * n}", []) for n in range(60)]
-    expected = model.predict(posts)
-    found: dict[int, object] = {}
-
-    def judge(start: int) -> None:
-        found[start] = model.predict(posts[start : start + 20])
-
-    threads = [threading.Thread(target=judge, args=(start,)) for start in (0, 20, 40)]
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(posts))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for start in (0, 20, 40):
-        for one, other in zip(found[start], expected[start : start + 20], strict=True):  # type: ignore[call-overload]
-            assert numbers(one) == pytest.approx(numbers(other), abs=TOLERANCE)
+    for index, prediction in enumerate(expected):
+        assert probabilities([found[index]]) == pytest.approx(probabilities([prediction]), abs=0.01)
 
 
-def test_batches_have_few_shapes_and_hold_every_text() -> None:
-    random = np.random.default_rng(0)
-    shapes = set()
-    for _ in range(200):
-        texts = [[7] * int(n) for n in random.integers(1, 129, int(random.integers(1, 200)))]
-        rows = []
-        for batch in base.text_batches(texts):
-            shapes.add(tuple(batch.token_ids.shape))
-            rows += batch.rows
-            assert bool((batch.attention_mask.sum(dim=1) > 0).all())
-            for row, index in enumerate(batch.rows):
-                assert int(batch.attention_mask[row].sum()) == len(texts[index])
-        assert sorted(rows) == list(range(len(texts)))
-    assert shapes <= set(base.warm_shapes(128))
+def test_kept_files_make_the_torch_encoders_unnecessary(cache: Path) -> None:
+    """Their import is most of the time a worker takes to start."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom models.classifier import Classifier\n"
+        f"model = Classifier.load('mini', engine='openvino', device='cpu', "
+        f"cache_dir=Path({str(cache)!r}))\n"
+        "model.warm()\n"
+        "print(sorted({'timm', 'transformers', 'torchvision'} & sys.modules.keys()))"
+    )
+    # the files are there, whichever test of this module ran first
+    Classifier.load("mini", device="cpu", engine="openvino", cache_dir=cache)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_the_cache_is_of_one_model(trained: TrainingResult, tmp_path: Path) -> None:
-    Classifier.load(trained.path, device="cpu", engine="openvino", cache=tmp_path)
-    other = tmp_path / "other"
-    shutil.copytree(trained.path, other)
-    Classifier.load("mini", device="cpu", engine="openvino", cache=tmp_path)
-    assert len(list(tmp_path.glob("openvino/*/text.xml"))) == 2
+@pytest.mark.parametrize("damage", ["a turned bit", "cut short", "no manifest", "a missing file"])
+def test_damaged_files_are_made_again(
+    trained: TrainingResult, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    checkpoint = read_info(trained.path)
+    folder = openvino_engine.cache_folder(checkpoint, tmp_path)
+    assert folder is not None
+    good = {name: name.encode() * 100 for name in ("text.bin", "text.xml")}
+    assert files.write_files(folder, good)
+    assert files.read_files(folder) == good
+    path = folder / "text.bin"
+    if damage == "a turned bit":
+        path.write_bytes(b"\x00" + path.read_bytes()[1:])
+    elif damage == "cut short":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif damage == "no manifest":
+        (folder / files.MANIFEST).unlink()
+    else:
+        path.unlink()
+    assert files.read_files(folder) is None
+    assert "is damaged" in caplog.text
+    assert files.write_files(folder, good)
+    assert files.read_files(folder) == good
+    assert [each.name for each in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_cache_that_cannot_be_written_costs_the_conversion_only(
+    trained: TrainingResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    classifier = Classifier.load(
+        trained.path, device="cpu", engine="auto", cache_dir=tmp_path / "cache"
+    )
+    assert "set DEADPAN_CACHE_DIR" in caplog.text
+    assert len(judge(classifier)) == len(POSTS)
+
+
+def test_auto_measures_once_and_says_what_it_chose(
+    trained: TrainingResult,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO)
+    figures = {
+        "torch": {"texts": 1000.0, "pictures": 90.0},
+        "openvino": {"texts": 900.0, "pictures": 300.0},
+    }
+    measured: list[str] = []
+
+    def measure(engines: dict[str, object], checkpoint: CheckpointInfo) -> object:
+        measured.append(",".join(sorted(engines)))
+        return figures
+
+    monkeypatch.setattr(choose, "measure", measure)
+
+    def load() -> Classifier:
+        return Classifier.load(trained.path, device="cpu", engine="auto", cache_dir=tmp_path)
+
+    assert load().info.engine == "openvino"
+    assert "torch 1000 texts/s and 90 pictures/s" in caplog.text
+    caplog.clear()
+    assert load().info.engine == "openvino"
+    assert "as measured before: torch 1000 texts/s" in caplog.text
+    assert measured == ["openvino,torch"]
+    (kept,) = (tmp_path / "engines").glob("*.json")
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"chosen": "torch"}))
+    assert load().info.engine == "torch"
+    # what cannot be read is measured again
+    kept.write_text('{"chosen": "torch"}')
+    figures["torch"]["pictures"] = 3000.0
+    assert load().info.engine == "torch"
+    assert len(measured) == 2
+
+
+def test_engines_are_measured_on_texts_and_pictures(trained: TrainingResult) -> None:
+    checkpoint = read_info(trained.path)
+    engine = TorchEngine(load_network(checkpoint), "cpu")
+    figures = choose.measure({"torch": engine}, checkpoint)
+    assert figures["torch"].keys() == {"texts", "pictures"}
+    assert min(figures["torch"].values()) > 0
+
+
+def test_a_model_that_openvino_cannot_express_runs_on_torch(
+    trained: TrainingResult, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(network: Network, engine: openvino_engine.OpenVinoEngine) -> None:
+        raise ModelError("OpenVINO computes texts of toy otherwise than torch")
+
+    monkeypatch.setattr(openvino_engine, "check_conversion", wrong)
+    assert Classifier.load(trained.path, device="cpu", engine="auto").info.engine == "torch"
+    assert "engine is torch: OpenVINO computes texts" in caplog.text
+    with pytest.raises(ModelError, match="otherwise than torch"):
+        Classifier.load(trained.path, device="cpu", engine="openvino")
+
+
+def test_a_conversion_that_changes_the_features_is_found(trained: TrainingResult) -> None:
+    network = load_network(read_info(trained.path))
+    engine = openvino_engine.OpenVinoEngine(
+        openvino_engine.convert(network), network.config, threads=1
+    )
+    with torch.no_grad():
+        next(network.text.backbone.encoder.layer[0].parameters()).mul_(3.0)
+    with pytest.raises(ModelError, match=r"computes texts of toy otherwise .* DEADPAN_ENGINE"):
+        openvino_engine.check_conversion(network, engine)
+
+
+def test_an_engine_that_is_not_there_is_refused_with_the_remedy(
+    trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelError, match="DEADPAN_DEVICE to auto or cpu, or DEADPAN_ENGINE"):
+        Classifier.load(trained.path, device="cuda", engine="openvino")
+    with pytest.raises(ModelError, match="engine is 'onnx'; it must be auto, torch or openvino"):
+        Classifier.load(trained.path, engine="onnx")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(openvino_engine, "is_installed", lambda: False)
+    with pytest.raises(ModelError, match="pip install openvino"):
+        Classifier.load(trained.path, device="cpu", engine="openvino")
+    assert Classifier.load(trained.path, device="cpu", engine="auto").info.engine == "torch"
+
+
+def test_openvino_never_phones_home(tmp_path: Path) -> None:
+    """A fresh home folder is where its telemetry would write an identity, and take no refusal."""
+    code = """
+import socket, sys, threading
+def refuse(*arguments, **others):
+    print("connected", arguments, flush=True)
+    raise OSError("no network in this test")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+from models.engines.openvino_engine import convert, import_openvino
+from models.checkpoint import read_info
+from models.classifier import load_network
+ov = import_openvino()
+convert(load_network(read_info("mini")))
+from openvino.tools.ovc import telemetry, telemetry_utils
+print(type(telemetry).__module__, telemetry_utils.tm.__name__)
+print([name for name in sys.modules if name.startswith("openvino_telemetry.")])
+"""
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": "",
+        "PYTHONPATH": ":".join(filter(None, sys.path)),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    stub = "openvino.tools.ovc.telemetry_stub"
+    assert done.stdout.splitlines() == [f"{stub} {stub}", "[]"], done.stderr
+    assert not (tmp_path / "intel").exists()
+
+
+def test_texts_of_about_one_length_go_together() -> None:
+    lengths = [3, 128, 9, 8, 40, 1, 127, 16, 33]
+    batches = text_batches(lengths, max_tokens=128, batch_size=4)
+    assert [batch.tokens for batch in batches] == [16, 128, 128]
+    assert sorted(row for batch in batches for row in batch.rows) == list(range(9))
+    for batch in batches:
+        assert max(lengths[row] for row in batch.rows) <= batch.tokens
+    spread = text_batches([5] * 6, max_tokens=128, batch_size=16, at_once=2)
+    assert [len(batch.rows) for batch in spread] == [3, 3]
+
+
+def test_shapes_are_bounded() -> None:
+    lengths = {padded_length(length, 128) for length in range(1, 129)}
+    assert lengths == set(range(8, 129, 8))
+    assert [padded_length(n, 30) for n in (0, 1, 24, 25, 30)] == [8, 8, 24, 30, 30]
+    assert padded_length(4, 4) == 4
+    assert [list(part) for part in split(5, batch_size=4, at_once=2)] == [[0, 1, 2], [3, 4]]
+    assert [len(part) for part in split(9, batch_size=4, at_once=2)] == [4, 4, 1]
+    assert split(0, batch_size=4) == []
+    assert [base.power_of_two(count) for count in (1, 2, 3, 17, 64)] == [1, 2, 4, 32, 64]
+
+
+def test_padded_rows_are_texts_of_one_token() -> None:
+    ids, mask = pad([[5, 6, 7], [8]], rows=4, tokens=5)
+    assert ids.tolist() == [[5, 6, 7, 0, 0], [8, 0, 0, 0, 0], [0] * 5, [0] * 5]
+    assert mask.tolist() == [[1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
+def test_the_padded_batches_of_a_gpu_change_no_features(tmp_path: Path, fusion: str) -> None:
+    """The padding that a GPU gets, computed on the CPU; copying there cannot be tried here."""
+    config: ModelConfig = bert_resnet50_config(
+        text=str(save_text(tmp_path / "text")), image=str(save_resnet(tmp_path / "image"))
+    )
+    config = dataclasses.replace(
+        config, text=dataclasses.replace(config.text, dim=16), fusion=fusion, image_size=64
+    )
+    engine = TorchEngine(Network(pinned(config)).eval(), "cpu")
+    texts = [[3, 4, 5], [6], [7, 8]]
+    pixels = list(np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), dtype=np.uint8))
+    expected = engine.encode_texts(texts), engine.encode_images(pixels)
+    engine._cuda = True
+    assert [engine._rows(count) for count in (1, 3, 32)] == [1, 4, 32]
+    pooled, states = engine.encode_texts(texts)
+    assert openvino_engine.relative_difference(expected[0][0], pooled) < 0.03
+    assert [len(state) for state in states] == ([3, 1, 2] if states else [])
+    assert bool(states) == (fusion == "cross_attention")
+    assert openvino_engine.relative_difference(expected[1], engine.encode_images(pixels)) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("max 100000", 6), ("150000 100000", 2), ("nonsense", 6)]
+)
+def test_a_quota_of_cpus_is_respected(
+    monkeypatch: pytest.MonkeyPatch, quota: str, expected: int
+) -> None:
+    read: Callable[..., str] = Path.read_text
+
+    def read_text(path: Path, *arguments: str, **others: str) -> str:
+        return quota if path.name == "cpu.max" else read(path, *arguments, **others)
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert base.available_cpus() == expected
