@@ -303,7 +303,7 @@ def test_a_flagged_post_says_which_words_moved_its_score(
 ) -> None:
     posts = {
         "sad": {"text": "what an awful day, I hate it", "images": ["blue.jpg"]},
-        "plain": {"text": "the bus leaves at nine"},
+        "plain": {"text": "what a wonderful day, I love it"},
     }
     policy = tmp_path / "policy.toml"
     policy.write_text(
