@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format docs
+.PHONY: help install demo test check format docs bench bench-scaling
 
 help:
 	@echo "make demo     run the main job on embedded services"
@@ -12,6 +12,8 @@ help:
 	@echo "make check    lint, check formatting and types"
 	@echo "make format   mend formatting and what the linter can mend"
 	@echo "make docs     write docs/settings.md and docs/commands.md from the code"
+	@echo "make bench    measure Deadpan against its limit and its peers into docs/performance.md"
+	@echo "make bench-scaling  measure backlogs, many verdicts and several workers"
 
 install: $(INSTALLED)
 
@@ -38,3 +40,10 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py
+
+# POSTS=FILE.jsonl takes other posts than the demo's; ARGS as in `--rounds 1 --rows limit,deadpan`.
+bench: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.bench $(POSTS) $(ARGS)
+
+bench-scaling: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.scaling $(POSTS) $(ARGS)

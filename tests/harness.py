@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -44,7 +44,7 @@ def wait_until(condition: Callable[[], bool], what: str, *children: ChildProcess
         time.sleep(0.02)
 
 
-def outcomes(database: Engine, post_ids: Iterable[str]) -> dict[str, str]:
+def outcomes(database: Engine, post_ids: Iterable[str]) -> Mapping[str, str]:
     """What became of posts, of those that have an outcome."""
     with transaction(database, read_only=True) as connection:
         return queries.outcome_of(connection, list(post_ids))

@@ -43,9 +43,11 @@ class Postgres:
 
     Args:
         binaries: the folder with `initdb` and `postgres`; found if left out.
+        durable: whether a commit that returned is on the disk, as on a server that matters.
     """
 
-    def __init__(self, binaries: Path | None = None) -> None:
+    def __init__(self, binaries: Path | None = None, *, durable: bool = False) -> None:
+        self._durable = durable
         self.password = secrets.token_hex(12)
         self.port = _free_port()
         self._numbers = itertools.count(1)
@@ -137,10 +139,10 @@ class Postgres:
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": "200",
-            "shared_buffers": "32MB",
+            "shared_buffers": "256MB" if self._durable else "32MB",
             # A killed server loses nothing by this, only a machine without power would.
-            "fsync": "off",
-            "full_page_writes": "off",
+            "fsync": "on" if self._durable else "off",
+            "full_page_writes": "on" if self._durable else "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:

@@ -1,0 +1,1 @@
+"""Programs that the rows run as processes of their own."""

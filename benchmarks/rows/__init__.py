@@ -1,0 +1,1 @@
+"""What is measured against what: one module for each way to judge posts."""
