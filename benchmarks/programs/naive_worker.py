@@ -71,7 +71,7 @@ class NaiveModel:
                 self._network.needs_regions,
             )
             features = make_features(
-                self._network, text, states, mask, torch.tensor([count > 0]), images
+                self._network.needs_regions, text, states, mask, torch.tensor([count > 0]), images
             )
             found = self._network.head(features)
 
