@@ -27,7 +27,7 @@ from benchmarks.platform import platform_process
 from benchmarks.rows.deadpan import Deadpan, DeadpanByStage
 from benchmarks.rows.limit import measure_limit
 from benchmarks.rows.peers import CeleryBatches, LitServe, Naive, RayServe
-from benchmarks.rows.service import ROOT, Setup, measure
+from benchmarks.rows.service import KEPT_SETTINGS, ROOT, Setup, measure
 from benchmarks.workload import Workload
 from deadpan.errors import DeadpanError
 from worker.processes import Interrupts
@@ -159,12 +159,14 @@ def main() -> None:
         say("interrupted; nothing was written, and all that was started has ended")
         sys.exit(130)
     notes = dict.fromkeys(note for result in results for note in result.notes)
+    given = [f"DEADPAN_{name}" for name in KEPT_SETTINGS if f"DEADPAN_{name}" in os.environ]
     about = [
         f"posts: {workload.about}; more than there are come again with a word and some bytes more, "
         "so that no cache knows them",
         f"{wanted.rounds} interleaved rounds, medians; {wanted.count} posts a row, fewer where the "
         f"table says so; half load for {wanted.latency_seconds:g} s",
         f"the run took {(time.monotonic() - began) / 60:.1f} minutes",
+        *(f"`{name}={os.environ[name]}` for every row" for name in given),
         *notes,
     ]
     relative = os.path.relpath(wanted.picture, wanted.page.parent)

@@ -8,13 +8,13 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import Result, RowFailed, Usage, Verdicts
+from benchmarks.measure import STALLED_SECONDS, Result, RowFailed, Usage, Verdicts
 from benchmarks.workload import LATENCY_COPY, WARM_COPY, Workload
 
-_KEPT_SETTINGS = ("MODEL", "DEVICE", "ENGINE", "POLICY", "CHUNK_SIZE", "SLOTS", "EXPLAIN_UP_TO")
+KEPT_SETTINGS = ("MODEL", "DEVICE", "ENGINE", "POLICY", "CHUNK_SIZE", "SLOTS", "EXPLAIN_UP_TO")
 ROOT = Path(__file__).parents[2]
 
 MIN_LATENCY_POSTS = 20
@@ -27,7 +27,7 @@ class Setup:
     Attributes:
         folder: empty, the row's own.
         mark: of its processes; see `measure.MARK`. Its children inherit it from this process.
-        workload, posts_path: the posts.
+        workload: the posts.
         source: the platform's URL with `{ids}`.
         count: posts to judge while the clock runs.
         latency_seconds: how long posts come in at half load; 0 leaves it out.
@@ -43,8 +43,6 @@ class Setup:
     latency_seconds: float
     seed: int
     venvs: Path
-    valkey_fsync: str = "always"
-    kept: dict[str, str] = field(default_factory=dict)
 
     @property
     def database(self) -> Path:
@@ -56,7 +54,7 @@ class Setup:
 
         `DEADPAN_MODEL`, `DEADPAN_ENGINE` and a few others are kept: they are the same for all rows.
         """
-        kept = {f"DEADPAN_{name}" for name in _KEPT_SETTINGS}
+        kept = {f"DEADPAN_{name}" for name in KEPT_SETTINGS}
         own = {k: v for k, v in os.environ.items() if not k.startswith("DEADPAN_") or k in kept}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         return own | {"PYTHONPATH": path} | more
@@ -173,8 +171,8 @@ def latencies(service: Service, verdicts: Verdicts, rate: float) -> list[float]:
             if post_id in pushed:
                 waits.append(1000 * (now - pushed.pop(post_id)))
                 moved = now
-        if pushed and now - moved > 60:
-            raise RowFailed(f"{len(pushed)} posts at half load got no verdict for 60 s")
+        if pushed and now - moved > STALLED_SECONDS:
+            raise RowFailed(f"no verdict at half load for {STALLED_SECONDS:.0f} s")
         if problem := service.problem():
             raise RowFailed(problem)
         time.sleep(0.005)
