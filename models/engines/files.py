@@ -6,6 +6,7 @@ cannot be written costs the next start its time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -96,8 +97,8 @@ def write_json(path: Path, document: Any) -> None:
         temporary.replace(path)
     except OSError as error:
         _not_kept(path, error)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _write(path: Path, content: bytes) -> None:

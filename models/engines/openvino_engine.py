@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -192,7 +193,9 @@ class OpenVinoEngine:
         barrier = threading.Barrier(self._streams)
 
         def together() -> None:
-            barrier.wait(timeout=60)
+            # should one thread get both tasks, the second runs warm instead of never
+            with contextlib.suppress(threading.BrokenBarrierError):
+                barrier.wait(timeout=10)
             run()
 
         for done in [self._pool.submit(together) for _ in range(self._streams)]:

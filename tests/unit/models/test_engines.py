@@ -19,10 +19,10 @@ from PIL import Image
 
 from deadpan.errors import ModelError
 from models.checkpoint import CheckpointInfo, read_info
-from models.classifier import Classifier, load_network
+from models.classifier import Classifier, load_head, load_network, make_preparer
 from models.config import ModelConfig, bert_resnet50_config
 from models.encoders import pinned
-from models.engines import base, choose, files, openvino_engine
+from models.engines import base, choose, files, openvino_engine, torch_engine
 from models.engines.base import pad, padded_length, split, text_batches
 from models.engines.torch_engine import TorchEngine
 from models.network import Network
@@ -30,8 +30,8 @@ from models.prediction import Prediction
 from models.training.run import TrainingResult
 from tests.unit.models.test_architectures import save_resnet, save_text, vision
 
-TOLERANCE = 0.03
-"""Of any probability between engines, as docs/model.md states it."""
+TOLERANCE = 0.05
+"""Of any probability, against torch in float32, as docs/model.md states it."""
 
 POSTS = (
     ("RT @venus: You are a #manifestation of energetic potential. #truth", ["teal"]),
@@ -79,14 +79,28 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("engines")
 
 
-def test_engines_agree_on_the_shipped_model(cache: Path) -> None:
-    expected = judge(Classifier.load("mini", device="cpu", engine="torch"))
-    classifier = Classifier.load("mini", device="cpu", engine="openvino", cache_dir=cache)
-    assert (classifier.info.engine, classifier.info.device) == ("openvino", "cpu")
-    found = judge(classifier)
-    assert probabilities(found) == pytest.approx(probabilities(expected), abs=TOLERANCE)
-    together = judge(Classifier.load("mini", device="cpu", engine="openvino", cache_dir=cache))
-    assert probabilities(together) == pytest.approx(probabilities(found), abs=0.01)
+def test_engines_agree_on_the_shipped_model(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = read_info("mini")
+    head = load_head(checkpoint)
+    preparer = make_preparer(checkpoint.config, max_image_pixels=10_000_000)
+    network = load_network(checkpoint)
+    found = {}
+    for precision, has_bf16 in (("bf16", True), ("fp32", False)):
+        for module in (torch_engine, openvino_engine):
+            monkeypatch.setattr(module, "cpu_computes_bf16", lambda has_bf16=has_bf16: has_bf16)
+        engines: tuple[base.Engine, ...] = (
+            TorchEngine(network, "cpu"),
+            openvino_engine.load_engine(checkpoint, lambda: network, cache_dir=cache),
+        )
+        for engine in engines:
+            assert (engine.precision, engine.device) == (precision, "cpu")
+            found[engine.name, precision] = probabilities(
+                judge(Classifier(checkpoint, engine, head, preparer))
+            )
+    expected = found.pop(("torch", "fp32"))
+    assert found.pop(("openvino", "fp32")) == pytest.approx(expected, abs=0.001)
+    for (name, _), others in found.items():
+        assert others == pytest.approx(expected, abs=TOLERANCE), name
 
 
 @pytest.mark.parametrize("bf16", [True, False])
@@ -203,8 +217,12 @@ def test_damaged_files_are_made_again(
 
 
 def test_a_cache_that_cannot_be_written_costs_the_conversion_only(
-    trained: TrainingResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained: TrainingResult,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(choose, "MEASURE_SECONDS", 0.0)
     (tmp_path / "cache").write_text("a file where the folder should be")
     classifier = Classifier.load(
         trained.path, device="cpu", engine="auto", cache_dir=tmp_path / "cache"
