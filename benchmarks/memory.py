@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py --posts 100000
 
-Chunks of 1 to 64 posts, texts of 0 to 128 tokens, 0 to 3 pictures; of four pictures three are from a
-small set that returns, and one is new. Pictures are made as decoded pixels, so that the model is
+Chunks of 1 to 64 posts, texts of 0 to 128 tokens, 0 to 3 pictures; of four pictures three are from
+a small set that returns, and one is new. Pictures are made as decoded pixels, so that the model is
 measured and not the decoder. The first tenth sets up kernels for shapes not seen before; after it
 the line should be flat.
 """
