@@ -4,8 +4,7 @@
 
 Chunks of 1 to 64 posts, texts of 0 to 128 tokens, 0 to 3 pictures; of four pictures three are from
 a small set that returns, and one is new. Pictures are made as decoded pixels, so that the model is
-measured and not the decoder. The first tenth sets up kernels for shapes not seen before; after it
-the line should be flat.
+measured and not the decoder. Growth is counted from the first tenth on, and should be none.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ LINES = 20
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Does the model's memory grow?")
     parser.add_argument("--posts", type=int, default=100_000)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--engine", default="auto", choices=["auto", "torch", "openvino"])

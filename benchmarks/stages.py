@@ -21,10 +21,19 @@ from typing import Any
 #: stage -> what counts to it: a function, a method, or a context manager with its block.
 TARGETS: dict[str, tuple[str, ...]] = {
     "fetch": ("sources.http:HttpSource.fetch",),
-    "decode": ("models.images:decode_image",),
-    "tokenise": ("models.text:TextPreparer.__call__", "models.text:TextPreparer.encode"),
-    "prepare": ("models.classifier:Classifier.prepare",),
-    "predict": ("models.classifier:Classifier.predict", "models.classifier:Classifier.logits"),
+    "decode": ("models.images:PictureFile.square",),
+    "tokenise": (
+        "models.text:TextPreparer.__call__",
+        "models.text:TextPreparer.all",
+        "models.text:TextPreparer.encode",
+    ),
+    "prepare": ("models.classifier:Classifier.prepare", "models.classifier:Classifier.prepare_all"),
+    "predict": (
+        "models.classifier:Classifier.predict",
+        "models.classifier:Classifier.logits",
+        # on threads of its own
+        "models.engines.openvino_engine:OpenVinoEngine._infer",
+    ),
     "explain": ("models.explain:explain",),
     "decide": (
         "tasks.policy:decide",

@@ -23,7 +23,14 @@ from torch import Tensor, nn
 from deadpan.errors import ModelError
 from models.checkpoint import CheckpointInfo
 from models.config import ModelConfig
-from models.engines.base import available_cpus, cpu_computes_bf16, pad, split, text_batches
+from models.engines.base import (
+    available_cpus,
+    cpu_computes_bf16,
+    lengths_up_to,
+    pad,
+    split,
+    text_batches,
+)
 from models.engines.files import key_of, read_files, write_files
 from models.engines.torch_engine import ImageModule, TextModule
 from models.network import Network
@@ -37,6 +44,10 @@ TEXT_BATCH_SIZE = 16
 IMAGE_BATCH_SIZE = 4
 """What one core computes at a time: larger batches leave its cache, smaller ones lose to overhead.
 See docs/decisions/0007-engines.md."""
+
+TEXT_ROWS = (1, 2, 4, 8, 12, TEXT_BATCH_SIZE)
+"""Texts that are computed together; fewer are filled up. With any number of rows, memory grew by 50 MB
+over 6,000 posts, because buffers are kept for every shape and stream."""
 
 MAX_STREAMS = 16
 """Streams hold buffers of their own, and a chunk of 64 pictures is 16 batches; with more cores, a
@@ -152,14 +163,18 @@ class OpenVinoEngine:
             at_once=self._streams,
         )
         inputs = [
-            pad([token_ids[row] for row in batch.rows], rows=len(batch.rows), tokens=batch.tokens)
+            pad(
+                [token_ids[row] for row in batch.rows],
+                rows=next(rows for rows in TEXT_ROWS if rows >= len(batch.rows)),
+                tokens=batch.tokens,
+            )
             for batch in batches
         ]
         found = self._pool.map(lambda batch: self._infer("text", *batch), inputs)
         pooled = torch.empty(len(token_ids), self._config.text.dim)
         states: dict[int, Tensor] = {}
         for batch, outputs in zip(batches, found, strict=True):
-            pooled[list(batch.rows)] = outputs[0]
+            pooled[list(batch.rows)] = outputs[0][: len(batch.rows)]
             if self.needs_regions:
                 for place, row in enumerate(batch.rows):
                     states[row] = outputs[1][place, : len(token_ids[row])]
@@ -175,15 +190,14 @@ class OpenVinoEngine:
         return torch.cat(list(self._pool.map(compute, batches)))
 
     def warm(self) -> None:
-        """See `Engine`. Every stream computes every batch of pictures, and texts of each length; a
-        batch of texts that is new costs a few milliseconds once."""
+        """See `Engine`. Every stream computes every shape that there is."""
         longest, size = self._config.max_tokens, self._config.image_size
 
         def run() -> None:
             for count in range(1, IMAGE_BATCH_SIZE + 1):
                 self._infer("image", np.zeros((count, size, size, 3), dtype=np.uint8))
-            for length in {min(n, longest) for n in (8, 16, 24, 32, 40, 48, 64, 128)}:
-                for count in (1, TEXT_BATCH_SIZE):
+            for length in lengths_up_to(longest):
+                for count in TEXT_ROWS:
                     self._infer("text", *pad([[0] * length] * count, rows=count, tokens=length))
 
         self._on_every_thread(run)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from models.engines.base import (
-    TOKEN_STEP,
     cpu_computes_bf16,
+    lengths_up_to,
     pad,
     padded_length,
     power_of_two,
@@ -114,14 +114,14 @@ class TorchEngine:
     def warm(self) -> None:
         """See `Engine`. On a GPU, every shape there is; on a CPU, a batch of one and a full one."""
         longest, size = self.network.config.max_tokens, self.network.config.image_size
-        lengths = {padded_length(n, longest) for n in range(1, longest + 1, TOKEN_STEP)}
+        lengths = lengths_up_to(longest)
         counts = [1, self._batch_size]
         if self._cuda:
             counts = [1 << power for power in range(self._batch_size.bit_length())]
         else:
-            lengths = {padded_length(min(32, longest), longest)}
+            lengths = [padded_length(min(32, longest), longest)]
         for count in counts:
-            for length in sorted(lengths):
+            for length in lengths:
                 self.encode_texts([[0] * length] * count)
             self.encode_images([np.zeros((size, size, 3), dtype=np.uint8)] * count)
 
