@@ -46,8 +46,8 @@ IMAGE_BATCH_SIZE = 4
 See docs/decisions/0007-engines.md."""
 
 TEXT_ROWS = (1, 2, 4, 8, 12, TEXT_BATCH_SIZE)
-"""Texts that are computed together; fewer are filled up. With any number of rows, memory grew by 50 MB
-over 6,000 posts, because buffers are kept for every shape and stream."""
+"""Texts that are computed together; fewer are filled up. With any number of rows, memory grew by
+50 MB over 6,000 posts, because buffers are kept for every shape and stream."""
 
 MAX_STREAMS = 16
 """Streams hold buffers of their own, and a chunk of 64 pictures is 16 batches; with more cores, a
