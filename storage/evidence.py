@@ -115,6 +115,8 @@ class EvidenceStore:
 
     def _size(self, path: str) -> int | None:
         try:
+            if self._is_local:
+                return os.stat(path).st_size
             size = self._files.info(path)["size"]
         except FileNotFoundError:
             return None
@@ -124,14 +126,14 @@ class EvidenceStore:
         if self._keeps_whole_objects:
             self._files.pipe_file(path, content)
             return
-        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         part = f"{path}.{uuid.uuid4().hex}.part"
         try:
-            self._files.pipe_file(part, content)
             if self._is_local:
-                # fsspec's own move is shutil's, which may copy.
+                _write_local(part, content)
                 os.replace(part, path)
             else:
+                self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self._files.pipe_file(part, content)
                 self._files.mv(part, path)
         except BaseException:
             # The error that led here is the one to be raised.
@@ -150,6 +152,17 @@ class EvidenceStore:
                 f"cannot {verb} evidence at {self.name}: {said or type(error).__name__}; "
                 f"see that {_SETTING} is right and that there is room and permission"
             ) from error
+
+
+def _write_local(path: str, content: bytes) -> None:
+    """Without fsspec, which takes five times as long for a small file."""
+    try:
+        file = open(path, "xb")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        file = open(path, "xb")  # noqa: SIM115 - closed below
+    with file:
+        file.write(content)
 
 
 def _without_secrets(url: str) -> str:
