@@ -21,7 +21,7 @@ from typing import Any
 #: stage -> what counts to it: a function, a method, or a context manager with its block.
 TARGETS: dict[str, tuple[str, ...]] = {
     "fetch": ("sources.http:HttpSource.fetch",),
-    "decode": ("models.images:PictureFile.square",),
+    "decode": ("models.images:PictureFile.decode",),
     "tokenise": (
         "models.text:TextPreparer.__call__",
         "models.text:TextPreparer.all",

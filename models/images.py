@@ -54,8 +54,7 @@ class PictureFile:
         Raises:
             ImageError: not one of these formats, too large, or broken.
         """
-        with self._in_words():
-            return self._square()
+        return self.decode()[0]
 
     def thumbnail(self) -> npt.NDArray[np.uint8]:
         """The same with its own proportions: uint8 [height, width, 3], at most `THUMBNAIL_SIDE`.
@@ -67,12 +66,21 @@ class PictureFile:
             image, orientation = _loaded(self, THUMBNAIL_SIDE)
             return _finished(_shrink(image), orientation)
 
-    def _square(self) -> npt.NDArray[np.uint8]:
-        # Scaling in the decoder is coarse, so it leaves twice what is needed to the one resize.
-        image, orientation = _loaded(self, 2 * self.image_size)
-        size = (self.image_size, self.image_size)
-        square = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-        return _finished(square, orientation)
+    def decode(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
+        """The square, and the thumbnail where it costs next to nothing: of a small picture.
+
+        Raises:
+            ImageError: not one of these formats, too large, or broken.
+        """
+        with self._in_words():
+            # Scaling in the decoder is coarse, so it leaves twice what is needed to the one resize.
+            image, orientation = _loaded(self, 2 * self.image_size)
+            size = (self.image_size, self.image_size)
+            square = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+            # below the first, no decoder has scaled it; up to the second, nothing has to shrink it
+            small = max(image.size) < min(2 * self.image_size, THUMBNAIL_SIDE + 1)
+            thumbnail = _finished(image, orientation) if small else None
+            return _finished(square, orientation), thumbnail
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -94,8 +102,8 @@ def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> Prepare
     """Decode, turn upright and shrink one picture; of an animation, its first frame.
 
     Transparent parts become white. The picture is squashed to a square, not cropped: what stands
-    at its edge (a caption, often) is part of what it says. The thumbnail is made when it is asked
-    for.
+    at its edge (a caption, often) is part of what it says. The thumbnail of a large picture is made
+    when it is asked for.
 
     Args:
         content: an undecoded JPEG, PNG, WebP or GIF file.
@@ -106,7 +114,7 @@ def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> Prepare
         ImageError: not one of these formats, too large, or broken.
     """
     file = PictureFile(content, max_pixels, image_size)
-    return PreparedImage(hashlib.sha256(content).hexdigest(), file.square(), file=file)
+    return PreparedImage(hashlib.sha256(content).hexdigest(), *file.decode(), file=file)
 
 
 def _loaded(file: PictureFile, needed: int) -> tuple[Image.Image, int]:

@@ -120,7 +120,7 @@ class Preparer:
         for name, content in files:
             file = self._file(content)
             try:
-                found[name] = PreparedImage(name, file.square(), file=file)
+                found[name] = PreparedImage(name, *file.decode(), file=file)
             except ImageError as error:
                 found[name] = ImageProblem(str(error))
         return found

@@ -193,13 +193,14 @@ def canonical(url: str) -> str:
     try:
         if urlsplit(url).scheme not in ("http", "https"):
             raise ValueError("it does not begin with http:// or https://")
-        prepared = requests.Request("GET", url).prepare().url
-        parts = urlsplit(str(prepared))
+        prepared = requests.PreparedRequest()
+        prepared.prepare_url(url, None)
+        parts = urlsplit(str(prepared.url))
         if not parts.hostname or parts.port == 0:
             raise ValueError("it names no host")
     except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
         raise ValueError("it is not a valid URL") from error
-    return str(prepared)
+    return str(prepared.url)
 
 
 def retry_after_seconds(response: Response) -> float | None:

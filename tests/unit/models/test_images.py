@@ -15,7 +15,7 @@ from PIL import Image
 
 from deadpan.errors import ImageError
 from models import images as images_module
-from models.images import decode_image
+from models.images import PictureFile, decode_image
 from models.prediction import PreparedImage
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -242,3 +242,17 @@ def test_decoding_at_reduced_scale_shows_the_same_picture(size: tuple[int, int])
     ).astype(int)
     reduced = decode(encode(image, "JPEG", quality=95)).pixels.astype(int)
     assert np.abs(whole - reduced).mean() < 1.5
+
+
+@pytest.mark.parametrize("size", [(60, 40), (447, 300), (448, 300), (900, 700), (100, 2000)])
+def test_the_thumbnail_that_comes_with_the_square_is_the_one_made_alone(
+    size: tuple[int, int],
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = PictureFile(encode(picture(size=size), "JPEG", exif=exif), 10**8, 224)
+    square, thumbnail = file.decode()
+    assert np.array_equal(square, file.square())
+    assert (thumbnail is not None) == (max(size) < 448)
+    if thumbnail is not None:
+        assert np.array_equal(thumbnail, file.thumbnail())
