@@ -84,7 +84,7 @@ class Bench:
         self._count(classifier, patch)
 
     def _count(self, classifier: Classifier, patch: pytest.MonkeyPatch) -> None:
-        square, prepare, predict = PictureFile._square, classifier.prepare_all, classifier.predict
+        square, prepare, predict = PictureFile.decode, classifier.prepare_all, classifier.predict
 
         def decoding(file: PictureFile) -> Any:
             self.done["decoded"] += 1
@@ -98,7 +98,7 @@ class Bench:
             self.done["predicted"] += len(posts)
             return predict(posts)
 
-        patch.setattr(PictureFile, "_square", decoding)
+        patch.setattr(PictureFile, "decode", decoding)
         patch.setattr(classifier, "prepare_all", preparing)
         patch.setattr(classifier, "predict", predicting)
 

@@ -190,18 +190,18 @@ def count_work(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> dict[
     """Counts pictures decoded and encoded from now on."""
     done = {"decoded": 0, "encoded": 0}
     encode = classifier._engine.encode_images
-    square = PictureFile._square
+    square = PictureFile.decode
 
     def encoding(pixels: list[np.ndarray]) -> object:
         done["encoded"] += len(pixels)
         return encode(pixels)
 
-    def decoding(file: PictureFile) -> np.ndarray:
+    def decoding(file: PictureFile) -> object:
         done["decoded"] += 1
         return square(file)
 
     monkeypatch.setattr(classifier._engine, "encode_images", encoding)
-    monkeypatch.setattr(PictureFile, "_square", decoding)
+    monkeypatch.setattr(PictureFile, "decode", decoding)
     return done
 
 
