@@ -31,9 +31,9 @@ POLICY = '[[rules]]\nname = "all"\nwhen = "sarcasm >= 0.0"\nqueue = "q"\npriorit
 QUIET = '[[rules]]\nname = "none"\nwhen = "sarcasm >= 1.0"\nqueue = "q"\npriority = 1\n'
 
 
-def jpeg(colour: str) -> bytes:
+def jpeg(colour: str, size: tuple[int, int] = (64, 48)) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(buffer, "JPEG")
+    Image.new("RGB", size, colour).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
@@ -224,7 +224,7 @@ def test_a_post_that_breaks_the_model_takes_only_its_copies_with_it(
 def test_a_thumbnail_that_cannot_be_made_costs_a_try_and_no_neighbour(
     flagging: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flagging.source.posts = {"a": ("one", [jpeg("olive")]), "b": ("two", [])}
+    flagging.source.posts = {"a": ("one", [jpeg("olive", (640, 480))]), "b": ("two", [])}
 
     def no_memory(file: PictureFile) -> Any:
         raise ImageError("no memory")
