@@ -144,11 +144,12 @@ class Settings(BaseSettings):
     )
     slots: int = Field(3, ge=1, le=64, description="Chunks that one worker has in hand at once.")
     explain_up_to: int = Field(
-        8,
+        1024,
         ge=0,
         le=1024,
         description="Flags of chunks of at most so many posts say which words and parts of a "
-        "picture moved their score. Larger chunks mean a backlog; 0 explains none.",
+        "picture moved their score; 0 explains none. Lower it for a model with the fusion "
+        "`cross_attention`, where an explanation costs as much as 30 posts.",
     )
     lease_seconds: float = Field(
         30.0,

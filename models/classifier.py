@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +23,8 @@ from models.encoders import check_encoder, encoder_folder
 from models.engines.base import Engine
 from models.engines.choose import choose_device, open_engine
 from models.feature_cache import FeatureCache, FeatureStore, features_identity
-from models.fusion import Features, FusionHead
+from models.fusion import Features, FusionHead, Logits
+from models.leave_out import Kept, Parts, has_parts, without_parts
 from models.network import Network, gather_images, make_features
 from models.ocr import Reader
 from models.prediction import (
@@ -175,7 +177,7 @@ class Classifier:
         """Token ids of a prepared post's text, or of a part of it: see `Preparer.encode`."""
         return self._preparer.encode(joined)
 
-    def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
+    def predict(self, posts: Sequence[PreparedPost], kept: Kept | None = None) -> list[Prediction]:
         """Judge posts.
 
         A prediction depends on its own post only, within 0.01: in bfloat16, sums may be ordered
@@ -183,14 +185,53 @@ class Classifier:
 
         Args:
             posts: any number.
+            kept: gets what explaining these posts would compute again.
 
         Returns:
             One prediction for every post, in order.
         """
         if not posts:
             return []
-        logits = self.logits(posts)
-        has_text, has_image = given(posts)
+        return self._calibrated(self.logits(posts, kept), *given(posts))
+
+    def predict_without(
+        self, posts: Sequence[PreparedPost], parts: Sequence[Parts], kept: Kept | None = None
+    ) -> list[list[Prediction]] | None:
+        """Judge posts as they are and without parts of them, from features computed once.
+
+        Args:
+            posts: any number.
+            parts: of each post; see `models.leave_out`.
+            kept: of `predict`.
+
+        Returns:
+            Of every post a prediction as it is, and one without each of its parts; None where the
+            model's features do not allow it.
+        """
+        if not posts:
+            return []
+        features = without_parts(
+            self._engine,
+            self.checkpoint.config,
+            self._preparer.spans,
+            posts,
+            parts,
+            kept or Kept(),
+        )
+        if features is None:
+            return None
+        with torch.inference_mode():
+            found = _as_arrays(self._head(features))
+        has_image = features.image_mask.any(dim=1).numpy()
+        predictions = iter(self._calibrated(found, features.has_text.numpy(), has_image))
+        return [list(islice(predictions, 1 + len(cuts))) for cuts in parts]
+
+    def _calibrated(
+        self,
+        logits: Mapping[str, Mapping[str, npt.NDArray[np.float64]]],
+        has_text: npt.NDArray[np.bool_],
+        has_image: npt.NDArray[np.bool_],
+    ) -> list[Prediction]:
         sentiments = {name: read_outs["sentiment"] for name, read_outs in logits.items()}
         sarcasms = {name: read_outs["sarcasm"] for name, read_outs in logits.items()}
         patterns = patterns_of(has_text, has_image)
@@ -212,12 +253,13 @@ class Classifier:
         ]
 
     def logits(
-        self, posts: Sequence[PreparedPost]
+        self, posts: Sequence[PreparedPost], kept: Kept | None = None
     ) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
         """What the heads say before calibration.
 
         Args:
             posts: any number.
+            kept: see `predict`.
 
         Returns:
             By read-out ("fused", "text_alone", "image_alone") and head ("sentiment", "sarcasm"),
@@ -228,18 +270,12 @@ class Classifier:
                 read_out: {"sentiment": np.zeros((0, 3)), "sarcasm": np.zeros((0, 2))}
                 for read_out in READ_OUTS
             }
-        features = self._features(posts)
+        features = self._features(posts, kept)
         with torch.inference_mode():
             found = self._head(features)
         if self._cache is not None:
             self._cache.save()
-        return {
-            read_out: {
-                head: getattr(found[read_out], head).double().numpy()
-                for head in ("sentiment", "sarcasm")
-            }
-            for read_out in READ_OUTS
-        }
+        return _as_arrays(found)
 
     def warm(self) -> None:
         """Run the usual shapes once, so that no post waits while kernels are set up."""
@@ -251,8 +287,10 @@ class Classifier:
         for count in (1, WARM_POSTS):
             self.predict([replace(words, images=(picture,)) for picture in pictures[:count]])
 
-    def _features(self, posts: Sequence[PreparedPost]) -> Features:
+    def _features(self, posts: Sequence[PreparedPost], kept: Kept | None) -> Features:
         config = self.checkpoint.config
+        if kept is not None and not has_parts(self._engine, config):
+            kept = None
         count = len(posts)
         has_text = torch.tensor([bool(post.token_ids) for post in posts])
         longest = max(1, *(len(post.token_ids) for post in posts), 1)
@@ -261,8 +299,12 @@ class Classifier:
         mask = torch.zeros(count, longest, dtype=torch.int64)
         if has_text.any():
             rows = has_text.nonzero().flatten().tolist()
-            pooled, tokens = self._engine.encode_texts([posts[row].token_ids for row in rows])
+            ids = [posts[row].token_ids for row in rows]
+            pooled, tokens = self._engine.encode_texts(ids, parts=kept is not None)
             text[rows] = pooled
+            if kept is not None:
+                kept.states |= zip(ids, tokens, strict=True)
+                tokens = []
             for row, state in zip(rows, tokens, strict=False):
                 states[row, : len(state)] = state
                 mask[row, : len(state)] = 1
@@ -274,7 +316,7 @@ class Classifier:
         index = torch.full((count, max(1, *map(len, seen), 1)), -1)
         regions = torch.zeros(0, 1, config.image.dim)
         if distinct:
-            regions = self._regions(list(distinct.values()))
+            regions = self._regions(list(distinct.values()), kept)
             places = {sha256: row for row, sha256 in enumerate(distinct)}
             for row, images in enumerate(seen):
                 for column, image in enumerate(images):
@@ -283,22 +325,42 @@ class Classifier:
         images_found = gather_images(regions, index, with_regions)
         return make_features(with_regions, text, states, mask, has_text, images_found)
 
-    def _regions(self, images: Sequence[PreparedImage]) -> Tensor:
+    def _regions(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
         """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""
         if self._cache is None:
-            return self._engine.encode_images([image.pixels for image in images])
+            return self._encoded(images, kept)
         # Another chunk may have encoded a picture since this one was prepared.
         known = self._cache.in_memory(image.sha256 for image in images)
         known |= {image.sha256: image.features for image in images if image.features is not None}
         fresh = [image for image in images if image.sha256 not in known]
         if fresh:
-            encoded = self._engine.encode_images([image.pixels for image in fresh])
+            encoded = self._encoded(fresh, kept)
             # Rounded as the cache rounds them, so that a picture has the same features ever after.
             for image, features in zip(fresh, encoded.numpy().astype(np.float16), strict=True):
                 known[image.sha256] = features
                 if image.file is not None:
                     self._cache.add(image.sha256, features)
         return torch.from_numpy(np.stack([known[image.sha256] for image in images])).float()
+
+    def _encoded(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
+        pixels = [image.pixels for image in images]
+        if kept is None:
+            return self._engine.encode_images(pixels)
+        parts = self._engine.encode_images(pixels, parts=True)
+        kept.regions |= zip((image.sha256 for image in images), parts, strict=True)
+        return parts.mean(dim=1, keepdim=True)
+
+
+def _as_arrays(
+    found: Mapping[str, Logits],
+) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+    return {
+        read_out: {
+            head: getattr(found[read_out], head).double().numpy()
+            for head in ("sentiment", "sarcasm")
+        }
+        for read_out in READ_OUTS
+    }
 
 
 def make_preparer(

@@ -1,8 +1,9 @@
 """Which words and which parts of a picture moved a score: by leaving each out. Needs no torch.
 
-Occlusion (Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 2014) asks the
-model itself and nothing of its inside, so it holds for every encoder, fusion and engine. It costs a
-prediction for every part left out, which is why the parts are bounded.
+A model that can leave a part out of features it has computed is asked to (`models.leave_out`).
+Others are asked again for every part: occlusion (Zeiler & Fergus, Visualizing and Understanding
+Convolutional Networks, 2014) holds for every encoder, fusion and engine, and costs a prediction for
+every part left out, which is why the parts are bounded.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +38,12 @@ class Model(Protocol):
 
     def encode(self, joined: str) -> tuple[int, ...]:
         """Token ids of a prepared post's text, or of a part of it."""
+        ...
+
+    def predict_without(
+        self, posts: Sequence[PreparedPost], parts: Sequence[Sequence[Part]], kept: Any
+    ) -> list[list[Prediction]] | None:
+        """Judge posts as they are and without each part, or say None when it cannot."""
         ...
 
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
@@ -93,6 +101,10 @@ class RegionEffect:
     effect: float
 
 
+Part = WordEffect | RegionEffect
+"""What is left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What moved a score.
@@ -131,6 +143,7 @@ def explain(
     posts: Sequence[PreparedPost],
     score_names: Sequence[str],
     limits: Limits | None = None,
+    kept: Any = None,
 ) -> list[Explanation | None]:
     """Explain a score of each post, all in one batch.
 
@@ -139,28 +152,24 @@ def explain(
         posts: any number.
         score_names: of each post, as policies name them; "degraded" is nothing the model said.
         limits: how much is left out.
+        kept: what the model kept of these posts when it judged them, if it did.
 
     Returns:
         An explanation of each post, in order; None where the post does not have the score.
     """
     limits = limits or Limits()
-    batch: list[PreparedPost] = []
-    plans: list[tuple[list[WordEffect], list[RegionEffect]]] = []
-    for post, name in zip(posts, score_names, strict=True):
-        words, regions = _parts(post, name, limits)
-        plans.append((words, regions))
-        batch.append(post)
-        batch += [_without_word(model, post, word) for word in words]
-        batch += [_without_region(post, region) for region in regions]
-    predictions = iter(model.predict(batch) if batch else [])
+    plans = [_parts(post, name, limits) for post, name in zip(posts, score_names, strict=True)]
+    parts: list[list[Part]] = [[*words, *regions] for words, regions in plans]
+    told = model.predict_without(posts, parts, kept)
+    if told is None:
+        told = _occluded(model, posts, parts)
     found: list[Explanation | None] = []
-    for name, (words, regions) in zip(score_names, plans, strict=True):
-        whole = next(predictions)
+    for name, (words, regions), (whole, *without) in zip(score_names, plans, told, strict=True):
         value = score_of(whole, name)
-        effects = [_effect(value, score_of(next(predictions), name)) for _ in (*words, *regions)]
         if value is None:
             found.append(None)
             continue
+        effects = [_effect(value, score_of(one, name)) for one in without]
         found.append(
             Explanation(
                 score=name,
@@ -171,6 +180,25 @@ def explain(
             )
         )
     return found
+
+
+def _occluded(
+    model: Model,
+    posts: Sequence[PreparedPost],
+    parts: Sequence[Sequence[Part]],
+) -> list[list[Prediction]]:
+    """Every post judged as it is, and again without each of its parts."""
+    batch: list[PreparedPost] = []
+    for post, cuts in zip(posts, parts, strict=True):
+        batch.append(post)
+        batch += [
+            _without_word(model, post, cut)
+            if isinstance(cut, WordEffect)
+            else _without_region(post, cut)
+            for cut in cuts
+        ]
+    predictions = iter(model.predict(batch) if batch else [])
+    return [list(islice(predictions, 1 + len(cuts))) for cuts in parts]
 
 
 def score_of(prediction: Prediction, name: str) -> float | None:

@@ -97,6 +97,10 @@ class Preparer:
         """Token ids of a prepared post's text, or of a part of it; () when there are no words."""
         return self._text.encode(joined)
 
+    def spans(self, joined: str) -> list[tuple[int, int]]:
+        """Where each token of `encode` stands in the text: see `TextPreparer.spans`."""
+        return self._text.spans(joined)
+
     def _pictures(self, files: dict[str, bytes]) -> dict[str, PreparedImage | ImageProblem]:
         """Pictures by name; decoded, or with features that are known."""
         known = {} if self._features is None else self._features.load(files)

@@ -214,6 +214,20 @@ class TextPreparer:
         (token_ids,) = self._encode_all([joined])
         return token_ids
 
+    def spans(self, joined: str) -> list[tuple[int, int]]:
+        """Where each token of `encode` stands in the text: first character, and after the last.
+
+        A token that the tokenizer added stands nowhere: (0, 0).
+        """
+        text, words = split_ocr(joined)
+        paired = words and len(self._tokenizer.encode(words).ids) > self._empty
+        found = self._tokenizer.encode(text, words) if paired else self._tokenizer.encode(text)
+        after = len(text) + len(OCR_MARKER)
+        return [
+            (0, 0) if of is None else (start + of * after, end + of * after)
+            for of, (start, end) in zip(found.sequence_ids, found.offsets, strict=True)
+        ]
+
     def _encode_all(self, joined: Sequence[str]) -> list[tuple[int, ...]]:
         pairs = [split_ocr(one) for one in joined]
         firsts = self._ids([text for text, _ in pairs])

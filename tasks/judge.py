@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from deadpan.errors import ImageError
 from models.classifier import Classifier
 from models.explain import explain
+from models.leave_out import Kept
 from models.prediction import ImageProblem, Prediction, PreparedPost
 from sources.post import FetchedImage, FetchedPost, FetchFailure, Gone, PostSource
 from storage import queries
@@ -91,7 +92,9 @@ class Judge:
         with timed("prepare", timings):
             first = self._prepare(first, same, outcomes)
         with timed("predict", timings):
-            for item, prediction in self._predict(first, same, outcomes):
+            explaining = len(chunk.entries) <= self._explain_up_to
+            kept = Kept() if explaining else None
+            for item, prediction in self._predict(first, same, outcomes, kept):
                 known[item.content_hash] = self._remember(item, prediction)
         judged = [
             (item, known[item.content_hash].prediction)
@@ -105,9 +108,9 @@ class Judge:
         with timed("prepare", timings):
             # Evidence and explanations are of what the model saw, however long ago it saw it.
             self._prepare_flagged(flagged)
-        if flagged and len(chunk.entries) <= self._explain_up_to:
+        if flagged and explaining:
             with timed("explain", timings):
-                self._explain(flagged)
+                self._explain(flagged, kept)
         with timed("decide", timings):
             self._decide(judged, outcomes, timings)
         return outcomes
@@ -201,13 +204,17 @@ class Judge:
             item.prepared = post
 
     def _predict(
-        self, items: Sequence[Item], same: Mapping[str, Sequence[Item]], outcomes: Outcomes
+        self,
+        items: Sequence[Item],
+        same: Mapping[str, Sequence[Item]],
+        outcomes: Outcomes,
+        kept: Kept | None,
     ) -> list[tuple[Item, Prediction]]:
         if not items:
             return []
         prepared = [item.prepared for item in items if item.prepared is not None]
         try:
-            return list(zip(items, self._classifier.predict(prepared), strict=True))
+            return list(zip(items, self._classifier.predict(prepared, kept), strict=True))
         except Exception as error:
             if len(items) == 1:
                 log.exception("post could not be judged", post_id=items[0].post_id, stage="predict")
@@ -216,8 +223,8 @@ class Judge:
                 return []
         # Something in this chunk breaks the model: find it, and judge its neighbours.
         half = len(items) // 2
-        front = self._predict(items[:half], same, outcomes)
-        return front + self._predict(items[half:], same, outcomes)
+        front = self._predict(items[:half], same, outcomes, kept)
+        return front + self._predict(items[half:], same, outcomes, kept)
 
     def _remember(self, item: Item, prediction: Prediction) -> KnownPost:
         assert item.fetched is not None
@@ -243,13 +250,14 @@ class Judge:
         except Exception:
             log.exception("flagged posts not prepared", posts=len(todo), stage="prepare")
 
-    def _explain(self, items: Sequence[Item]) -> None:
+    def _explain(self, items: Sequence[Item], kept: Kept | None) -> None:
         """Say what moved the score that each post is flagged for; a failure costs no verdict."""
         items = [item for item in items if item.prepared is not None]
         posts = [item.prepared for item in items if item.prepared is not None]
         names = [str(item.reasons[0].conditions[0]["score"]) for item in items]
         try:
-            for item, found in zip(items, explain(self._classifier, posts, names), strict=True):
+            told = explain(self._classifier, posts, names, kept=kept)
+            for item, found in zip(items, told, strict=True):
                 item.explanation = found
         except Exception:
             log.exception("flags not explained", posts=len(items), stage="explain")

@@ -34,27 +34,33 @@ class Engine(Protocol):
     precision: str
     needs_regions: bool
 
-    def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
+    def encode_texts(
+        self, token_ids: Sequence[Sequence[int]], *, parts: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
         """Features of texts, each computed with texts of about its length.
 
         Args:
             token_ids: not padded; at least one id each; at least one text.
+            parts: give states of single tokens, also where the fusion needs none.
 
         Returns:
-            Float32 [texts, dim], and, where the fusion needs them, states of each text,
-            [tokens, dim]; on the CPU.
+            Float32 [texts, dim], and, where they are asked for or the fusion needs them, states of
+            each text, [tokens, dim]; on the CPU.
         """
         ...
 
-    def encode_images(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+    def encode_images(
+        self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
+    ) -> Tensor:
         """Features of pictures.
 
         Args:
             pixels: uint8 [image_size, image_size, 3] each; at least one.
+            parts: give single regions, also where the fusion needs none.
 
         Returns:
-            float32 [pictures, regions, dim] on the CPU; one region, the mean of all, where the
-            fusion needs no more.
+            float32 [pictures, regions, dim] on the CPU; one region, the mean of all, where no more
+            is asked for and the fusion needs no more.
         """
         ...
 

@@ -37,7 +37,7 @@ from models.network import Network
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised whenever what is converted, or how, changes."""
 
 TEXT_BATCH_SIZE = 16
@@ -154,7 +154,9 @@ class OpenVinoEngine:
         self._requests = threading.local()
         self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="openvino")
 
-    def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
+    def encode_texts(
+        self, token_ids: Sequence[Sequence[int]], *, parts: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
         """See `Engine`."""
         batches = text_batches(
             [len(tokens) for tokens in token_ids],
@@ -170,21 +172,26 @@ class OpenVinoEngine:
             )
             for batch in batches
         ]
-        found = self._pool.map(lambda batch: self._infer("text", *batch), inputs)
+        wanted = (0, 1) if parts or self.needs_regions else (0,)
+        found = self._pool.map(lambda batch: self._infer("text", wanted, *batch), inputs)
         pooled = torch.empty(len(token_ids), self._config.text.dim)
         states: dict[int, Tensor] = {}
         for batch, outputs in zip(batches, found, strict=True):
             pooled[list(batch.rows)] = outputs[0][: len(batch.rows)]
-            if self.needs_regions:
+            if len(wanted) == 2:
                 for place, row in enumerate(batch.rows):
                     states[row] = outputs[1][place, : len(token_ids[row])]
         return pooled, [states[row] for row in range(len(token_ids)) if row in states]
 
-    def encode_images(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+    def encode_images(
+        self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
+    ) -> Tensor:
         """See `Engine`."""
 
+        wanted = (int(parts or self.needs_regions),)
+
         def compute(rows: range) -> Tensor:
-            return self._infer("image", np.stack(pixels[rows.start : rows.stop]))[0]
+            return self._infer("image", wanted, np.stack(pixels[rows.start : rows.stop]))[0]
 
         batches = split(len(pixels), batch_size=IMAGE_BATCH_SIZE, at_once=self._streams)
         return torch.cat(list(self._pool.map(compute, batches)))
@@ -195,10 +202,11 @@ class OpenVinoEngine:
 
         def run() -> None:
             for count in range(1, IMAGE_BATCH_SIZE + 1):
-                self._infer("image", np.zeros((count, size, size, 3), dtype=np.uint8))
+                self._infer("image", (0,), np.zeros((count, size, size, 3), dtype=np.uint8))
             for length in lengths_up_to(longest):
                 for count in TEXT_ROWS:
-                    self._infer("text", *pad([[0] * length] * count, rows=count, tokens=length))
+                    texts = pad([[0] * length] * count, rows=count, tokens=length)
+                    self._infer("text", (0,), *texts)
 
         self._on_every_thread(run)
 
@@ -215,14 +223,14 @@ class OpenVinoEngine:
         for done in [self._pool.submit(together) for _ in range(self._streams)]:
             done.result()
 
-    def _infer(self, name: str, *inputs: npt.NDArray[Any]) -> list[Tensor]:
+    def _infer(self, name: str, wanted: tuple[int, ...], *inputs: npt.NDArray[Any]) -> list[Tensor]:
         request = getattr(self._requests, name, None)
         if request is None:
             request = self._models[name].create_infer_request()
             setattr(self._requests, name, request)
         results = request.infer(dict(enumerate(inputs)), share_inputs=True)
         # the request's own buffers are written to again by the next batch
-        return [torch.from_numpy(results[place].copy()) for place in range(len(results))]
+        return [torch.from_numpy(results[place].copy()) for place in wanted]
 
 
 def cache_folder(checkpoint: CheckpointInfo, cache_dir: Path | None) -> Path | None:
@@ -332,7 +340,7 @@ def check_conversion(network: Network, engine: OpenVinoEngine) -> None:
     with torch.inference_mode():
         ids, mask = pad(texts, rows=len(texts), tokens=longest)
         pooled = TextModule(network)(torch.from_numpy(ids), torch.from_numpy(mask))[0]
-        regions = ImageModule(network)(torch.from_numpy(pixels))
+        regions = ImageModule(network)(torch.from_numpy(pixels))[network.needs_regions]
     for what, expected, found in (
         ("texts", pooled, engine.encode_texts(texts)[0]),
         ("pictures", regions, engine.encode_images(list(pixels))),

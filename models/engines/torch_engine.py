@@ -61,15 +61,17 @@ class TorchEngine:
         network.image.to(device).to(memory_format=torch.channels_last)
         self._dtype = _fastest_dtype(device)
         self.precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self._dtype, "fp32")
-        self._text: Callable[..., tuple[Tensor, ...]] = TextModule(network)
-        self._image: Callable[..., Tensor] = ImageModule(network)
+        self._text: Callable[..., tuple[Tensor, Tensor]] = TextModule(network)
+        self._image: Callable[..., tuple[Tensor, Tensor]] = ImageModule(network)
         if compiled:
             # beyond the limit of 8 graphs a function, torch goes back to eager without a word
             torch._dynamo.config.recompile_limit = 256
             self._text = torch.compile(self._text, dynamic=False)
             self._image = torch.compile(self._image, dynamic=False)
 
-    def encode_texts(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
+    def encode_texts(
+        self, token_ids: Sequence[Sequence[int]], *, parts: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
         """See `Engine`."""
         batches = text_batches(
             [len(tokens) for tokens in token_ids],
@@ -90,25 +92,28 @@ class TorchEngine:
                     )
                 )
             # only now is a GPU waited for
-            parts = [[part.float().cpu() for part in outputs] for outputs in found]
-        pooled = torch.empty(len(token_ids), parts[0][0].shape[-1])
+            wanted = 2 if parts or self.needs_regions else 1
+            ready = [[part.float().cpu() for part in outputs[:wanted]] for outputs in found]
+        pooled = torch.empty(len(token_ids), ready[0][0].shape[-1])
         states: dict[int, Tensor] = {}
-        for batch, outputs in zip(batches, parts, strict=True):
+        for batch, outputs in zip(batches, ready, strict=True):
             pooled[list(batch.rows)] = outputs[0][: len(batch.rows)]
-            if self.needs_regions:
+            if wanted == 2:
                 for place, row in enumerate(batch.rows):
                     states[row] = outputs[1][place, : len(token_ids[row])]
         return pooled, [states[row] for row in range(len(token_ids)) if row in states]
 
-    def encode_images(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+    def encode_images(
+        self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
+    ) -> Tensor:
         """See `Engine`."""
         found = []
         with self._lock, torch.inference_mode(), self._precision():
             for rows in split(len(pixels), batch_size=self._batch_size):
                 chosen = list(pixels[rows.start : rows.stop])
                 chosen += [chosen[-1]] * (self._rows(len(rows)) - len(rows))
-                regions = self._image(self._upload(torch.from_numpy(np.stack(chosen))))
-                found.append(regions[: len(rows)])
+                outputs = self._image(self._upload(torch.from_numpy(np.stack(chosen))))
+                found.append(outputs[parts or self.needs_regions][: len(rows)])
             return torch.cat([regions.float().cpu() for regions in found])
 
     def warm(self) -> None:
@@ -152,13 +157,11 @@ class TextModule(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.encoder = network.text
-        self.needs_regions = network.needs_regions
 
-    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """Int64 [batch, tokens], twice, to float32 [batch, dim] and maybe [batch, tokens, dim]."""
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Int64 [batch, tokens], twice, to float32 [batch, dim] and [batch, tokens, dim]."""
         states = self.encoder.states(token_ids, attention_mask)
-        pooled = self.encoder.pool(states, attention_mask)
-        return (pooled, states) if self.needs_regions else (pooled,)
+        return self.encoder.pool(states, attention_mask), states
 
 
 class ImageModule(nn.Module):
@@ -167,12 +170,12 @@ class ImageModule(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.encoder = network.image
-        self.needs_regions = network.needs_regions
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Uint8 [batch, height, width, 3] to float32 [batch, regions or 1, dim]."""
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Uint8 [batch, height, width, 3] to float32 [batch, 1, dim], the mean of all regions, and
+        [batch, regions, dim]."""
         regions = self.encoder.regions(pixels)
-        return regions if self.needs_regions else regions.mean(dim=1, keepdim=True)
+        return regions.mean(dim=1, keepdim=True), regions
 
 
 def _fastest_dtype(device: str) -> torch.dtype:

@@ -94,9 +94,9 @@ class Bench:
             self.done["prepared"] += len(posts)
             return prepare(posts)
 
-        def predicting(posts: Sequence[PreparedPost]) -> Any:
+        def predicting(posts: Sequence[PreparedPost], *kept: Any) -> Any:
             self.done["predicted"] += len(posts)
-            return predict(posts)
+            return predict(posts, *kept)
 
         patch.setattr(PictureFile, "decode", decoding)
         patch.setattr(classifier, "prepare_all", preparing)
@@ -207,10 +207,10 @@ def test_a_post_that_breaks_the_model_takes_only_its_copies_with_it(
 ) -> None:
     predict = classifier.predict
 
-    def fragile(posts: Sequence[PreparedPost]) -> Any:
+    def fragile(posts: Sequence[PreparedPost], *kept: Any) -> Any:
         if any("poison" in post.text for post in posts):
             raise RuntimeError("the model breaks")
-        return predict(posts)
+        return predict(posts, *kept)
 
     monkeypatch.setattr(classifier, "predict", fragile)
     bench.source.posts = {f"p{n}": (f"fine {n}", []) for n in range(5)}

@@ -6,13 +6,18 @@ import io
 import json
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import deadpan.demo
 from models.classifier import Classifier
+from models.config import mini_config
+from models.encoders import encoder_folder
 from models.explain import MAX_WORDS, Explanation, Limits, explain, score_of
+from models.leave_out import Kept
 from models.prediction import (
     ImageProblem,
     Prediction,
@@ -21,7 +26,7 @@ from models.prediction import (
     Scores,
     Sentiment,
 )
-from models.text import OCR_MARKER, join_ocr, split_ocr
+from models.text import OCR_MARKER, TextPreparer, join_ocr, split_ocr
 
 
 class Watching:
@@ -33,6 +38,9 @@ class Watching:
 
     def encode(self, joined: str) -> tuple[int, ...]:
         return (1,) if joined.strip() else ()
+
+    def predict_without(self, posts: object, parts: object, kept: object) -> None:
+        """It has no features to leave anything out of."""
 
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         self.calls += 1
@@ -57,6 +65,26 @@ def picture(corner: tuple[int, int] | None = None) -> PreparedImage:
         column, row = corner
         pixels[row * 56 : (row + 1) * 56, column * 56 : (column + 1) * 56] = 255
     return PreparedImage("a" * 64, pixels, pixels)
+
+
+class Occluding:
+    """A model that is asked again for every part."""
+
+    def __init__(self, model: Classifier) -> None:
+        self.encode, self.predict = model.encode, model.predict
+
+    def predict_without(self, posts: object, parts: object, kept: object) -> None:
+        """Not by features."""
+
+
+def drawn(name: str) -> bytes:
+    """A picture of the demo."""
+    return (Path(deadpan.demo.__file__).parent / "images" / name).read_bytes()
+
+
+@pytest.fixture
+def prepare() -> TextPreparer:
+    return TextPreparer(encoder_folder(mini_config().text), max_tokens=128)
 
 
 def one(
@@ -169,3 +197,76 @@ def test_a_real_picture_is_explained_by_the_shipped_model() -> None:
     assert len(found.regions) == 4
     # a picture of one colour has no part that matters
     assert all(abs(region.effect) < 0.02 for region in found.regions)
+
+
+def test_leaving_out_of_features_finds_the_word_that_taking_it_from_the_post_finds() -> None:
+    model = Classifier.load("mini", device="cpu")
+    texts = ["I hate this", "what an awful day at the station", "the food was disgusting"]
+    posts = [model.prepare(text, [drawn("burnt_pizza.jpg")]) for text in texts]
+    names = ["sentiment.negative"] * len(posts)
+    cheap = explain(model, posts, names)
+    asked = explain(Occluding(model), posts, names)
+    for one_way, other, word in zip(cheap, asked, ("hate", "awful", "disgusting"), strict=True):
+        assert one_way is not None
+        assert other is not None
+        for found in (one_way, other):
+            assert max(found.words, key=lambda word: word.effect).word == word
+            assert len(found.regions) == 16
+        assert one_way.value == pytest.approx(other.value, abs=0.05)
+
+
+def test_every_part_of_every_post_is_left_out_of_its_own_post_only() -> None:
+    model = Classifier.load("mini", device="cpu")
+    posts = [
+        model.prepare("what a day", []),
+        model.prepare("", [drawn("burnt_pizza.jpg"), b"broken", drawn("birthday_cake.jpg")]),
+        model.prepare("I love it", [drawn("birthday_cake.jpg")] * 2),
+    ]
+    names = ["sarcasm", "sentiment.negative", "opposition"]
+    together = explain(model, posts, names, Limits(images=3))
+    for post, name, found in zip(posts, names, together, strict=True):
+        (alone,) = explain(model, [post], [name], Limits(images=3))
+        assert found is not None
+        assert alone is not None
+        assert (len(found.words), len(found.regions)) == (len(alone.words), len(alone.regions))
+        for part, same in zip(
+            (*found.words, *found.regions), (*alone.words, *alone.regions), strict=True
+        ):
+            assert part.effect == pytest.approx(same.effect, abs=0.05)
+    assert {region.image for region in together[1].regions} == {0, 2}  # type: ignore[union-attr]
+
+
+def test_tokens_are_found_where_they_stand(prepare: TextPreparer) -> None:
+    joined = join_ocr("What a DAY", ["so awful"])
+    spans = prepare.spans(joined)
+    assert len(spans) == len(prepare.encode(joined))
+    words = [joined[start:end] for start, end in spans if end > start]
+    assert words == ["What", "a", "DAY", "so", "awful"]
+    assert prepare.spans("") == [(0, 0), (0, 0)]
+
+
+def test_what_was_kept_while_judging_is_not_computed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Classifier.load("mini", device="cpu")
+    posts = [
+        model.prepare("what an awful day", [drawn("burnt_pizza.jpg")]),
+        model.prepare("I love it", []),
+    ]
+    names = ["sentiment.negative", "sarcasm"]
+    expected = explain(model, posts, names)
+    kept = Kept()
+    plain = model.predict(posts)
+    for one, other in zip(model.predict(posts, kept), plain, strict=True):
+        assert one.fused.sarcasm == pytest.approx(other.fused.sarcasm, abs=0.01)
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(model._engine, "encode_texts", never)
+    monkeypatch.setattr(model._engine, "encode_images", never)
+    for found, same in zip(explain(model, posts, names, kept=kept), expected, strict=True):
+        assert found is not None
+        assert same is not None
+        assert found.value == pytest.approx(same.value, abs=0.05)
+        assert len(found.words) == len(same.words)
