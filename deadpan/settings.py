@@ -140,16 +140,20 @@ class Settings(BaseSettings):
         10_000,
         ge=0,
         description="Predictions that a worker keeps in memory for posts of the same content, "
-        "about 1 kB each; 0 keeps none.",
+        "about 1 kB each, and 7 kB of one that is flagged and explained; 0 keeps none.",
     )
     slots: int = Field(3, ge=1, le=64, description="Chunks that one worker has in hand at once.")
+    explain: Literal["on", "off"] = Field(
+        "on",
+        description="Whether a flag says which words and parts of a picture moved its score.",
+    )
     explain_up_to: int = Field(
-        1024,
+        8,
         ge=0,
         le=1024,
-        description="Flags of chunks of at most so many posts say which words and parts of a "
-        "picture moved their score; 0 explains none. Lower it for a model with the fusion "
-        "`cross_attention`, where an explanation costs as much as 30 posts.",
+        description="Flags of chunks of at most so many posts are explained by judging the post "
+        "again without each part. Larger chunks mean a backlog: their flags are explained from "
+        "features that are there already, which is rougher and costs a fourteenth.",
     )
     lease_seconds: float = Field(
         30.0,

@@ -1,9 +1,10 @@
 """Which words and which parts of a picture moved a score: by leaving each out. Needs no torch.
 
-A model that can leave a part out of features it has computed is asked to (`models.leave_out`).
-Others are asked again for every part: occlusion (Zeiler & Fergus, Visualizing and Understanding
-Convolutional Networks, 2014) holds for every encoder, fusion and engine, and costs a prediction for
-every part left out, which is why the parts are bounded.
+Occlusion (Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 2014) asks the
+model itself and nothing of its inside, so it holds for every encoder, fusion and engine. It costs a
+prediction for every part left out, which is why the parts are bounded. Where that is too much, a
+model may leave a part out of features that it has computed already (`models.leave_out`), which is
+rougher.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ class Explanation:
 
     Attributes:
         score: its name, as policies know it.
+        method: "occlusion", or "features" where parts were left out of features.
         value: of the whole post.
         words: in the order of the text.
         regions: row by row.
@@ -118,6 +120,7 @@ class Explanation:
     """
 
     score: str
+    method: str
     value: float
     words: tuple[WordEffect, ...]
     regions: tuple[RegionEffect, ...]
@@ -131,6 +134,7 @@ class Explanation:
 
         return {
             "score": self.score,
+            "method": self.method,
             "value": round(self.value, 4),
             "disagreement": None if self.disagreement is None else round(self.disagreement, 4),
             "words": [plain(word) for word in self.words],
@@ -143,6 +147,8 @@ def explain(
     posts: Sequence[PreparedPost],
     score_names: Sequence[str],
     limits: Limits | None = None,
+    *,
+    ask_again: bool = True,
     kept: Any = None,
 ) -> list[Explanation | None]:
     """Explain a score of each post, all in one batch.
@@ -152,6 +158,7 @@ def explain(
         posts: any number.
         score_names: of each post, as policies name them; "degraded" is nothing the model said.
         limits: how much is left out.
+        ask_again: by occlusion; else from features, where the model has such.
         kept: what the model kept of these posts when it judged them, if it did.
 
     Returns:
@@ -160,7 +167,8 @@ def explain(
     limits = limits or Limits()
     plans = [_parts(post, name, limits) for post, name in zip(posts, score_names, strict=True)]
     parts: list[list[Part]] = [[*words, *regions] for words, regions in plans]
-    told = model.predict_without(posts, parts, kept)
+    told = None if ask_again else model.predict_without(posts, parts, kept)
+    method = "occlusion" if told is None else "features"
     if told is None:
         told = _occluded(model, posts, parts)
     found: list[Explanation | None] = []
@@ -173,6 +181,7 @@ def explain(
         found.append(
             Explanation(
                 score=name,
+                method=method,
                 value=value,
                 words=tuple(map(_with_effect, words, effects)),
                 regions=tuple(map(_with_effect, regions, effects[len(words) :])),

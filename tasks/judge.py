@@ -39,8 +39,9 @@ class Judge:
 
     Args:
         tries: of one post, before it becomes a dead letter.
-        explain_up_to: posts in a chunk; the flags of a larger chunk are not explained, because a
-            large chunk means that posts wait, and an explanation costs many predictions.
+        explain: whether flags are explained.
+        explain_up_to: posts in a chunk whose flags are explained by judging again without each
+            part; in a larger one, which means that posts wait, from features.
         remembered: how many posts' predictions are kept for posts of the same content.
     """
 
@@ -53,6 +54,7 @@ class Judge:
         database: Engine,
         evidence: EvidenceStore,
         tries: Tries,
+        explain: bool,
         explain_up_to: int,
         remembered: int,
     ) -> None:
@@ -64,6 +66,7 @@ class Judge:
         self._database = database
         self._evidence = evidence
         self._tries = tries
+        self._explaining = explain
         self._explain_up_to = explain_up_to
         self._known = KnownPosts(remembered)
 
@@ -92,8 +95,8 @@ class Judge:
         with timed("prepare", timings):
             first = self._prepare(first, same, outcomes)
         with timed("predict", timings):
-            explaining = len(chunk.entries) <= self._explain_up_to
-            kept = Kept() if explaining else None
+            ask_again = len(chunk.entries) <= self._explain_up_to
+            kept = Kept() if self._explaining and not ask_again else None
             for item, prediction in self._predict(first, same, outcomes, kept):
                 known[item.content_hash] = self._remember(item, prediction)
         judged = [
@@ -108,9 +111,9 @@ class Judge:
         with timed("prepare", timings):
             # Evidence and explanations are of what the model saw, however long ago it saw it.
             self._prepare_flagged(flagged)
-        if flagged and explaining:
+        if flagged and self._explaining:
             with timed("explain", timings):
-                self._explain(flagged, kept)
+                self._explain(flagged, known, kept, ask_again=ask_again)
         with timed("decide", timings):
             self._decide(judged, outcomes, timings)
         return outcomes
@@ -250,17 +253,42 @@ class Judge:
         except Exception:
             log.exception("flagged posts not prepared", posts=len(todo), stage="prepare")
 
-    def _explain(self, items: Sequence[Item], kept: Kept | None) -> None:
+    def _explain(
+        self,
+        items: Sequence[Item],
+        known: Mapping[str, KnownPost],
+        kept: Kept | None,
+        *,
+        ask_again: bool,
+    ) -> None:
         """Say what moved the score that each post is flagged for; a failure costs no verdict."""
-        items = [item for item in items if item.prepared is not None]
-        posts = [item.prepared for item in items if item.prepared is not None]
-        names = [str(item.reasons[0].conditions[0]["score"]) for item in items]
+        named = {
+            item.post_id: str(item.reasons[0].conditions[0]["score"])
+            for item in items
+            if item.prepared is not None
+        }
+        todo = {
+            (item.content_hash, named[item.post_id]): item.prepared
+            for item in items
+            if item.prepared is not None
+            and named[item.post_id] not in known[item.content_hash].explanations
+        }
         try:
-            told = explain(self._classifier, posts, names, kept=kept)
-            for item, found in zip(items, told, strict=True):
-                item.explanation = found
+            told = explain(
+                self._classifier,
+                list(todo.values()),
+                [name for _, name in todo],
+                ask_again=ask_again,
+                kept=kept,
+            )
         except Exception:
-            log.exception("flags not explained", posts=len(items), stage="explain")
+            log.exception("flags not explained", posts=len(todo), stage="explain")
+            told = []
+        for (content, name), found in zip(todo, told, strict=False):
+            known[content].explanations[name] = found
+        for item in items:
+            name = named.get(item.post_id, "")
+            item.explanation = known[item.content_hash].explanations.get(name)
 
     def _decide(
         self,

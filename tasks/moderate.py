@@ -44,8 +44,9 @@ class Moderator:
     Args:
         tries: of one post, before it becomes a dead letter.
         lease_seconds: how long a chunk stays with a silent worker.
-        explain_up_to: posts in a chunk; the flags of a larger chunk are not explained, because a
-            large chunk means that posts wait, and an explanation costs many predictions.
+        explain: whether flags are explained.
+        explain_up_to: posts in a chunk whose flags are explained by judging again without each
+            part; in a larger one, which means that posts wait, from features.
         remembered: how many posts' predictions are kept for posts of the same content.
         pace: is told how long chunks take.
     """
@@ -62,6 +63,7 @@ class Moderator:
         evidence: EvidenceStore,
         tries: Tries,
         lease_seconds: float,
+        explain: bool = True,
         explain_up_to: int = 0,
         remembered: int = 0,
         pace: Pace | None = None,
@@ -79,6 +81,7 @@ class Moderator:
             database=database,
             evidence=evidence,
             tries=tries,
+            explain=explain,
             explain_up_to=explain_up_to,
             remembered=remembered,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from models.explain import Explanation
 from models.prediction import Prediction
 
 
@@ -17,10 +18,12 @@ class KnownPost:
     Attributes:
         prediction: of all posts of this content.
         problems: of each image, why its bytes could not be decoded, or None.
+        explanations: by score; those that were asked for.
     """
 
     prediction: Prediction
     problems: tuple[str | None, ...]
+    explanations: dict[str, Explanation | None] = field(default_factory=dict)
 
 
 class KnownPosts:

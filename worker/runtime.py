@@ -81,6 +81,7 @@ class Runtime:
             evidence=self._parts.evidence,
             tries=Tries(settings.max_attempts, settings.retry_base_seconds),
             lease_seconds=settings.lease_seconds,
+            explain=settings.explain == "on",
             explain_up_to=settings.explain_up_to,
             remembered=settings.remembered_posts,
             pace=self._pace,

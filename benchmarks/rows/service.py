@@ -14,7 +14,16 @@ from pathlib import Path
 from benchmarks.measure import STALLED_SECONDS, Result, RowFailed, Usage, Verdicts
 from benchmarks.workload import LATENCY_COPY, WARM_COPY, Workload
 
-KEPT_SETTINGS = ("MODEL", "DEVICE", "ENGINE", "POLICY", "CHUNK_SIZE", "SLOTS", "EXPLAIN_UP_TO")
+KEPT_SETTINGS = (
+    "MODEL",
+    "DEVICE",
+    "ENGINE",
+    "POLICY",
+    "CHUNK_SIZE",
+    "SLOTS",
+    "EXPLAIN",
+    "EXPLAIN_UP_TO",
+)
 ROOT = Path(__file__).parents[2]
 
 MIN_LATENCY_POSTS = 20

@@ -29,6 +29,7 @@ OWN_POSTS = Path(__file__).parent / "posts.jsonl"
 
 # What a person may vary about the demo; every other setting is the demo's own.
 _KEPT_SETTINGS = (
+    "EXPLAIN",
     "EXPLAIN_UP_TO",
     "MODEL",
     "POLICY",

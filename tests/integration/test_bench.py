@@ -147,7 +147,7 @@ def test_the_naive_row_runs_the_same_model(classifier: Classifier) -> None:
 def test_limit_and_deadpan_run_from_end_to_end_and_leave_nothing_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DEADPAN_EXPLAIN_UP_TO", "0")  # a setting the rows keep; here for speed
+    monkeypatch.setenv("DEADPAN_EXPLAIN", "off")  # a setting the rows keep; here for speed
     said: list[str] = []
     results = run(
         workload=Workload(),

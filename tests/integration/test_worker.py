@@ -291,15 +291,19 @@ def test_a_worker_that_cannot_do_its_job_says_why_and_ends_without_a_stack_trace
     assert child.exit_code in (1, 2)
 
 
-@pytest.mark.parametrize(("explain_up_to", "explained"), [(8, True), (0, False)])
+@pytest.mark.parametrize(
+    ("explain", "up_to", "method"),
+    [("on", 8, "occlusion"), ("on", 0, "features"), ("off", 8, None)],
+)
 def test_a_flagged_post_says_which_words_moved_its_score(
     tmp_path: Path,
     valkey_server: EmbeddedValkey,
     intake: Intake,
     database_url: str,
     database: Engine,
-    explain_up_to: int,
-    explained: bool,
+    explain: str,
+    up_to: int,
+    method: str | None,
 ) -> None:
     posts = {
         "sad": {"text": "what an awful day, I hate it", "images": ["blue.jpg"]},
@@ -312,17 +316,19 @@ def test_a_flagged_post_says_which_words_moved_its_score(
     )
     with Platform(posts, {"blue.jpg": jpeg()}) as platform:
         intake.client.rpush("deadpan:posts", *posts)
-        more = {"policy": policy, "explain_up_to": explain_up_to}
+        more = {"policy": policy, "explain": explain, "explain_up_to": up_to}
         with running(tmp_path, valkey_server, database_url, platform, **more) as child:
             wait_until(finished(intake, database, list(posts)), "both judged", child)
     with transaction(database) as connection:
         found = queries.verdicts_of(connection, posts)
     assert found["plain"].explanation is None
     told = found["sad"].explanation
-    assert (told is not None) == explained
+    assert (told and told["method"]) == method
     if told is not None:
         assert told["score"] == "text_alone.sentiment.negative"
-        assert max(told["words"], key=lambda word: word["effect"])["word"] in ("awful", "hate")
+        assert len(told["words"]) == 7
+        if method == "occlusion":
+            assert max(told["words"], key=lambda word: word["effect"])["word"] in ("awful", "hate")
         assert told["regions"] == []
         assert 0 <= told["disagreement"] <= 1
         assert found["sad"].timings["explain"] > 0

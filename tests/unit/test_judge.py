@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
+import tasks.judge
 from deadpan.errors import ImageError
 from models.classifier import Classifier
+from models.explain import explain
 from models.images import PictureFile
 from models.prediction import PreparedPost
 from sources.post import FetchedImage, FetchedPost, FetchResult, Gone, Post
@@ -78,6 +80,7 @@ class Bench:
             database=self.database,
             evidence=self.evidence,
             tries=Tries(3, 1.0),
+            explain=False,
             explain_up_to=0,
             remembered=100,
         )
@@ -252,3 +255,38 @@ def test_a_post_that_cannot_be_prepared_does_not_keep_its_neighbours(
     outcomes = bench.chunk("a", "b")
     assert [v.post_id for v in outcomes.verdicts] == ["a"]
     assert [retry.entry.id_bytes for retry in outcomes.retries] == [b"b"]
+
+
+def test_flags_are_explained_once_for_all_posts_of_the_same_content(
+    flagging: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained: list[int] = []
+
+    def counting(model: Classifier, posts: Sequence[PreparedPost], *rest: Any, **more: Any) -> Any:
+        explained.append(len(posts))
+        return explain(model, posts, *rest, **more)
+
+    monkeypatch.setattr(tasks.judge, "explain", counting)
+    monkeypatch.setattr(flagging.judge, "_explaining", True)
+    text = "what an awful day"
+    flagging.source.posts = {n: (text, [jpeg("teal")]) for n in "abc"} | {"d": ("so sad", [])}
+    together = {v.post_id: v for v in flagging.chunk("a", "b", "d").verdicts}
+    assert together["a"].explanation == together["b"].explanation
+    assert together["a"].explanation is not None
+    assert [word["word"] for word in together["a"].explanation["words"]] == text.split()
+    assert together["d"].explanation is not None
+    (later,) = flagging.chunk("c").verdicts
+    assert later.explanation == together["a"].explanation
+    assert explained == [2, 0]
+
+
+def test_a_defect_in_explaining_costs_no_verdict(
+    flagging: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **more: Any) -> Any:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(tasks.judge, "explain", broken)
+    monkeypatch.setattr(flagging.judge, "_explaining", True)
+    flagging.source.posts = {"a": ("one", []), "b": ("two", [])}
+    assert [v.explanation for v in flagging.chunk("a", "b").verdicts] == [None, None]
