@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py --posts 100000
 
-Chunks of 1 to 64 posts, texts of 0 to 128 tokens, 0 to 3 pictures; of four pictures three are from
+Chunks of 1 to 64 posts, texts of 0 to 128 tokens, 0 to 3 pictures; of four pictures three are of
 a small set that returns, and one is new. Pictures are made as decoded pixels, so that the model is
 measured and not the decoder. Growth is counted from the first tenth on, and should be none.
 """

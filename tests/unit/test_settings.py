@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from deadpan.errors import SettingsError
-from deadpan.settings import describe, load, unknown_variables, without_password
+from deadpan.settings import cache_folder, describe, load, unknown_variables, without_password
+from worker.checks import configuration_problems
 
 
 def test_every_wrong_variable_is_named_at_once_with_its_value() -> None:
@@ -75,3 +78,17 @@ def test_a_misspelt_variable_is_found() -> None:
 )
 def test_a_password_in_a_url_is_masked(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+def test_the_cache_is_where_its_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder(load({})) == tmp_path / ".cache" / "deadpan"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
+    assert cache_folder(load({})) == Path("/var/cache/deadpan")
+    assert cache_folder(load({"DEADPAN_CACHE_DIR": "/srv/kept"})) == Path("/srv/kept")
+
+
+def test_an_engine_that_cannot_be_is_found_before_the_worker_starts() -> None:
+    settings = load({"DEADPAN_ENGINE": "openvino", "DEADPAN_DEVICE": "cuda"})
+    assert "OpenVINO runs on the CPU" in " ".join(configuration_problems(settings))
