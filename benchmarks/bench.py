@@ -111,9 +111,10 @@ def _one(
     except (RowFailed, DeadpanError) as error:
         return [Result(_NAMES.get(row, row), failed=str(error))]
     finally:
-        del os.environ[MARK]
-        end_marked(mark)
-        shutil.rmtree(own, ignore_errors=True)
+        with Interrupts.deferred():  # an impatient second Ctrl-C must leave nothing behind either
+            del os.environ[MARK]
+            end_marked(mark)
+            shutil.rmtree(own, ignore_errors=True)
 
 
 def _without_latency(setup: Setup) -> Setup:

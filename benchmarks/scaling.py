@@ -292,8 +292,9 @@ def workers(counts: Sequence[int], posts: int, workload: Workload, folder: Path)
             except (RowFailed, DeadpanError) as error:
                 yield f"| {count} | failed: {' '.join(str(error).split())[:200]} | | |"
             finally:
-                del os.environ[MARK]
-                end_marked(mark)
+                with Interrupts.deferred():
+                    del os.environ[MARK]
+                    end_marked(mark)
 
 
 def _with_workers(count: int, setup: Setup) -> str:
