@@ -27,8 +27,8 @@ app = Celery("naive", broker=os.environ.get("BENCH_BROKER", "memory://"))
 app.conf.update(
     task_ignore_result=True,
     task_default_queue="peer",
-    # Celery's default pool and as many processes as cores, one thread each: measured faster than
-    # one process whose torch uses all cores.
+    # Celery's default pool and as many processes as cores, one torch thread each: a single post
+    # gives two threads little to share.
     worker_pool="prefork",
     worker_concurrency=os.cpu_count(),
     worker_send_task_events=False,
