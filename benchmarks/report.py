@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -286,4 +287,5 @@ def _rounds(results: Sequence[Result]) -> list[dict[str, Result]]:
 
 
 def _cell(text: str) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)  # colours of a log
     return " ".join(text.split()).replace("|", "/")[:240]
