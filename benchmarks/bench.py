@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.measure import MARK, Result, RowFailed, end_marked
-from benchmarks.platform import platform_process
+from benchmarks.posts_server import platform_process
 from benchmarks.rows.deadpan import Deadpan, DeadpanByStage
 from benchmarks.rows.limit import measure_limit
 from benchmarks.rows.peers import CeleryBatches, LitServe, Naive, RayServe

@@ -1,6 +1,6 @@
 """Does a worker's model grow? Judge many posts of mixed shapes, and print the memory it holds.
 
-    python benchmarks/memory.py --posts 100000
+    python -m benchmarks.memory --posts 100000
 
 Chunks of 1 to 64 posts, texts of 0 to 128 tokens, 0 to 3 pictures; of four pictures three are of
 a small set that returns, and one is new. Pictures are made as decoded pixels, so that the model is

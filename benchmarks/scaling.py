@@ -22,7 +22,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from benchmarks.measure import MARK, RowFailed, Usage, Verdicts, end_marked, median, percentile
-from benchmarks.platform import platform_process
+from benchmarks.posts_server import platform_process
 from benchmarks.rows.deadpan import Deadpan
 from benchmarks.rows.service import Setup, timed
 from benchmarks.workload import WARM_COPY, Workload
