@@ -11,13 +11,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
-from deadpan.errors import CheckpointError
 from models.calibration import READ_OUTS, given, patterns_of
-from models.checkpoint import WEIGHTS_FILE, CheckpointInfo, read_info
+from models.checkpoint import CheckpointInfo, read_info
 from models.config import ModelConfig
 from models.encoders import check_encoder, encoder_folder
 from models.engines.base import Engine
@@ -25,7 +22,8 @@ from models.engines.choose import choose_device, open_engine
 from models.feature_cache import FeatureCache, FeatureStore, features_identity
 from models.fusion import Features, FusionHead, Logits
 from models.leave_out import Kept, Parts, has_parts, without_parts
-from models.network import Network, gather_images, make_features
+from models.loading import load_head, load_network
+from models.network import gather_images, make_features
 from models.ocr import Reader
 from models.prediction import (
     ImageProblem,
@@ -379,48 +377,3 @@ def make_preparer(
         ocr=ocr,
         features=features,
     )
-
-
-def load_network(checkpoint: CheckpointInfo) -> Network:
-    """The encoders with the trained tensors over them, in evaluation mode.
-
-    Raises:
-        CheckpointError: an encoder is not there or is another one, or the weights cannot be read,
-            do not fit, or are not finite numbers.
-    """
-    path = checkpoint.path / WEIGHTS_FILE
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} cannot be loaded: {error}; replace the folder by a whole copy"
-        ) from error
-    try:
-        return Network.with_weights(checkpoint.config, tensors)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be used: {error}") from error
-
-
-def load_head(checkpoint: CheckpointInfo) -> FusionHead:
-    """The trained head alone, on the CPU, in evaluation mode; it needs no encoder.
-
-    Raises:
-        CheckpointError: the weights cannot be read, do not fit, or are not finite numbers.
-    """
-    path = checkpoint.path / WEIGHTS_FILE
-    head = FusionHead.from_config(checkpoint.config)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {
-                name: file.get_tensor(name).float()
-                for name in file.keys()  # noqa: SIM118 - it is no mapping
-                if not name.startswith(("text.", "image."))
-            }
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            raise ValueError("it holds NaN or infinity")
-        head.load_state_dict(tensors)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} cannot be used: {error}; replace the folder by a whole copy"
-        ) from error
-    return head.eval().requires_grad_(False)

@@ -2,7 +2,7 @@
 
 Where a text is the mean of its tokens' states and a picture that of its regions, a part can be left
 out of the mean. What the encoders made of the other parts still knows of the part that is left out,
-so it is less strict than taking it out of the post, and a hundred times cheaper.
+so it is rougher than taking it out of the post, and cheaper: docs/calibration.md has figures.
 """
 
 from __future__ import annotations

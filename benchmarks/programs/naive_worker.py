@@ -17,7 +17,8 @@ from celery import Celery, signals
 from benchmarks.programs.peer_work import DATABASE, SOURCE, Database, Platform
 from deadpan import settings
 from models.checkpoint import read_info
-from models.classifier import load_network, make_preparer
+from models.classifier import make_preparer
+from models.loading import load_network
 from models.network import gather_images, make_features
 from models.prediction import Prediction, PreparedImage, PreparedPost, Scores, Sentiment
 

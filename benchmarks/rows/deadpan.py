@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from benchmarks.measure import Result, RowFailed, Usage, Verdicts
 from benchmarks.rows.service import Service, Setup, timed
@@ -23,20 +21,6 @@ class Deadpan(Service):
     """One worker, as `deadpan worker` starts it."""
 
     name = "deadpan"
-
-    def __enter__(self) -> Self:
-        with ExitStack() as running:
-            self._start(running)
-            self._running = running.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._running.__exit__(kind, error, trace)
 
     def _start(self, running: ExitStack) -> None:
         setup = self.setup

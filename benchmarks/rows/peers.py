@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import sys
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from benchmarks.feeders import CeleryFeeder, HttpFeeder
 from benchmarks.rows.service import Service
@@ -23,23 +22,6 @@ class Peer(Service):
     """A process of its own that writes to SQLite by itself."""
 
     child: ChildProcess
-
-    def __enter__(self) -> Self:
-        with ExitStack() as running:
-            self._start(running)
-            self._running = running.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._running.__exit__(kind, error, trace)
-
-    def _start(self, running: ExitStack) -> None:
-        raise NotImplementedError
 
     def problem(self) -> str | None:
         """A process that ended brings nothing."""
@@ -80,8 +62,9 @@ class _OnCelery(Peer):
             timeout_seconds=READY_SECONDS,
         )
 
+    @abstractmethod
     def _python(self) -> Path | str:
-        raise NotImplementedError
+        """The interpreter of the row's environment."""
 
     def _options(self) -> list[str]:
         return []
@@ -126,9 +109,9 @@ class _OnHttp(Peer):
         self._feeder = HttpFeeder(port, request)
         running.callback(self._feeder.close)
 
+    @abstractmethod
     def _answers(self, port: int) -> bool:
         """Whether a request about a post that does not exist gets any answer from the app."""
-        raise NotImplementedError
 
     def push_all(self, post_ids: Sequence[str]) -> Callable[[], None]:
         """As fast as the server takes them, with a few batches of requests at once."""

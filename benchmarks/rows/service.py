@@ -7,9 +7,11 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from benchmarks.measure import STALLED_SECONDS, Result, RowFailed, Usage, Verdicts
 from benchmarks.workload import LATENCY_COPY, WARM_COPY, Workload
@@ -83,6 +85,24 @@ class Service(AbstractContextManager["Service"]):
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+
+    def __enter__(self) -> Self:
+        with ExitStack() as running:
+            self._start(running)
+            self._running = running.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._running.__exit__(kind, error, trace)
+
+    @abstractmethod
+    def _start(self, running: ExitStack) -> None:
+        """Start what the row needs; `running` ends it."""
 
     @abstractmethod
     def push_all(self, post_ids: Sequence[str]) -> Callable[[], None]:

@@ -74,7 +74,7 @@ def fit(
     """
     stage = module.stage
     set_seed(seed)
-    average = _Average(module, stage.average_last)
+    average = Average(module, stage.average_last)
     callbacks: list[TrainerCallback] = [_Progress(stage.name, report), average]
     if not stage.average_last:
         callbacks.append(EarlyStoppingCallback(stage.patience))
@@ -167,7 +167,7 @@ def _arguments(stage: Stage, run: Path, device: str, posts: int, seed: int) -> T
 class _StageTrainer(Trainer):
     """Trainer that groups by length, and stops at the first loss that is not a number."""
 
-    average: _Average
+    average: Average
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset = train_dataset if train_dataset is not None else self.train_dataset
@@ -199,14 +199,14 @@ class _StageTrainer(Trainer):
         return result
 
 
-class _Average(TrainerCallback):
+class Average(TrainerCallback):
     """The mean of the weights over the last share of a stage's steps.
 
     Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI
     2018.
     """
 
-    def __init__(self, module: TrainingModule, share: float) -> None:
+    def __init__(self, module: nn.Module, share: float) -> None:
         self._share = share
         self._trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._mean: dict[str, torch.Tensor] = {}

@@ -19,12 +19,13 @@ from PIL import Image
 
 from deadpan.errors import ModelError
 from models.checkpoint import CheckpointInfo, read_info
-from models.classifier import Classifier, load_head, load_network, make_preparer
+from models.classifier import Classifier, make_preparer
 from models.config import ModelConfig, bert_resnet50_config
 from models.encoders import pinned
 from models.engines import base, choose, files, openvino_engine, torch_engine
 from models.engines.base import pad, padded_length, split, text_batches
 from models.engines.torch_engine import TorchEngine
+from models.loading import load_head, load_network
 from models.network import Network
 from models.prediction import Prediction
 from models.training.run import TrainingResult
@@ -326,7 +327,7 @@ socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 from models.engines.openvino_engine import convert, import_openvino
 from models.checkpoint import read_info
-from models.classifier import load_network
+from models.loading import load_network
 ov = import_openvino()
 convert(load_network(read_info("mini")))
 from openvino.tools.ovc import telemetry, telemetry_utils

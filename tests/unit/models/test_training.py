@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from deadpan.errors import DataError, ModelError
 from models.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_info
@@ -19,6 +20,7 @@ from models.evaluation.judge import evaluate
 from models.posts_file import LabelledPost, read_posts
 from models.training.dataset import PostSet, Row
 from models.training.features import FeatureCache
+from models.training.fit import Average
 from models.training.recipe import Recipe, load_recipe, recipe_names
 from models.training.run import TrainingResult
 from models.training.settings import DataFile, Stage
@@ -89,6 +91,38 @@ def test_words_in_pictures_join_as_often_as_the_recipe_says(
     # a post whose pictures hold no words keeps its own
     silent = dataclasses.replace(row, ocr_token_ids=())
     assert PostSet([silent], [DataFile(Path("x"))], cache, ocr_share=1.0)[0]["token_ids"] == (1,)
+
+
+def test_a_stage_may_end_with_the_mean_of_its_last_weights(tmp_path: Path) -> None:
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(2))
+
+    arguments, control = TrainingArguments(output_dir=str(tmp_path), use_cpu=True), TrainerControl()
+
+    def steps(module: Module, average: Average, numbers: range) -> None:
+        for number in numbers:
+            module.weight.data.fill_(float(number))
+            state = TrainerState(global_step=number, max_steps=8)
+            average.on_step_end(arguments, state, control)
+
+    module = Module()
+    average = Average(module, 0.5)
+    steps(module, average, range(1, 9))
+    average.apply()
+    assert module.weight.tolist() == [6.5, 6.5]  # of 5, 6, 7 and 8
+
+    # killed after the sixth step
+    first, resumed = Module(), Module()
+    before = Average(first, 0.5)
+    steps(first, before, range(1, 7))
+    before.save(tmp_path)
+    after = Average(resumed, 0.5)
+    after.load(str(tmp_path))
+    steps(resumed, after, range(7, 9))
+    after.apply()
+    assert resumed.weight.tolist() == [6.5, 6.5]
 
 
 def test_the_same_seed_gives_the_same_model_and_another_does_not(
