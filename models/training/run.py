@@ -8,14 +8,11 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
@@ -27,10 +24,8 @@ from deadpan.errors import DataError, ModelError
 from models import checkpoint
 from models.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
 from models.encoders import encoder_folder, pinned
-from models.engines.base import cpu_computes_bf16
 from models.engines.choose import choose_device
-from models.engines.torch_engine import BATCH_SIZE, TorchEngine
-from models.evaluation.judge import READ_OUTS, Answers, measure_answers
+from models.engines.torch_engine import TorchEngine
 from models.network import Network
 from models.text import TextPreparer
 from models.training.dataset import (
@@ -44,8 +39,9 @@ from models.training.dataset import (
 )
 from models.training.features import image_features, ocr_texts
 from models.training.fit import fit
-from models.training.module import INPUTS, TrainingModule
+from models.training.module import TrainingModule
 from models.training.recipe import Recipe
+from models.training.scores import dev_scores
 from models.training.settings import DataFile, Stage
 
 _PACKAGES = (
@@ -183,10 +179,12 @@ def train(
     )
     report("measuring on the dev files")
     plain = PostSet(dev_corpus.rows, dev_corpus.files, images)
-    scores = _scores(network, plain, collate, dev_corpus, train_corpus, device, seed=settings.seed)
+    scores = dev_scores(
+        network, plain, collate, dev_corpus, train_corpus, device, seed=settings.seed
+    )
     if settings.ocr_share:
         read = {row.file for row in dev_rows if row.ocr_token_ids}
-        with_words = _scores(
+        with_words = dev_scores(
             network, dev, collate, dev_corpus, train_corpus, device, seed=settings.seed
         )
         scores |= {
@@ -400,87 +398,3 @@ def _fingerprint(
         [config.to_json(), dataclasses.asdict(recipe.settings), stages, files, device]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _scores(
-    network: Network,
-    dev_set: PostSet,
-    collate: Collator,
-    dev: Corpus,
-    train: Corpus,
-    device: str,
-    *,
-    seed: int,
-) -> dict[str, Any]:
-    """Of every dev file, all posts and those that no training file holds.
-
-    The leaks are out of training in any case (`without_leaks`); both numbers are here because
-    published results on these splits are without that care.
-    """
-    answers = _answers(network, dev_set, collate, device)
-    train_texts = {row.text_key for row in train.rows}
-    train_images = {key for row in train.rows for key in row.image_keys}
-    unseen = np.array(
-        [
-            row.text_key not in train_texts and train_images.isdisjoint(row.image_keys)
-            for row in dev.rows
-        ]
-    )
-    result: dict[str, Any] = {}
-    for index, one in enumerate(dev.files):
-        result[one.title] = {}
-        of_file = dev_set.file == index
-        for part, chosen in (("all", of_file), ("unseen", of_file & unseen)):
-            result[one.title][part] = measure_answers(
-                {
-                    name: Answers(
-                        answer.sentiment[chosen], answer.sarcasm[chosen], answer.given[chosen]
-                    )
-                    for name, answer in answers.items()
-                },
-                dev_set.labels["sentiment"][chosen],
-                dev_set.labels["sarcasm"][chosen],
-                seed=seed,
-            )
-    return result
-
-
-def _answers(
-    network: Network, posts: PostSet, collate: Collator, device: str
-) -> dict[str, Answers]:
-    module = TrainingModule(network, Stage()).to(device).eval()
-    low = device == "cuda" or cpu_computes_bf16()
-    order = sorted(range(len(posts)), key=lambda index: posts.lengths[index])
-    logits = {
-        name: {"sentiment": np.zeros((len(posts), 3)), "sarcasm": np.zeros((len(posts), 2))}
-        for name in READ_OUTS
-    }
-    given = {name: np.ones(len(posts), dtype=bool) for name in READ_OUTS}
-    for start in range(0, len(order), BATCH_SIZE):
-        chosen = order[start : start + BATCH_SIZE]
-        batch = {
-            name: value.to(device) for name, value in collate([posts[i] for i in chosen]).items()
-        }
-        inputs = {name: batch[name] for name in INPUTS}
-        precision = torch.autocast(device, dtype=torch.bfloat16) if low else nullcontext()
-        with torch.inference_mode():
-            with precision:
-                features = module.features(**inputs)
-            found = network.head(features)
-        for name in READ_OUTS:
-            for head in ("sentiment", "sarcasm"):
-                logits[name][head][chosen] = getattr(found[name], head).float().cpu().numpy()
-        given["text_alone"][chosen] = features.has_text.cpu().numpy()
-        given["image_alone"][chosen] = features.image_mask.any(dim=1).cpu().numpy()
-    return {
-        name: Answers(
-            _softmax(logits[name]["sentiment"]), _softmax(logits[name]["sarcasm"]), given[name]
-        )
-        for name in READ_OUTS
-    }
-
-
-def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return result

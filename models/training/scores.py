@@ -1,0 +1,96 @@
+"""What a trained network reaches on the dev files."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.calibration import softmax
+from models.engines.base import cpu_computes_bf16
+from models.engines.torch_engine import BATCH_SIZE
+from models.evaluation.judge import READ_OUTS, Answers, measure_answers
+from models.network import Network
+from models.training.dataset import Collator, Corpus, PostSet
+from models.training.module import INPUTS, TrainingModule
+from models.training.settings import Stage
+
+
+def dev_scores(
+    network: Network,
+    dev_set: PostSet,
+    collate: Collator,
+    dev: Corpus,
+    train: Corpus,
+    device: str,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Of every dev file, all posts and those that no training file holds.
+
+    The leaks are out of training in any case (`without_leaks`); both numbers are here because
+    published results on these splits are without that care.
+    """
+    answers = _answers(network, dev_set, collate, device)
+    train_texts = {row.text_key for row in train.rows}
+    train_images = {key for row in train.rows for key in row.image_keys}
+    unseen = np.array(
+        [
+            row.text_key not in train_texts and train_images.isdisjoint(row.image_keys)
+            for row in dev.rows
+        ]
+    )
+    result: dict[str, Any] = {}
+    for index, one in enumerate(dev.files):
+        result[one.title] = {}
+        of_file = dev_set.file == index
+        for part, chosen in (("all", of_file), ("unseen", of_file & unseen)):
+            result[one.title][part] = measure_answers(
+                {
+                    name: Answers(
+                        answer.sentiment[chosen], answer.sarcasm[chosen], answer.given[chosen]
+                    )
+                    for name, answer in answers.items()
+                },
+                dev_set.labels["sentiment"][chosen],
+                dev_set.labels["sarcasm"][chosen],
+                seed=seed,
+            )
+    return result
+
+
+def _answers(
+    network: Network, posts: PostSet, collate: Collator, device: str
+) -> dict[str, Answers]:
+    module = TrainingModule(network, Stage()).to(device).eval()
+    low = device == "cuda" or cpu_computes_bf16()
+    order = sorted(range(len(posts)), key=lambda index: posts.lengths[index])
+    logits = {
+        name: {"sentiment": np.zeros((len(posts), 3)), "sarcasm": np.zeros((len(posts), 2))}
+        for name in READ_OUTS
+    }
+    given = {name: np.ones(len(posts), dtype=bool) for name in READ_OUTS}
+    for start in range(0, len(order), BATCH_SIZE):
+        chosen = order[start : start + BATCH_SIZE]
+        batch = {
+            name: value.to(device) for name, value in collate([posts[i] for i in chosen]).items()
+        }
+        inputs = {name: batch[name] for name in INPUTS}
+        precision = torch.autocast(device, dtype=torch.bfloat16) if low else nullcontext()
+        with torch.inference_mode():
+            with precision:
+                features = module.features(**inputs)
+            found = network.head(features)
+        for name in READ_OUTS:
+            for head in ("sentiment", "sarcasm"):
+                logits[name][head][chosen] = getattr(found[name], head).float().cpu().numpy()
+        given["text_alone"][chosen] = features.has_text.cpu().numpy()
+        given["image_alone"][chosen] = features.image_mask.any(dim=1).cpu().numpy()
+    return {
+        name: Answers(
+            softmax(logits[name]["sentiment"]), softmax(logits[name]["sarcasm"]), given[name]
+        )
+        for name in READ_OUTS
+    }
