@@ -79,8 +79,9 @@ class Calibration:
         Returns:
             float64 [posts, classes], rows that sum to 1.
         """
-        temperatures = [self.temperature(head, pattern) for pattern in patterns]
-        return softmax(logits / np.array(temperatures).reshape(-1, 1))
+        known = {pattern: self.temperature(head, pattern) for pattern in ("", *PATTERNS)}
+        temperatures = np.array([known[pattern] for pattern in patterns])
+        return softmax(logits / temperatures.reshape(-1, 1))
 
     def to_json(self) -> dict[str, Any]:
         """Plain objects, as `from_json` reads them."""

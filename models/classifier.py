@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -190,11 +189,20 @@ class Classifier:
         """
         if not posts:
             return []
-        return self._calibrated(self.logits(posts, kept), *given(posts))
+        has_text, has_image = given(posts)
+        probabilities = self._probabilities(self.logits(posts, kept), has_text, has_image)
+        columns = [
+            list(zip(sentiment.tolist(), sarcasm.tolist(), strict=True))
+            for sentiment, sarcasm in probabilities
+        ]
+        return [
+            _prediction(row, with_text, with_image)
+            for *row, with_text, with_image in zip(*columns, has_text, has_image, strict=True)
+        ]
 
     def predict_without(
         self, posts: Sequence[PreparedPost], parts: Sequence[Parts], kept: Kept | None = None
-    ) -> list[list[Prediction]] | None:
+    ) -> list[Prediction] | None:
         """Judge posts as they are and without parts of them, from features computed once.
 
         Args:
@@ -203,8 +211,8 @@ class Classifier:
             kept: of `predict`.
 
         Returns:
-            Of every post a prediction as it is, and one without each of its parts; None where the
-            model's features do not allow it.
+            A prediction of every post whose numbers are arrays, float64 [1 + parts]: as it is, and
+            without each of its parts. None where the model's features do not allow it.
         """
         if not posts:
             return []
@@ -220,34 +228,39 @@ class Classifier:
             return None
         with torch.inference_mode():
             found = _as_arrays(self._head(features))
-        has_image = features.image_mask.any(dim=1).numpy()
-        predictions = iter(self._calibrated(found, features.has_text.numpy(), has_image))
-        return [list(islice(predictions, 1 + len(cuts))) for cuts in parts]
+        has_text, has_image = features.has_text.numpy(), features.image_mask.any(dim=1).numpy()
+        probabilities = self._probabilities(found, has_text, has_image)
+        ends = np.cumsum([1 + len(cuts) for cuts in parts]).tolist()
+        return [
+            _prediction(
+                [
+                    (sentiment[start:end].T, sarcasm[start:end])
+                    for sentiment, sarcasm in probabilities
+                ],
+                has_text[start],
+                has_image[start],
+            )
+            for start, end in zip([0, *ends], ends, strict=False)
+        ]
 
-    def _calibrated(
+    def _probabilities(
         self,
         logits: Mapping[str, Mapping[str, npt.NDArray[np.float64]]],
         has_text: npt.NDArray[np.bool_],
         has_image: npt.NDArray[np.bool_],
-    ) -> list[Prediction]:
-        sentiments = {name: read_outs["sentiment"] for name, read_outs in logits.items()}
-        sarcasms = {name: read_outs["sarcasm"] for name, read_outs in logits.items()}
+    ) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+        """Of each read-out, sentiment [posts, 3] and sarcasm [posts]."""
         patterns = patterns_of(has_text, has_image)
-
-        def scores(read_out: str) -> list[Scores]:
-            calibrated = (
-                self._calibration.probabilities(head, by_name[read_out], patterns[read_out])
-                for head, by_name in (("sentiment", sentiments), ("sarcasm", sarcasms))
-            )
-            return [
-                Scores(Sentiment(*sentiment), sarcasm[1])
-                for sentiment, sarcasm in zip(*(p.tolist() for p in calibrated), strict=True)
-            ]
-
-        rows = zip(*(scores(read_out) for read_out in READ_OUTS), has_text, has_image, strict=True)
         return [
-            Prediction(fused, text if with_text else None, image if with_image else None)
-            for fused, text, image, with_text, with_image in rows
+            (
+                self._calibration.probabilities(
+                    "sentiment", logits[read_out]["sentiment"], patterns[read_out]
+                ),
+                self._calibration.probabilities(
+                    "sarcasm", logits[read_out]["sarcasm"], patterns[read_out]
+                )[:, 1],
+            )
+            for read_out in READ_OUTS
         ]
 
     def logits(
@@ -347,6 +360,16 @@ class Classifier:
         parts = self._engine.encode_images(pixels, parts=True)
         kept.regions |= zip((image.sha256 for image in images), parts, strict=True)
         return parts.mean(dim=1, keepdim=True)
+
+
+def _prediction(
+    read_outs: Sequence[tuple[Any, Any]], has_text: bool, has_image: bool
+) -> Prediction:
+    """Of the read-outs in their order, each a sentiment and a sarcasm."""
+    fused, text, image = (
+        Scores(Sentiment(*sentiment), sarcasm) for sentiment, sarcasm in read_outs
+    )
+    return Prediction(fused, text if has_text else None, image if has_image else None)
 
 
 def _as_arrays(

@@ -10,8 +10,8 @@ rougher.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -43,8 +43,10 @@ class Model(Protocol):
 
     def predict_without(
         self, posts: Sequence[PreparedPost], parts: Sequence[Sequence[Part]], kept: Any
-    ) -> list[list[Prediction]] | None:
-        """Judge posts as they are and without each part, or say None when it cannot."""
+    ) -> list[Prediction] | None:
+        """Judge posts as they are and without each part, or say None when it cannot.
+
+        A prediction for each post, its numbers arrays: float64 [1 + parts]."""
         ...
 
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
@@ -129,16 +131,31 @@ class Explanation:
     def as_row(self) -> dict[str, Any]:
         """Plain objects, for a table or JSON; effects with four decimals."""
 
-        def plain(one: WordEffect | RegionEffect) -> dict[str, Any]:
-            return {**asdict(one), "effect": round(one.effect, 4)}
-
         return {
             "score": self.score,
             "method": self.method,
             "value": round(self.value, 4),
             "disagreement": None if self.disagreement is None else round(self.disagreement, 4),
-            "words": [plain(word) for word in self.words],
-            "regions": [{**plain(one), **_rounded(one)} for one in self.regions],
+            "words": [
+                {
+                    "start": one.start,
+                    "end": one.end,
+                    "word": one.word,
+                    "effect": round(one.effect, 4),
+                }
+                for one in self.words
+            ],
+            "regions": [
+                {
+                    "image": one.image,
+                    "x0": round(one.x0, 4),
+                    "y0": round(one.y0, 4),
+                    "x1": round(one.x1, 4),
+                    "y1": round(one.y1, 4),
+                    "effect": round(one.effect, 4),
+                }
+                for one in self.regions
+            ],
         }
 
 
@@ -168,27 +185,43 @@ def explain(
     plans = [_parts(post, name, limits) for post, name in zip(posts, score_names, strict=True)]
     parts: list[list[Part]] = [[*words, *regions] for words, regions in plans]
     told = None if ask_again else model.predict_without(posts, parts, kept)
-    method = "occlusion" if told is None else "features"
-    if told is None:
-        told = _occluded(model, posts, parts)
+    if told is not None:
+        method = "features"
+        scores = [
+            [_columns(one, name), _columns(one, "disagreement")]
+            for one, name in zip(told, score_names, strict=True)
+        ]
+    else:
+        method = "occlusion"
+        scores = [
+            [[score_of(one, name) for one in row], [row[0].disagreement]]
+            for row, name in zip(_occluded(model, posts, parts), score_names, strict=True)
+        ]
     found: list[Explanation | None] = []
-    for name, (words, regions), (whole, *without) in zip(score_names, plans, told, strict=True):
-        value = score_of(whole, name)
+    for name, (words, regions), ((value, *without), disagreement) in zip(
+        score_names, plans, scores, strict=True
+    ):
         if value is None:
             found.append(None)
             continue
-        effects = [_effect(value, score_of(one, name)) for one in without]
+        effects = [0.0 if one is None else value - one for one in without]
         found.append(
             Explanation(
                 score=name,
                 method=method,
                 value=value,
-                words=tuple(map(_with_effect, words, effects)),
-                regions=tuple(map(_with_effect, regions, effects[len(words) :])),
-                disagreement=whole.disagreement,
+                words=tuple(map(_word_with, words, effects)),
+                regions=tuple(map(_region_with, regions, effects[len(words) :])),
+                disagreement=disagreement[0],
             )
         )
     return found
+
+
+def _columns(prediction: Prediction, name: str) -> list[float | None]:
+    """A score of every row of a prediction whose numbers are arrays."""
+    found: Any = score_of(prediction, name)
+    return [None] if found is None else found.tolist()
 
 
 def _occluded(
@@ -221,7 +254,8 @@ def score_of(prediction: Prediction, name: str) -> float | None:
     scores: Scores | None = getattr(prediction, match["read_out"] or "fused")
     if scores is None:
         return None
-    return scores.sarcasm if match["sarcasm"] else float(getattr(scores.sentiment, match["label"]))
+    found: float = scores.sarcasm if match["sarcasm"] else getattr(scores.sentiment, match["label"])
+    return found
 
 
 def _parts(
@@ -292,13 +326,10 @@ def _without_region(post: PreparedPost, region: RegionEffect) -> PreparedPost:
     return replace(post, images=tuple(images))
 
 
-def _effect(whole: float | None, without: float | None) -> float:
-    return 0.0 if whole is None or without is None else whole - without
+# Not by `dataclasses.replace`: a flag has dozens of parts, and it takes several times as long.
+def _word_with(word: WordEffect, effect: float) -> WordEffect:
+    return WordEffect(word.start, word.end, word.word, effect)
 
 
-def _with_effect(part: Any, effect: float) -> Any:
-    return replace(part, effect=effect)
-
-
-def _rounded(region: RegionEffect) -> Mapping[str, float]:
-    return {name: round(getattr(region, name), 4) for name in ("x0", "y0", "x1", "y1")}
+def _region_with(region: RegionEffect, effect: float) -> RegionEffect:
+    return RegionEffect(region.image, region.x0, region.y0, region.x1, region.y1, effect)

@@ -28,11 +28,11 @@ Parts = Sequence[Part]
 
 @dataclass(slots=True)
 class Kept:
-    """What the encoders said of single tokens and regions while a chunk was judged.
+    """What the encoders said of tokens and parts of pictures while a chunk was judged.
 
     Attributes:
         states: float32 [tokens, dim] by token ids.
-        regions: float32 [regions, dim] by the picture's SHA-256.
+        regions: float32 [cells, dim] by the picture's SHA-256; see `engines.base.cell_weights`.
     """
 
     states: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
@@ -110,10 +110,13 @@ def _can_be_seen(image: PreparedImage | ImageProblem) -> TypeGuard[PreparedImage
 def _texts(states: Tensor, spans: Sequence[tuple[int, int]], cuts: Parts) -> Tensor:
     """Float32 [tokens, dim] to [1 + cuts, dim]."""
     starts, ends = np.array(spans[: len(states)]).T
+    rows, edges = _rows(
+        [(cut.start, cut.end) if isinstance(cut, WordEffect) else None for cut in cuts]
+    )
     kept = np.ones((1 + len(cuts), len(states)), np.float32)
-    for row, cut in enumerate(cuts, 1):
-        if isinstance(cut, WordEffect):
-            kept[row, (starts < cut.end) & (ends > cut.start)] = 0.0
+    if rows:
+        start, end = edges
+        kept[rows] = (starts >= end) | (ends <= start)
     return _means(kept, states)
 
 
@@ -122,11 +125,28 @@ def _images(regions: Tensor, place: int, cuts: Parts) -> Tensor:
     side = isqrt(len(regions))
     centres = (np.array(np.divmod(np.arange(len(regions)), side)) + 0.5) / side
     y, x = centres
+    rows, edges = _rows(
+        [
+            (cut.x0, cut.x1, cut.y0, cut.y1)
+            if isinstance(cut, RegionEffect) and cut.image == place
+            else None
+            for cut in cuts
+        ]
+    )
     kept = np.ones((1 + len(cuts), len(regions)), np.float32)
-    for row, cut in enumerate(cuts, 1):
-        if isinstance(cut, RegionEffect) and cut.image == place:
-            kept[row, (cut.x0 <= x) & (x < cut.x1) & (cut.y0 <= y) & (y < cut.y1)] = 0.0
+    if rows:
+        x0, x1, y0, y1 = edges
+        kept[rows] = (x < x0) | (x >= x1) | (y < y0) | (y >= y1)
     return _means(kept, regions)
+
+
+def _rows(
+    edges: Sequence[tuple[float, ...] | None],
+) -> tuple[list[int], list[npt.NDArray[np.float64]]]:
+    """The rows of cuts that have edges, and each edge as a column [rows, 1]."""
+    rows = [row for row, found in enumerate(edges, 1) if found is not None]
+    table = np.array([found for found in edges if found is not None], dtype=np.float64)
+    return rows, [column[:, None] for column in table.T]
 
 
 def _means(kept: npt.NDArray[np.float32], vectors: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class BodyTooLargeError(TransferError):
 
 # What `canonical` would give back as it is; `/.` may begin a step that has to be taken out.
 _PLAIN_URL = re.compile(
-    r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,3})?"
+    r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::(?:[1-5][0-9]{4}|[1-9][0-9]{0,3}))?"
     r"(?:/(?!\.)[A-Za-z0-9_~.-]*)+(?:\?[A-Za-z0-9_~.=&/-]+)?"
 )
 

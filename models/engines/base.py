@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,9 @@ TOKEN_STEP = 8
 """Texts are padded to multiples of this, and beyond 64 tokens to multiples of twice as much: 12
 lengths up to 128 tokens. Kernels and buffers are kept for every shape, so few shapes bound memory,
 and all can be warmed."""
+
+CELLS = 4
+"""Rows and columns of cells that a picture is cut into to be explained."""
 
 
 class Engine(Protocol):
@@ -56,11 +60,12 @@ class Engine(Protocol):
 
         Args:
             pixels: uint8 [image_size, image_size, 3] each; at least one.
-            parts: give single regions, also where the fusion needs none.
+            parts: give features of parts: single regions where the fusion needs those, else the
+                cells of `cell_weights`.
 
         Returns:
-            float32 [pictures, regions, dim] on the CPU; one region, the mean of all, where no more
-            is asked for and the fusion needs no more.
+            float32 [pictures, parts, dim] on the CPU; one part, the mean of all regions, where no
+            more is asked for and the fusion needs no more.
         """
         ...
 
@@ -147,6 +152,27 @@ def pad(
     # a row with nothing to attend to would be NaN in some attention kernels
     mask[len(token_ids) :, 0] = 1
     return ids, mask
+
+
+def cell_weights(regions: int) -> npt.NDArray[np.float32] | None:
+    """How the regions of a picture make `CELLS` times `CELLS` cells of equal size.
+
+    A region that lies in several cells counts to each by the area it has there, so the mean of all
+    cells is the mean of all regions, and a cell can be left out of it.
+
+    Args:
+        regions: in a square, row by row.
+
+    Returns:
+        float32 [cells, regions], rows that sum to 1; None where the regions are no square.
+    """
+    side = isqrt(regions)
+    if side * side != regions:
+        return None
+    edges = np.arange(CELLS + 1)[:, None] * side / CELLS
+    # how much of the line from 0 to each edge lies in each region, and so of each cell
+    along = np.diff(np.clip(edges - np.arange(side), 0, 1), axis=0) * CELLS / side
+    return np.asarray(np.kron(along, along), dtype=np.float32)
 
 
 def available_cpus() -> int:

@@ -37,7 +37,7 @@ from models.network import Network
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 2
+LAYOUT = 3
 """Raised whenever what is converted, or how, changes."""
 
 TEXT_BATCH_SIZE = 16

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.engines.base import (
+    cell_weights,
     cpu_computes_bf16,
     lengths_up_to,
     pad,
@@ -170,12 +171,19 @@ class ImageModule(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.encoder = network.image
+        self.in_cells = not network.needs_regions
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Uint8 [batch, height, width, 3] to float32 [batch, 1, dim], the mean of all regions, and
-        [batch, regions, dim]."""
+        [batch, parts, dim]: cells, or regions where the fusion needs them."""
         regions = self.encoder.regions(pixels)
-        return regions.mean(dim=1, keepdim=True), regions
+        mean = regions.mean(dim=1, keepdim=True)
+        if self.in_cells:
+            # a third of what single regions would take to be copied for every picture
+            weights = cell_weights(int(regions.shape[1]))
+            if weights is not None:
+                return mean, torch.from_numpy(weights).to(regions) @ regions
+        return mean, regions
 
 
 def _fastest_dtype(device: str) -> torch.dtype:
