@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format docs bench bench-scaling
+.PHONY: help install demo test check format docs bench bench-scaling chaos
 
 help:
 	@echo "make demo     run the main job on embedded services"
@@ -14,6 +14,7 @@ help:
 	@echo "make docs     write docs/settings.md and docs/commands.md from the code"
 	@echo "make bench    measure Deadpan against its limit and its peers into docs/performance.md"
 	@echo "make bench-scaling  measure backlogs, many verdicts and several workers"
+	@echo "make chaos    kill workers and servers for a quarter of an hour, then count every post"
 
 install: $(INSTALLED)
 
@@ -47,3 +48,7 @@ bench: $(INSTALLED)
 
 bench-scaling: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.scaling $(POSTS) $(ARGS)
+
+# ARGS="--seed 6" takes another schedule; the report is .chaos/report.md.
+chaos: $(INSTALLED)
+	@$(BIN)/python -m tests.chaos $(ARGS)

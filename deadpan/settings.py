@@ -161,6 +161,13 @@ class Settings(BaseSettings):
         le=3600.0,
         description="A chunk whose worker is silent for so long is dispatched again.",
     )
+    grace_seconds: float = Field(
+        8.0,
+        ge=0.0,
+        le=3600.0,
+        description="A worker that is told to end finishes the chunks in hand for so long, then "
+        "gives them back whole; less than what stops it waits (`docker stop` 10 seconds).",
+    )
     max_attempts: int = Field(
         5, ge=1, le=100, description="Tries of one post before it becomes a dead letter."
     )

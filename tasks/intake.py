@@ -18,7 +18,6 @@ server's, so that a worker with a wrong clock holds no lease too long.
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +38,7 @@ MAX_ID_BYTES = 256
 WORKER_SILENT_SECONDS = 15.0
 """A worker that said nothing for so long is taken for gone in `deadpan status`."""
 
-_SCRIPTS = ("claim", "take", "renew", "release", "give_back")
+_SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on")
 _PUSH_AT_ONCE = 5000
 
 
@@ -49,11 +48,13 @@ class Dispatched:
 
     Attributes:
         how: `new`, `again` when nobody finished it, or `split` when it was halved as well.
+        due_ms: when its lease runs out, by the server's clock, unless somebody takes it before.
     """
 
     chunk_id: str
     posts: int
     how: str
+    due_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ class Intake:
         chunk_size: int,
         lease_seconds: float,
         free_slots: int = 1,
-        untaken: Sequence[str] = (),
+        untaken: Sequence[Dispatched] = (),
     ) -> Dispatched | None:
         """Take one chunk in hand, to be sent as a Celery message.
 
@@ -222,12 +223,12 @@ class Intake:
                 chunk_size,
                 _milliseconds(lease_seconds),
                 free_slots,
-                *untaken,
+                *(part for chunk in untaken for part in (chunk.chunk_id, chunk.due_ms)),
             ],
         )
         if not reply:
             return None
-        return Dispatched(reply[0].decode(), int(reply[1]), reply[2].decode())
+        return Dispatched(reply[0].decode(), int(reply[1]), reply[2].decode(), int(reply[3]))
 
     def take(self, chunk_id: str, *, owner: str, lease_seconds: float) -> Chunk | None:
         """Become the owner of a dispatched chunk.
@@ -310,10 +311,30 @@ class Intake:
             )
         )
 
+    def hand_on(self, chunk_ids: Sequence[str]) -> int:
+        """Let others have, at once, those of these chunks that nobody has taken.
+
+        Returns:
+            How many they were.
+        """
+        if not chunk_ids:
+            return 0
+        return int(
+            self._run("hand_on", [self.key("chunks"), self.key("chunk-owners")], [*chunk_ids])
+        )
+
+    def waiting(self, queue: str) -> int:
+        """How much waits to be taken in hand: post ids, and Celery messages in a queue."""
+        with self._redis():
+            pipe = self.client.pipeline(transaction=False)
+            for key in (queue, *map(self.list_key, PRIORITIES)):
+                pipe.llen(key)
+            return sum(pipe.execute())
+
     def say(self, worker: str, *, ready: bool, model: str) -> None:
         """Note what a worker is and that it lives."""
-        said = {"name": worker, "ready": ready, "model": model, "seen": time.time()}
         with self._redis():
+            said = {"name": worker, "ready": ready, "model": model, "seen": self._now()}
             self.client.hset(self.key("workers"), worker, json.dumps(said))
 
     def leave(self, worker: str) -> None:
@@ -331,12 +352,13 @@ class Intake:
             pipe.zcard(self.key("chunks"))
             pipe.zcard(self.key("retries"))
             pipe.hgetall(self.key("workers"))
-            high, normal, low, chunks, retries, workers = pipe.execute()
+            pipe.time()
+            high, normal, low, chunks, retries, workers, now = pipe.execute()
         return {
             "intake": {"high": high, "normal": normal, "low": low},
             "chunks": chunks,
             "retries": retries,
-            "workers": self._living(workers),
+            "workers": self._living(workers, now[0]),
         }
 
     def ping(self) -> None:
@@ -344,12 +366,16 @@ class Intake:
         with self._redis():
             self.client.ping()
 
-    def _living(self, workers: dict[bytes, bytes]) -> list[dict[str, Any]]:
+    def _now(self) -> int:
+        """The server's clock, in seconds: those of the workers may differ."""
+        return self.client.time()[0]
+
+    def _living(self, workers: dict[bytes, bytes], now: int) -> list[dict[str, Any]]:
         living = []
         for name, said in sorted(workers.items()):
             try:
                 told = json.loads(said)
-                silent_seconds = time.time() - float(told["seen"])
+                silent_seconds = now - float(told["seen"])
             except (ValueError, KeyError, TypeError):
                 raise QueueStateError(
                     f"Redis key {self.key('workers')} holds {printable(said)} for worker "

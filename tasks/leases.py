@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,9 @@ class LeaseKeeper:
 
     Args:
         lease_seconds: how long a renewed lease lasts.
+
+    Attributes:
+        taken: chunks taken since the start.
     """
 
     def __init__(self, intake: Intake, *, lease_seconds: float) -> None:
@@ -26,6 +30,9 @@ class LeaseKeeper:
         self._lease_seconds = lease_seconds
         self._held: dict[str, Chunk] = {}
         self._lost: set[str] = set()
+        self._taking = 0
+        self._closed = False
+        self.taken = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
@@ -47,16 +54,62 @@ class LeaseKeeper:
             return len(self._held)
 
     @contextmanager
-    def hold(self, chunk: Chunk) -> Iterator[None]:
-        """Keep the lease of a chunk while the block runs."""
+    def taken_in_hand(self, chunk_id: str, *, owner: str) -> Iterator[Chunk | None]:
+        """Take a dispatched chunk, and keep its lease while the block runs.
+
+        Yields:
+            The chunk, or None when it is finished, held elsewhere, or this worker takes no more.
+
+        Raises:
+            QueueUnavailable: Redis cannot be reached.
+        """
         with self._lock:
-            self._held[chunk.id] = chunk
+            if self._closed:
+                taking = False
+            else:
+                taking = True
+                self._taking += 1
+        if not taking:
+            yield None
+            return
+        chunk = None
         try:
-            yield
+            chunk = self._intake.take(chunk_id, owner=owner, lease_seconds=self._lease_seconds)
         finally:
             with self._lock:
-                self._held.pop(chunk.id, None)
-                self._lost.discard(chunk.id)
+                self._taking -= 1
+                if chunk is not None:
+                    self._held[chunk.id] = chunk
+                    self.taken += 1
+        try:
+            yield chunk
+        finally:
+            with self._lock:
+                self._held.pop(chunk_id, None)
+                self._lost.discard(chunk_id)
+
+    def give_back_all(self, *, patience_seconds: float = 2.0) -> int:
+        """Take nothing more, and give back, whole and at once, what is held.
+
+        Args:
+            patience_seconds: longest wait for a chunk that is being taken at this moment.
+
+        Returns:
+            How many chunks were given back.
+
+        Raises:
+            QueueUnavailable: Redis cannot be reached; the leases will run out.
+        """
+        with self._lock:
+            self._closed = True
+        deadline = time.monotonic() + patience_seconds
+        while self._taking and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with self._lock:
+            held = list(self._held.values())
+            # Whoever works on one sees that it is lost, and records nothing more.
+            self._lost |= self._held.keys()
+        return sum(self._intake.give_back(chunk, delay_seconds=0.0) for chunk in held)
 
     def is_lost(self, chunk: Chunk) -> bool:
         """Whether another worker was seen to have taken the chunk over."""

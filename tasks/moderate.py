@@ -7,6 +7,7 @@ stops all posts at once (the database or the evidence store is away) gives the c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import structlog
@@ -37,13 +38,15 @@ log = structlog.get_logger(__name__)
 GIVE_BACK_SECONDS = 5.0
 """How long a chunk rests when the database or the evidence store was away."""
 
+TROUBLE_SECONDS = 3 * GIVE_BACK_SECONDS
+"""For so long after a chunk was given back, its worker is not ready."""
+
 
 class Moderator:
     """Judges chunks with one warm model; several slots may call it at once.
 
     Args:
         tries: of one post, before it becomes a dead letter.
-        lease_seconds: how long a chunk stays with a silent worker.
         explain: whether flags are explained.
         explain_up_to: posts in a chunk whose flags are explained by judging again without each
             part; in a larger one, which means that posts wait, from features.
@@ -62,7 +65,6 @@ class Moderator:
         database: Engine,
         evidence: EvidenceStore,
         tries: Tries,
-        lease_seconds: float,
         explain: bool = True,
         explain_up_to: int = 0,
         remembered: int = 0,
@@ -72,8 +74,8 @@ class Moderator:
         self._leases = leases
         self._database = database
         self._tries = tries
-        self._lease_seconds = lease_seconds
         self._pace = pace
+        self._trouble: tuple[float, str] | None = None
         self._judge = Judge(
             source=source,
             classifier=classifier,
@@ -86,6 +88,13 @@ class Moderator:
             remembered=remembered,
         )
 
+    def trouble(self) -> str | None:
+        """Why the last chunk was given back, if that was a moment ago; such as a full disk."""
+        found = self._trouble
+        if found is None or time.monotonic() - found[0] > TROUBLE_SECONDS:
+            return None
+        return found[1]
+
     def moderate(self, chunk_id: str, *, owner: str) -> bool:
         """Judge one chunk and release it.
 
@@ -97,15 +106,14 @@ class Moderator:
         """
         with structlog.contextvars.bound_contextvars(chunk=chunk_id):
             try:
-                chunk = self._intake.take(chunk_id, owner=owner, lease_seconds=self._lease_seconds)
+                with self._leases.taken_in_hand(chunk_id, owner=owner) as chunk:
+                    if chunk is None:
+                        log.info("chunk is finished or held elsewhere; message ignored")
+                        return False
+                    return self._moderate(chunk)
             except QueueUnavailable as error:
                 log.warning("chunk not taken", error=str(error))
                 return False
-            if chunk is None:
-                log.info("chunk is finished or held elsewhere; message ignored")
-                return False
-            with self._leases.hold(chunk):
-                return self._moderate(chunk)
 
     def _moderate(self, chunk: Chunk) -> bool:
         timings: dict[str, float] = {}
@@ -115,9 +123,11 @@ class Moderator:
                 return False
             with timed("record", timings):
                 self._record(outcomes)
+            self._trouble = None
             released = self._intake.release(chunk, retries=outcomes.retries)
         except (DatabaseUnavailable, EvidenceUnavailable, SchemaError) as error:
             log.warning("chunk given back", error=str(error))
+            self._trouble = time.monotonic(), str(error)
             self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
             return False
         except QueueUnavailable as error:

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import structlog
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
 
 from deadpan import logs, settings
 from deadpan.errors import DeadpanError
@@ -20,6 +20,21 @@ log = structlog.get_logger(__name__)
 
 app = Celery("deadpan")
 app.config_from_object("worker.celeryconfig")
+
+
+class OrderlyEnd(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Hears of ends that no signal announces: `celery control shutdown`, and errors of Celery."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def close(self, worker: Any) -> None:
+        """Before Celery waits for its threads."""
+        from worker import runtime
+
+        runtime.current().ending.ask()
+
+
+app.steps["worker"].add(OrderlyEnd)
 
 
 @app.task(name="deadpan.moderate", bind=True)
@@ -60,10 +75,10 @@ def _dispatch(**_: Any) -> None:
 
 
 @signals.worker_shutting_down.connect
-def _take_no_more(**_: Any) -> None:
+def _end(how: str, **_: Any) -> None:
     from worker import runtime
 
-    runtime.current().stop_dispatching()
+    runtime.current().ending.ask_again(cold=how == "Cold")
 
 
 @signals.worker_shutdown.connect

@@ -39,7 +39,10 @@ worker_disable_prefetch = True
 task_acks_late = True
 
 broker_connection_retry_on_startup = True
+worker_consumer = "worker.consumer:Consumer"
 broker_connection_max_retries = None
+# Redis that is full, or a replica after a failover, refuses; else that would end the worker.
+broker_channel_error_retry = True
 broker_transport_options = {
     "socket_timeout": 10.0,
     "socket_connect_timeout": 5.0,

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import structlog
 from kombu.exceptions import OperationalError
+from redis.exceptions import OutOfMemoryError
 
 from deadpan.errors import DeadpanError
-from tasks.intake import Intake
+from tasks.intake import Dispatched, Intake
 from tasks.leases import LeaseKeeper
 from tasks.pace import Pace
 
@@ -30,6 +31,8 @@ class Dispatcher:
 
     Args:
         send: sends a chunk id as a Celery message.
+        moderate: judges a chunk in this thread: Redis that is full refuses messages, and only
+            chunks that end make room in it.
         slots: chunks that this worker has in hand at once.
         pace: how many posts a chunk may hold.
     """
@@ -39,6 +42,7 @@ class Dispatcher:
         intake: Intake,
         leases: LeaseKeeper,
         send: Callable[[str], object],
+        moderate: Callable[[str], object],
         *,
         slots: int,
         pace: Pace,
@@ -47,10 +51,11 @@ class Dispatcher:
         self._intake = intake
         self._leases = leases
         self._send = send
+        self._moderate = moderate
         self._slots = slots
         self._pace = pace
         self._lease_seconds = lease_seconds
-        self._untaken: list[str] = []
+        self._untaken: list[Dispatched] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -58,20 +63,38 @@ class Dispatcher:
         """Begin to dispatch."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Dispatch nothing more; returns when the last message is sent."""
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._thread.is_alive()
+
+    def stop(self, *, patience_seconds: float = 10.0) -> None:
+        """Dispatch nothing more; returns when the last message is sent, or patience ends."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=10.0)
+            self._thread.join(timeout=patience_seconds)
+
+    def hand_on(self) -> None:
+        """Let others have at once what was dispatched here and never taken.
+
+        Raises:
+            QueueUnavailable: Redis cannot be reached; the leases will run out.
+        """
+        if count := self._intake.hand_on([chunk.chunk_id for chunk in self._untaken]):
+            log.info("chunks handed on", chunks=count)
 
     def _run(self) -> None:
         away = False
         while not self._stop.is_set():
             try:
                 dispatched = self._dispatch_one()
-            except (DeadpanError, OperationalError) as error:
+            except Exception as error:  # a thread that ended would leave a worker that does nothing
                 if not away:
-                    log.warning("dispatch waits", error=str(error))
+                    log.warning(
+                        "dispatch waits",
+                        error=str(error),
+                        exc_info=not isinstance(error, (DeadpanError, OperationalError)),
+                    )
                 away = True
                 self._stop.wait(AWAY_SECONDS)
                 continue
@@ -93,8 +116,23 @@ class Dispatcher:
         )
         if chunk is None:
             return False
+        self._untaken = [*self._untaken[-self._slots * 4 :], chunk]
         # Should sending fail, the chunk's lease runs out and it is dispatched again.
-        self._send(chunk.chunk_id)
-        self._untaken = [*self._untaken[-self._slots * 4 :], chunk.chunk_id]
+        try:
+            self._send(chunk.chunk_id)
+        except Exception as error:
+            if not _is_full(error):
+                raise
+            log.warning("Redis is full; chunk is judged without a message", chunk=chunk.chunk_id)
+            self._moderate(chunk.chunk_id)
         log.debug("chunk dispatched", chunk=chunk.chunk_id, posts=chunk.posts, how=chunk.how)
         return True
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether Redis refused for want of memory, however Celery wraps it."""
+    while error is not None:
+        if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM "):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 FUTILE_RESTARTS = 3
 """A child that ended so often before it was ready never will be."""
 
+LONG_LIFE_SECONDS = 60.0
+"""A child that ran for so long was well; the pause before its restart is short again."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -189,7 +192,7 @@ class ChildProcess:
             )
 
     def _supervise(self) -> None:
-        pause_seconds = 0.2
+        pause_seconds, started = 0.2, time.monotonic()
         while not self._stopping.wait(0.1):
             code = self.exit_code
             if code is None:
@@ -197,8 +200,11 @@ class ChildProcess:
             if code == 2:
                 return
             log.warning("process ended; starting it again", process=self.name, code=code)
+            if time.monotonic() - started > LONG_LIFE_SECONDS:
+                pause_seconds = 0.2
             if self._stopping.wait(pause_seconds):
                 return
             pause_seconds = min(pause_seconds * 2, 10.0)
             self.restarts += 1
+            started = time.monotonic()
             self._spawn()

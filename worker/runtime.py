@@ -28,8 +28,10 @@ from tasks.policy import load_policy
 from tasks.tries import Tries
 from worker import checks
 from worker.dispatcher import Dispatcher
+from worker.ending import STUCK_EXIT_CODE, Ending
 from worker.health import HealthServer
 from worker.model import load_classifier
+from worker.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +82,6 @@ class Runtime:
             database=self._parts.database,
             evidence=self._parts.evidence,
             tries=Tries(settings.max_attempts, settings.retry_base_seconds),
-            lease_seconds=settings.lease_seconds,
             explain=settings.explain == "on",
             explain_up_to=settings.explain_up_to,
             remembered=settings.remembered_posts,
@@ -104,6 +105,12 @@ class Runtime:
             policy=policy.version,
         )
         self._parts.leases.start()
+        self.ending = Ending(
+            grace_seconds=settings.grace_seconds,
+            stop_taking=self.stop_dispatching,
+            give_back=self._give_back,
+        )
+        self.ending.start()
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
     def _build(self) -> _Parts:
@@ -150,6 +157,9 @@ class Runtime:
             self._parts.intake,
             self._parts.leases,
             send,
+            lambda chunk_id: self.moderator.moderate(
+                chunk_id, owner=f"{self.name}/dispatcher/{chunk_id}"
+            ),
             slots=self._settings.slots,
             pace=self._pace,
             lease_seconds=self._settings.lease_seconds,
@@ -162,7 +172,24 @@ class Runtime:
         self._closing.set()
         self._set_ready("the worker is stopping")
         if self._dispatcher:
-            self._dispatcher.stop()
+            self._dispatcher.stop(patience_seconds=1.0)
+
+    def _give_back(self) -> None:
+        try:
+            count = self._parts.leases.give_back_all()
+            if count:
+                log.warning("chunks given back unfinished", chunks=count)
+            self._hand_on()
+        except DeadpanError as error:
+            log.warning("chunks not given back; their leases will run out", error=str(error))
+
+    def _hand_on(self) -> None:
+        """What was sent and not begun, and this worker's place on the list."""
+        if self._watcher.is_alive():
+            self._watcher.join(WATCH_SECONDS)  # or it would put this worker on the list again
+        if self._dispatcher:
+            self._dispatcher.hand_on()
+        self._parts.intake.leave(self.name)
 
     def close(self) -> None:
         """Let go of everything; to be called when no chunk is in hand."""
@@ -170,7 +197,7 @@ class Runtime:
         parts = self._parts
         parts.leases.stop()
         try:
-            parts.intake.leave(self.name)
+            self._hand_on()
         except DeadpanError as error:
             log.warning("worker not taken off the list", error=str(error))
         parts.source.close()
@@ -182,25 +209,47 @@ class Runtime:
 
     def _watch(self) -> None:
         """Ready only while Redis and the database answer; back by itself when they return."""
+        watchdog = Watchdog(self._parts.leases, slots=self._settings.slots)
         while not self._closing.is_set():
-            problem: str | None = None
-            try:
-                self._parts.intake.ping()
-                queries.ping(self._parts.database)
-            except DeadpanError as error:
-                problem = str(error)
+            problem = self._problem()
             if not self._closing.is_set():
+                problem = self._say(problem)
                 self._set_ready(problem)
-                self._say(ready=problem is None)
+                self._mend(watchdog, ready=problem is None)
             self._closing.wait(WATCH_SECONDS)
 
-    def _say(self, *, ready: bool) -> None:
+    def _problem(self) -> str | None:
+        try:
+            self._parts.intake.ping()
+            queries.ping(self._parts.database)
+        except DeadpanError as error:
+            return str(error)
+        return self.moderator.trouble()
+
+    def _mend(self, watchdog: Watchdog, *, ready: bool) -> None:
+        """End a worker that is up and does nothing, so that whoever started it starts it again."""
+        waiting = 0
+        if ready:
+            try:
+                waiting = self._parts.intake.waiting(f"{self._settings.prefix}:celery")
+            except DeadpanError:
+                ready = False
+        stuck = watchdog.stuck(waiting=waiting if ready else 0)
+        if self._dispatcher and not self._dispatcher.alive and not self._closing.is_set():
+            stuck = "the dispatcher ended"
+        if stuck:
+            log.error("worker does nothing; it ends, to be started again", why=stuck)
+            self.ending.ask(now=True, exit_code=STUCK_EXIT_CODE)
+
+    def _say(self, problem: str | None) -> str | None:
+        """Also finds out whether Redis takes writes: a full one, or a replica, answers pings."""
         try:
             self._parts.intake.say(
-                self.name, ready=ready, model=self._parts.classifier.info.version
+                self.name, ready=problem is None, model=self._parts.classifier.info.version
             )
         except DeadpanError as error:
-            log.debug("worker could not say that it lives", error=str(error))
+            return problem or str(error)
+        return problem
 
     def _set_ready(self, problem: str | None) -> None:
         if problem != self._not_ready:

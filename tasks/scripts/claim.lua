@@ -2,15 +2,22 @@
 -- retries that are due go back to the front of the intake, then waiting ids form a new chunk.
 -- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries
 -- ARGV 1 prefix of chunk keys, 2 id for a new chunk, 3 chunk size, 4 lease in ms, 5 free slots,
---      6… chunks this worker has dispatched and not seen taken
--- Gives {chunk id, number of posts, "new" | "again" | "split"}, or false when there is nothing to do.
+--      6… pairs of a chunk this worker has dispatched and the end of its lease as claim gave it
+-- Gives {chunk id, number of posts, "new" | "again" | "split", end of its lease in ms}, or false
+-- when there is nothing to do.
+-- Redis that is full refuses what may need memory, unless its script has written before. So each
+-- writes first what frees memory at most: work in hand must be able to end, and end makes room.
+redis.call('HDEL', KEYS[5], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local chunk_prefix, new_id = ARGV[1], ARGV[2]
 local size, lease, free = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
-for i = 6, #ARGV do
-  if redis.call('ZSCORE', KEYS[4], ARGV[i]) and not redis.call('HGET', KEYS[5], ARGV[i]) then
+-- A chunk fills a slot until it is taken. One that was taken and given back has another end, and one
+-- whose lease ran out is nobody's: counted here, they would keep this worker from ever taking them.
+for i = 6, #ARGV, 2 do
+  local due = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[i]) or '0')
+  if due > now and due == tonumber(ARGV[i + 1]) and not redis.call('HGET', KEYS[5], ARGV[i]) then
     free = free - 1
   end
 end
@@ -39,7 +46,7 @@ if expired then
     count, how = half, 'split'
   end
   redis.call('ZADD', KEYS[4], now + lease, expired)
-  return {expired, count, how}
+  return {expired, count, how, string.format('%.0f', now + lease)}
 end
 
 local lists = {h = KEYS[1], n = KEYS[2], l = KEYS[3]}
@@ -75,4 +82,4 @@ if count == 0 then
   return false
 end
 redis.call('ZADD', KEYS[4], now + lease, new_id)
-return {new_id, count, 'new'}
+return {new_id, count, 'new', string.format('%.0f', now + lease)}

@@ -6,6 +6,9 @@
 if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then
   return 0
 end
+-- Redis that is full refuses what may need memory, unless its script has written before. So each
+-- writes first what frees memory at most: work in hand must be able to end, and end makes room.
+redis.call('HDEL', KEYS[2], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = 3 + 2 * tonumber(ARGV[3])

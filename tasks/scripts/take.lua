@@ -2,6 +2,9 @@
 -- KEYS 1 chunks, 2 owners, 3 losses, 4 attempts, 5 the chunk's own key
 -- ARGV 1 chunk id, 2 owner, 3 lease in ms
 -- Gives {losses, {entries}, {attempts of each entry}}, or false when the chunk is finished or held.
+-- Redis that is full refuses what may need memory, unless its script has written before. So each
+-- writes first what frees memory at most: work in hand must be able to end, and end makes room.
+redis.call('HDEL', KEYS[2], '')
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   return false
 end

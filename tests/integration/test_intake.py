@@ -187,10 +187,27 @@ def test_a_chunk_given_back_rests_and_keeps_its_attempts_and_losses(intake: Inta
 
 def test_an_untaken_chunk_fills_the_slot_it_was_meant_for(intake: Intake) -> None:
     intake.enqueue([str(n) for n in range(20)])
-    first = claim(intake)
+    first = intake.claim(chunk_size=8, lease_seconds=60)
+    assert first is not None
     assert intake.claim(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first]) is None
-    take(intake, first)
+    take(intake, first.chunk_id)
     assert intake.claim(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first]) is not None
+
+
+@pytest.mark.parametrize("given_back", [True, False])
+def test_a_chunk_given_back_or_left_lying_fills_no_slot_of_who_dispatched_it(
+    intake: Intake, given_back: bool
+) -> None:
+    intake.enqueue([str(n) for n in range(16)])
+    first = intake.claim(chunk_size=8, lease_seconds=60 if given_back else 0.05)
+    assert first is not None
+    if given_back:
+        intake.give_back(take(intake, first.chunk_id), delay_seconds=60)
+    else:
+        time.sleep(0.1)
+    dispatched = intake.claim(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first])
+    assert dispatched is not None
+    assert dispatched.how == ("new" if given_back else "again")
 
 
 def test_ids_that_no_text_can_hold_travel_unchanged(intake: Intake) -> None:
@@ -246,3 +263,35 @@ def test_a_silent_worker_leaves_the_list_of_workers(intake: Intake) -> None:
     assert intake.status()["workers"] == [{"name": "a", "ready": True, "model": "mini-1"}]
     intake.leave("a")
     assert intake.status()["workers"] == []
+
+
+def test_a_chunk_that_nobody_took_can_be_handed_on_and_one_that_is_held_cannot(
+    intake: Intake,
+) -> None:
+    intake.enqueue([str(n) for n in range(16)])
+    held, untaken = claim(intake), claim(intake)
+    take(intake, held)
+    assert intake.hand_on([held, untaken, "finished"]) == 1
+    again = intake.claim(chunk_size=8, lease_seconds=60)
+    assert again is not None
+    assert (again.chunk_id, again.how) == (untaken, "again")
+    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+
+
+def test_what_waits_moves_on_in_a_redis_that_is_full(intake: Intake) -> None:
+    intake.enqueue([str(n) for n in range(12)])
+    chunk = take(intake, claim(intake, size=4))
+    intake.release(chunk, retries=[Retry(chunk.entries[0], 0.0)])
+    intake.client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(QueueUnavailable, match="maxmemory"):
+            intake.enqueue(["refused"])
+        judged = 0
+        while dispatched := intake.claim(chunk_size=4, lease_seconds=60):
+            chunk = take(intake, dispatched.chunk_id)
+            assert intake.renew([chunk], lease_seconds=60) == set()
+            assert intake.release(chunk)
+            judged += len(chunk.entries)
+        assert judged == 9
+    finally:
+        intake.client.config_set("maxmemory", 0)

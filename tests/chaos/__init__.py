@@ -1,0 +1,1 @@
+"""Faults on a schedule: what `make chaos` runs for long, and tests/crash for short."""
