@@ -5,13 +5,23 @@ They are read once, by whatever starts a process; functions take values, not set
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -196,7 +206,41 @@ class Settings(BaseSettings):
         tuple[Network, ...], NoDecode, BeforeValidator(_networks)
     ] = Field(
         (),
-        description="Private networks that images may come from, e.g. 10.1.0.0/16; else none.",
+        description="Private networks that images may come from and callbacks may go to, "
+        "e.g. 10.1.0.0/16; else none.",
+    )
+    callback_url: str = Field(
+        "",
+        description="Where callbacks are sent, https://…; http://… only within "
+        "DEADPAN_ALLOW_PRIVATE_ADDRESSES. Empty writes and sends none. Shown as it is: put no "
+        "password into it.",
+    )
+    callback_secret: SecretStr | None = Field(
+        None,
+        description="Signs callbacks: whsec_ and base64, as `deadpan callbacks secret` makes it. "
+        "Several with commas while receivers change over; each signs.",
+    )
+    callback_verdicts: Literal["all", "flagged", "none"] = Field(
+        "all", description="Which new verdicts become callbacks."
+    )
+    callback_timeout_seconds: float = Field(
+        10.0, gt=0, le=120.0, description="Longest wait for the receiver of a callback."
+    )
+    callback_connections: int = Field(
+        8, ge=1, le=64, description="Callbacks that are on their way at once."
+    )
+    callback_retry_base_seconds: float = Field(
+        5.0,
+        gt=0,
+        le=600.0,
+        description="Delay after the first failed try of a callback; it doubles with each, up to "
+        "2 hours. After 27 tries, more than a day, it is parked.",
+    )
+    retention_callbacks_days: int = Field(
+        7,
+        ge=0,
+        le=3650,
+        description="Days that delivered callbacks are kept in the outbox; 0 keeps them for good.",
     )
     secret_key: SecretStr | None = Field(
         None, description="Signs the console's sign-in links and API tokens; 32 characters or more."
@@ -205,7 +249,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=65535,
-        description="Port of the worker's /healthz, /readyz and /metrics; 0 leaves them off.",
+        description="Port of /healthz, /readyz and /metrics of a worker or of housekeeping; "
+        "0 leaves them off.",
     )
     metrics_host: str = Field(
         "127.0.0.1", description="Address that /healthz, /readyz and /metrics listen on."
@@ -227,12 +272,68 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("callback_url")
+    @classmethod
+    def _a_receiver(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("write https://HOST/PATH")
+        if "@" in parts.netloc:
+            raise ValueError(
+                "it holds a user name or password; leave them out, receivers check the signature"
+            )
+        return value
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _signing_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            signing_secrets(value)
+        return value
+
+    @model_validator(mode="after")
+    def _callbacks_are_signed(self) -> Self:
+        if self.callback_url and self.callback_secret is None:
+            raise ValueError(
+                "DEADPAN_CALLBACK_URL is set and DEADPAN_CALLBACK_SECRET is not; "
+                "make one with `deadpan callbacks secret`, and give it to the receiver too"
+            )
+        return self
+
     @field_validator("redis_url")
     @classmethod
     def _a_redis_url(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value().split("://", 1)[0] not in ("redis", "rediss", "unix"):
             raise ValueError("write redis://HOST:PORT/DB, rediss://… for TLS, or unix://PATH")
         return value
+
+
+def signing_secrets(value: SecretStr | None) -> tuple[bytes, ...]:
+    """The keys that sign callbacks, decoded, in their order; none if there is no setting.
+
+    Raises:
+        ValueError: one of them is not `whsec_` and base64 of 24 to 64 bytes.
+    """
+    keys = []
+    for number, part in enumerate(_split(value.get_secret_value()) if value else (), start=1):
+        try:
+            key = base64.b64decode(part.removeprefix("whsec_"), validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        # The sizes that Standard Webhooks asks for.
+        if not part.startswith("whsec_") or not 24 <= len(key) <= 64:
+            raise ValueError(
+                f"secret {number} is not whsec_ and the base64 of 24 to 64 bytes; "
+                "make one with `deadpan callbacks secret`"
+            )
+        keys.append(key)
+    return tuple(keys)
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

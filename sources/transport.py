@@ -1,4 +1,4 @@
-"""HTTP GET with a deadline for the whole exchange, a bounded body and, if asked, a pinned address.
+"""HTTP with a deadline for the whole exchange, a bounded body and, if asked, a pinned address.
 
 urllib3 without requests: that one would keep cookies, read proxies and netrc from the environment
 and the body of a redirect whole, however large it is; and its objects cost as much CPU for a small
@@ -61,7 +61,6 @@ class Transport:
         context.sslsocket_class = BudgetSSLSocket
         return context
 
-    @contextlib.contextmanager
     def get(
         self,
         url: str,
@@ -70,13 +69,37 @@ class Transport:
         headers: Mapping[str, str],
         address: Address | None = None,
         connect_seconds: float | None = None,
+    ) -> contextlib.AbstractContextManager[Response]:
+        """Ask for a URL; see `request`."""
+        return self.request(
+            "GET",
+            url,
+            seconds=seconds,
+            headers=headers,
+            address=address,
+            connect_seconds=connect_seconds,
+        )
+
+    @contextlib.contextmanager
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        seconds: float,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        address: Address | None = None,
+        connect_seconds: float | None = None,
     ) -> Iterator[Response]:
-        """Ask for a URL; redirects are the caller's.
+        """Ask something of a URL that may be asked twice; redirects are the caller's.
 
         Args:
+            method: as in GET.
             url: http or https, as `canonical` returns it.
             seconds: for everything from the first packet to the last byte of the body.
-            headers: sent as they are, and no others but Host.
+            headers: sent as they are, and no others but Host and Content-Length.
+            body: sent with it.
             address: connect there instead of looking the host name up.
             connect_seconds: less than `seconds`, where other addresses could be tried.
 
@@ -99,7 +122,8 @@ class Transport:
             host = str(address)
         pool = self._pools.connection_from_host(host, parts.port, parts.scheme, pool_kwargs=how)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        response = _answer(pool, target, sent, time.monotonic() + seconds, connect_seconds)
+        ends_at = time.monotonic() + seconds
+        response = _answer(pool, method, target, sent, body, ends_at, connect_seconds)
         try:
             yield response
             _drain(response)
@@ -111,8 +135,10 @@ class Transport:
 
 def _answer(
     pool: urllib3.HTTPConnectionPool,
+    method: str,
     target: str,
     headers: Mapping[str, str],
+    body: bytes | None,
     ends_at: float,
     connect_seconds: float | None,
 ) -> Response:
@@ -123,9 +149,10 @@ def _answer(
         timeout = urllib3.Timeout(total=left_seconds, connect=connect_seconds)
         try:
             return pool.urlopen(
-                "GET",
+                method,
                 target,
                 headers=headers,
+                body=body,
                 retries=False,
                 redirect=False,
                 assert_same_host=False,
@@ -136,8 +163,9 @@ def _answer(
         except urllib3.exceptions.TimeoutError as error:
             raise TransferError("did not answer in time", transient=True) from error
         except urllib3.exceptions.HTTPError as error:
-            # A connection that was kept may have been closed by the other side just now. A GET
-            # may be asked twice, so the second try tells that apart from a host in trouble.
+            # A connection that was kept may have been closed by the other side just now. What is
+            # asked here may be asked twice, so the second try tells that apart from a host in
+            # trouble.
             if is_last:
                 raise TransferError("broke off the connection", transient=True) from error
     raise TransferError("did not answer in time", transient=True)

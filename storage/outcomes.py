@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, case, func, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import tables
+from storage.outbox import add_events
 from storage.text import MAX_ERROR_CHARACTERS, clean_json, clean_text, printed_post_id
 from storage.values import (
     EVIDENCE_KINDS,
@@ -22,6 +23,7 @@ from storage.values import (
     NewVerdict,
     Recorded,
 )
+from storage.verdict_event import Report, is_reported, verdict_created
 
 __all__ = [
     "EVIDENCE_KINDS",
@@ -44,6 +46,7 @@ def record(
     dead_letters: Iterable[NewDeadLetter] = (),
     gone: Iterable[GonePost] = (),
     evidence: Iterable[NewEvidence] = (),
+    report: Report = "none",
     now: datetime | None = None,
 ) -> Recorded:
     """Writes what became of a chunk; doing it twice leaves the same rows.
@@ -58,14 +61,27 @@ def record(
 
     Args:
         connection: inside a transaction; the caller commits.
+        report: of which new verdicts the platform is told, through the outbox.
         now: aware; the present if left out.
     """
     moment = now if now is not None else datetime.now(UTC)
     new_evidence = _write_evidence(connection, evidence, moment)
     judged = {_key(verdict): verdict for verdict in verdicts}
     new_verdicts = _write_verdicts(connection, [judged[key] for key in sorted(judged)], moment)
-    opened, updated = _write_flags(
-        connection, [(judged[key], number) for key, number in sorted(new_verdicts.items())], moment
+    written = [(judged[key], number) for key, number in sorted(new_verdicts.items())]
+    opened, updated = _write_flags(connection, written, moment)
+    add_events(
+        connection,
+        (
+            verdict_created(
+                verdict,
+                number,
+                flag_id=opened.get(verdict.post_id, updated.get(verdict.post_id)),
+                created_at=moment,
+            )
+            for verdict, number in written
+            if is_reported(verdict, report)
+        ),
     )
     return Recorded(
         verdict_ids={key[0]: number for key, number in sorted(new_verdicts.items())},

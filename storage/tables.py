@@ -38,6 +38,9 @@ FLAG_STATES: Final = (*UNCLOSED_STATES, "decided")
 #: if both carry the very same literal condition.
 UNCLOSED_FLAG: Final = "state IN ('open', 'claimed', 'escalated')"
 UNREPLAYED_DEAD_LETTER: Final = "replayed_at IS NULL"
+PENDING_EVENT: Final = "delivered_at IS NULL AND parked_at IS NULL"
+PARKED_EVENT: Final = "parked_at IS NOT NULL"
+DELIVERED_EVENT: Final = "delivered_at IS NOT NULL"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -217,8 +220,51 @@ class EvidenceRow(Base):
     )
 
 
+def _partial_index(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+class OutboxRow(Base):
+    """Something that the platform is told; pending until it was delivered or parked."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    event: Mapped[str] = mapped_column(String(64))
+    post_id: Mapped[str] = mapped_column(String(256))
+    idempotency_key: Mapped[str] = mapped_column(String(128), unique=True)
+    payload: Mapped[dict[str, Any]] = mapped_column(JsonValue)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(Integer)
+    next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    parked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_error: Mapped[str | None] = mapped_column(Text)
+
+    # Of millions of rows few are pending or parked: these indexes hold only those.
+    __table_args__ = (
+        _partial_index("ix_outbox_due", "next_attempt_at", "id", where=PENDING_EVENT),
+        _partial_index("ix_outbox_order", "post_id", "id", where=PENDING_EVENT),
+        _partial_index("ix_outbox_parked", "id", where=PARKED_EVENT),
+        _partial_index("ix_outbox_delivered_at", "delivered_at", where=DELIVERED_EVENT),
+        _NUMBERED,
+    )
+
+
+class LeaseRow(Base):
+    """What one of several processes holds for a while, such as the lead in housekeeping."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(200))
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 verdicts: Final = cast(Table, VerdictRow.__table__)
 flags: Final = cast(Table, FlagRow.__table__)
 dead_letters: Final = cast(Table, DeadLetterRow.__table__)
 gone_posts: Final = cast(Table, GonePostRow.__table__)
 evidence: Final = cast(Table, EvidenceRow.__table__)
+outbox: Final = cast(Table, OutboxRow.__table__)
+leases: Final = cast(Table, LeaseRow.__table__)

@@ -24,6 +24,7 @@ from sources.post import PostSource
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import record
+from storage.verdict_event import Report
 from tasks import metrics
 from tasks.intake import Chunk, Intake
 from tasks.judge import Judge, timed
@@ -51,6 +52,7 @@ class Moderator:
         explain_up_to: posts in a chunk whose flags are explained by judging again without each
             part; in a larger one, which means that posts wait, from features.
         remembered: how many posts' predictions are kept for posts of the same content.
+        report: of which new verdicts the platform is told by a callback.
         pace: is told how long chunks take.
     """
 
@@ -68,8 +70,10 @@ class Moderator:
         explain: bool = True,
         explain_up_to: int = 0,
         remembered: int = 0,
+        report: Report = "none",
         pace: Pace | None = None,
     ) -> None:
+        self._report: Report = report
         self._intake = intake
         self._leases = leases
         self._database = database
@@ -150,6 +154,7 @@ class Moderator:
                     dead_letters=outcomes.dead_letters,
                     gone=outcomes.gone,
                     evidence=outcomes.evidence,
+                    report=self._report,
                 )
 
     def _give_back(self, chunk: Chunk, *, delay_seconds: float, loss: bool = False) -> None:

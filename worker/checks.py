@@ -17,6 +17,7 @@ from sources.open import check_source_spec
 from storage.database import connect
 from storage.evidence import EvidenceStore
 from storage.schema import require_schema
+from tasks.callbacks import receiver_problem
 from tasks.intake import Intake
 from tasks.policy import load_policy
 
@@ -69,7 +70,15 @@ def configuration_problems(settings: Settings) -> list[str]:
                 "DEADPAN_ENGINE is 'openvino', and OpenVINO is not installed; "
                 "pip install openvino, or set it to auto or torch"
             )
-    return problems + validate(settings.model)
+    return problems + callback_problems(settings) + validate(settings.model)
+
+
+def callback_problems(settings: Settings) -> list[str]:
+    """What is wrong with the receiver of callbacks, without asking for its name's address."""
+    if not settings.callback_url:
+        return []
+    problem = receiver_problem(settings.callback_url, settings.allow_private_addresses)
+    return [] if problem is None else [problem]
 
 
 def service_problems(settings: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `deadpan up` and `deadpan demo` share: a supervised worker and a migrated database."""
+"""What `deadpan up` and `deadpan demo` share: supervised processes and a migrated database."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def worker_process(environment: Mapping[str, str], *, log_path: Path) -> ChildPr
         "worker",
         [sys.executable, "-m", "deadpan", "worker"],
         environment=environment,
+        log_path=log_path,
+        restart=True,
+    )
+
+
+def housekeeping_process(environment: Mapping[str, str], *, log_path: Path) -> ChildProcess:
+    """Housekeeping that is started again when it ends by itself."""
+    return ChildProcess(
+        "housekeeping",
+        [sys.executable, "-m", "deadpan", "housekeeping"],
+        # The worker beside it listens on that port.
+        environment={**environment, "DEADPAN_METRICS_PORT": "0"},
         log_path=log_path,
         restart=True,
     )

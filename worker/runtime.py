@@ -85,6 +85,7 @@ class Runtime:
             explain=settings.explain == "on",
             explain_up_to=settings.explain_up_to,
             remembered=settings.remembered_posts,
+            report=settings.callback_verdicts if settings.callback_url else "none",
             pace=self._pace,
         )
         info = self._parts.classifier.info

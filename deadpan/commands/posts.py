@@ -64,7 +64,7 @@ def status(as_json: AsJson = False) -> None:
     """Show what waits, what was judged and who works."""
     from dataclasses import asdict
 
-    from storage import queries
+    from storage import outbox, queries
     from storage.database import connect, transaction
     from storage.schema import require_schema
     from tasks.intake import Intake
@@ -77,6 +77,7 @@ def status(as_json: AsJson = False) -> None:
         require_schema(database)
         with transaction(database, read_only=True) as connection:
             written = asdict(queries.counts(connection))
+            untold = outbox.backlog(connection)
     finally:
         intake.close()
         database.dispose()
@@ -86,7 +87,7 @@ def status(as_json: AsJson = False) -> None:
         # Bare ids carry no time: the age is known only when nothing waits.
         "oldest_age_seconds": 0.0 if idle else None,
         **written,
-        "callbacks": {"pending": 0, "parked": 0},
+        "callbacks": {"pending": untold.pending, "parked": untold.parked},
     }
     if as_json:
         print_json(told)
@@ -99,6 +100,7 @@ def status(as_json: AsJson = False) -> None:
     typer.echo(f"flags         {flags}")
     typer.echo(f"gone          {told['gone']}")
     typer.echo(f"dead letters  {told['dead_letters']}")
+    typer.echo(f"callbacks     {untold.pending} pending, {untold.parked} parked")
     for worker in told["workers"]:
         ready = "ready" if worker["ready"] else "not ready"
         typer.echo(f"worker        {worker['name']}, {ready}, model {worker['model']}")
@@ -119,7 +121,7 @@ def list_dead_letters(
     """List posts that could not be judged, the newest first."""
     from storage import queries
 
-    with _connection(load(), read_only=True) as connection:
+    with on_database(load(), read_only=True) as connection:
         rows = [
             {
                 "id": letter.id,
@@ -146,7 +148,7 @@ def replay_dead_letters(
     from tasks.replay import replay
 
     settings = load()
-    with _connection(settings) as connection:
+    with on_database(settings) as connection:
         replayed = replay(connection, ids, settings.redis_url.get_secret_value(), settings.prefix)
     if as_json:
         print_json({"replayed": replayed})
@@ -154,7 +156,7 @@ def replay_dead_letters(
         typer.echo(f"pushed {len(replayed)} post ids again")
 
 
-def _connection(settings: Settings, *, read_only: bool = False) -> Any:
+def on_database(settings: Settings, *, read_only: bool = False) -> Any:
     """A transaction on the database of the settings; closes everything at its end."""
     from contextlib import contextmanager
 

@@ -1,4 +1,4 @@
-"""Commands that start something: demo, up, worker, console."""
+"""Commands that start something: demo, up, worker, console, housekeeping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deadpan.commands.output import AsJson
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (demo, up, worker, console):
+    for command in (demo, up, worker, console, housekeeping):
         app.command()(command)
 
 
@@ -46,13 +46,31 @@ def up(
     run_up(folder=folder, console_port=port, redis_port=redis_port)
 
 
-def worker() -> None:
+def worker(
+    with_housekeeping: Annotated[
+        bool,
+        typer.Option("--with-housekeeping", help="Keep house too, in a thread of this worker."),
+    ] = False,
+) -> None:
     """Run one worker: the Celery worker with the warm model."""
+    from contextlib import nullcontext
+
     import celery.bin.worker  # noqa: F401 - completes celery's lazy module before the app uses it
 
+    from deadpan.settings import load
     from worker import app
+    from worker.housekeeping import beside
 
-    app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle"])
+    with beside(load()) if with_housekeeping else nullcontext():
+        app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle"])
+
+
+def housekeeping() -> None:
+    """Deliver callbacks, end expired claims, forget what is old. Several may run; one leads."""
+    from deadpan.settings import load
+    from worker.housekeeping import run
+
+    run(load())
 
 
 def console(

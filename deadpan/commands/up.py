@@ -1,4 +1,4 @@
-"""Everything on one machine: embedded Valkey, SQLite, a worker and the console, until Ctrl-C."""
+"""Everything on one machine, until Ctrl-C: Valkey, SQLite, a worker, housekeeping, the console."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from deadpan.settings import load
 from tasks.intake import Intake
 from worker import checks
 from worker.embedded import EmbeddedValkey
-from worker.local import migrate_database, wait_until_ready, worker_process
+from worker.local import (
+    housekeeping_process,
+    migrate_database,
+    wait_until_ready,
+    worker_process,
+)
 from worker.processes import ChildProcess, Interrupts
 
 
@@ -45,6 +50,9 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey", port=redis_port))
         migrate_database(environment["DEADPAN_DATABASE_URL"])
         worker = running.enter_context(worker_process(environment, log_path=folder / "worker.log"))
+        running.enter_context(
+            housekeeping_process(environment, log_path=folder / "housekeeping.log")
+        )
         running.enter_context(
             ChildProcess(
                 "console",

@@ -10,10 +10,11 @@ from sqlalchemy import func, select
 
 from storage.database import connect, transaction
 from storage.schema import migrate
-from storage.tables import flags, verdicts
+from storage.tables import flags, outbox, verdicts
 from tasks.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
+from tests.receiver import SECRET
 from worker.embedded import EmbeddedValkey
 
 
@@ -36,6 +37,9 @@ def test_a_chunk_whose_worker_was_killed_is_judged_once(
             "policy": policy,
             "lease_seconds": 2,
             "chunk_size": 16,
+            # Nobody delivers here: what is written is what counts.
+            "callback_url": "https://platform.example/callbacks",
+            "callback_secret": SECRET,
         }
         # Slow enough that the worker is killed while it waits for the posts of its chunks.
         platform.delay_seconds = 5.0
@@ -60,7 +64,9 @@ def test_a_chunk_whose_worker_was_killed_is_judged_once(
     with transaction(database) as connection:
         judged = connection.execute(select(func.count()).select_from(verdicts)).scalar_one()
         flagged = connection.execute(select(func.count()).select_from(flags)).scalar_one()
+        told = connection.execute(select(outbox.c.post_id)).scalars().all()
     assert (judged, flagged) == (100, 100)
+    assert sorted(told) == sorted(ids)
     assert max(platform.asked.values()) >= 2, "some chunk was in hand when its worker died"
     database.dispose()
 

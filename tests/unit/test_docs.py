@@ -62,7 +62,9 @@ def compose() -> dict[str, Any]:
 
 
 def test_compose_has_the_services_that_deadpan_needs() -> None:
-    assert {"redis", "postgres", "migrate", "worker", "console"} == set(compose()["services"])
+    assert set(compose()["services"]) == {
+        "redis", "postgres", "migrate", "worker", "housekeeping", "console"
+    }  # fmt: skip
 
 
 def test_compose_names_only_settings_and_commands_that_exist() -> None:

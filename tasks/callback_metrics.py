@@ -1,0 +1,13 @@
+"""Prometheus metrics of housekeeping; apart from the workers', which have nothing to say of it."""
+
+from prometheus_client import Counter, Gauge
+
+CALLBACKS = Counter("deadpan_callbacks", "Tries of callbacks by what became of them.", ["outcome"])
+PENDING = Gauge("deadpan_callbacks_pending", "Callbacks that are still to be delivered.")
+PARKED = Gauge("deadpan_callbacks_parked", "Callbacks that are tried no more.")
+OLDEST_AGE_SECONDS = Gauge(
+    "deadpan_callbacks_oldest_age_seconds", "Age of the oldest callback that is not delivered."
+)
+LEADS = Gauge("deadpan_housekeeping_leads", "1 while this process leads in housekeeping.")
+READY = Gauge("deadpan_housekeeping_ready", "1 while this process can do its job.")
+EXPIRED_CLAIMS = Counter("deadpan_expired_claims", "Claims that ended by themselves.")

@@ -1,0 +1,94 @@
+"""The housekeeping process, and the same as a thread of a worker."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+
+from deadpan import logs
+from deadpan.errors import ConfigurationError
+from deadpan.settings import Settings, signing_secrets
+from storage.database import connect, dispose
+from tasks.callbacks import Schedule, Sender
+from tasks.delivery import Deliverer
+from tasks.housekeeping import Housekeeper
+from worker.checks import callback_problems
+from worker.health import HealthServer
+
+
+def run(settings: Settings) -> None:
+    """Keep house until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    database = connect(settings.database_url.get_secret_value())
+    try:
+        housekeeper = _housekeeper(settings, database)
+        health = HealthServer(settings.metrics_host, settings.metrics_port, housekeeper.not_ready)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: housekeeper.stop())
+        health.start()
+        try:
+            housekeeper.run()
+        finally:
+            health.stop()
+    finally:
+        dispose(database)
+
+
+@contextmanager
+def beside(settings: Settings) -> Iterator[None]:
+    """Keep house in a thread while the block runs, as a part of another process.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    database = connect(settings.database_url.get_secret_value())
+    try:
+        housekeeper = _housekeeper(settings, database)
+        thread = threading.Thread(target=housekeeper.run, name="housekeeping", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            housekeeper.stop()
+            thread.join()
+    finally:
+        dispose(database)
+
+
+def _housekeeper(settings: Settings, database: Engine) -> Housekeeper:
+    return Housekeeper(
+        database,
+        holder=f"{socket.gethostname()[:100]}/{os.getpid()}/{secrets.token_hex(4)}",
+        deliverer=_deliverer(settings),
+        retention_days=settings.retention_callbacks_days,
+    )
+
+
+def _deliverer(settings: Settings) -> Deliverer | None:
+    if not settings.callback_url:
+        return None
+    if problems := callback_problems(settings):
+        raise ConfigurationError(problems)
+    sender = Sender(
+        settings.callback_url,
+        signing_secrets(settings.callback_secret),
+        timeout_seconds=settings.callback_timeout_seconds,
+        allowed_networks=settings.allow_private_addresses,
+        connections=settings.callback_connections,
+    )
+    return Deliverer(
+        sender,
+        schedule=Schedule(settings.callback_retry_base_seconds),
+        connections=settings.callback_connections,
+    )
