@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format docs bench bench-scaling chaos
+.PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling chaos
 
 help:
 	@echo "make demo     run the main job on embedded services"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench    measure Deadpan against its limit and its peers into docs/performance.md"
 	@echo "make bench-scaling  measure backlogs, many verdicts and several workers"
 	@echo "make chaos    kill workers and servers for a quarter of an hour, then count every post"
+	@echo "make bench-autoscaling  replay loads against ways to scale into docs/autoscaling.md"
 
 install: $(INSTALLED)
 
@@ -52,3 +53,7 @@ bench-scaling: $(INSTALLED)
 # ARGS="--seed 6" takes another schedule; the report is .chaos/report.md.
 chaos: $(INSTALLED)
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+# ARGS as in `--seed 2 --start 60 --print-only`.
+bench-autoscaling: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.autoscaling $(ARGS)

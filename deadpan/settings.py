@@ -153,6 +153,40 @@ class Settings(BaseSettings):
         "about 1 kB each, and 7 kB of one that is flagged and explained; 0 keeps none.",
     )
     slots: int = Field(3, ge=1, le=64, description="Chunks that one worker has in hand at once.")
+    latency_goal_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=86_400.0,
+        description="Posts of high and normal priority are to be taken in hand within this; "
+        "the number of workers follows from it.",
+    )
+    low_latency_goal_seconds: float = Field(
+        6 * 3600.0, gt=0, le=30 * 86_400.0, description="The same for posts of low priority."
+    )
+    workers_min: int = Field(
+        1, ge=0, le=10_000, description="Least number of workers; 0 lets the last one go as well."
+    )
+    workers_max: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Largest number of workers; 0 takes one for each GPU, or for every two cores.",
+    )
+    worker_posts_per_second: float = Field(
+        200.0,
+        gt=0,
+        description="What one worker does, as `make bench` measures it; used until a backlog "
+        "shows it.",
+    )
+    worker_start_seconds: float = Field(
+        15.0, gt=0, le=3600.0, description="From the start of a worker until it is ready."
+    )
+    worker_idle_seconds: float = Field(
+        300.0,
+        ge=0,
+        le=86_400.0,
+        description="With DEADPAN_WORKERS_MIN 0 the last worker goes after so long without a post.",
+    )
     explain: Literal["on", "off"] = Field(
         "on",
         description="Whether a flag says which words and parts of a picture moved its score.",

@@ -10,6 +10,9 @@ Keys, all below the prefix (`deadpan` by default):
     retries                        sorted set, entry -> when it is due (server time, ms)
     attempts                       hash, post id -> failed tries so far
     workers                        hash, worker -> what it last said of itself (JSON)
+    taken                          hash, h, n or l -> how many ids left that list
+    arrivals                       list of samples, see `tasks.arrivals`
+    scaling                        what the autoscaler wants and why (JSON)
 
 Every move between them is one Lua script, so an id is always in exactly one place, and time is the
 server's, so that a worker with a wrong clock holds no lease too long.
@@ -38,7 +41,7 @@ MAX_ID_BYTES = 256
 WORKER_SILENT_SECONDS = 15.0
 """A worker that said nothing for so long is taken for gone in `deadpan status`."""
 
-_SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on")
+_SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on", "sample")
 _PUSH_AT_ONCE = 5000
 
 
@@ -216,7 +219,7 @@ class Intake:
         reply = self._run(
             "claim",
             [self.list_key(p) for p in PRIORITIES]
-            + [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "retries")],
+            + [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "retries", "taken")],
             [
                 self.key("chunk:"),
                 uuid.uuid4().hex,
@@ -360,6 +363,32 @@ class Intake:
             "retries": retries,
             "workers": self._living(workers, now[0]),
         }
+
+    def sample(self, *, ready: int, apart_seconds: float, read: bool) -> list[Any]:
+        """Note what has arrived by now; `tasks.arrivals` makes sense of the reply.
+
+        Args:
+            ready: workers that are ready now.
+            apart_seconds: nothing is noted when the last sample is younger.
+            read: whether the reply holds the samples.
+        """
+        reply: list[Any] = self._run(
+            "sample",
+            [self.list_key(p) for p in PRIORITIES]
+            + [self.key(k) for k in ("taken", "arrivals", "chunks", "retries")],
+            [self.key("chunk:"), _milliseconds(apart_seconds), ready, int(read)],
+        )
+        return reply
+
+    def put(self, name: str, value: str, *, seconds: int) -> None:
+        """Keep a value under the prefix for so many seconds."""
+        with self._redis():
+            self.client.set(self.key(name), value, ex=seconds)
+
+    def get(self, name: str) -> bytes | None:
+        """What `put` kept, or None."""
+        with self._redis():
+            return cast("bytes | None", self.client.get(self.key(name)))
 
     def ping(self) -> None:
         """Raise QueueUnavailable unless Redis answers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -12,16 +12,28 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from deadpan.errors import ConfigurationError
 
+Page = Callable[[], tuple[int, Mapping[str, Any]]]
+"""Gives an HTTP status and what to say as JSON."""
+
 
 class HealthServer:
     """A small HTTP server in a thread; port 0 leaves it off.
 
     Args:
         not_ready: why the worker cannot do its job, or None when it can.
+        pages: more paths, and what they say.
     """
 
-    def __init__(self, host: str, port: int, not_ready: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        not_ready: Callable[[], str | None],
+        *,
+        pages: Mapping[str, Page] | None = None,
+    ) -> None:
         self._server: ThreadingHTTPServer | None = None
+        self._pages = dict(pages or {})
         self._not_ready = not_ready
         if port == 0:
             return
@@ -47,7 +59,8 @@ class HealthServer:
             self._server = None
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        not_ready = self._not_ready
+        not_ready, pages = self._not_ready, self._pages
+        known = ["/healthz", "/readyz", *pages]
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -59,8 +72,12 @@ class HealthServer:
                     self._answer(503 if why else 200, json.dumps(body))
                 elif self.path == "/metrics":
                     self._answer(200, generate_latest().decode(), CONTENT_TYPE_LATEST)
+                elif self.path in pages:
+                    status, told = pages[self.path]()
+                    self._answer(status, json.dumps(told))
                 else:
-                    self._answer(404, json.dumps({"error": "try /healthz, /readyz or /metrics"}))
+                    error = f"try {', '.join(known)} or /metrics"
+                    self._answer(404, json.dumps({"error": error}))
 
             def _answer(self, code: int, body: str, kind: str = "application/json") -> None:
                 content = body.encode()

@@ -31,6 +31,7 @@ from worker.dispatcher import Dispatcher
 from worker.ending import STUCK_EXIT_CODE, Ending
 from worker.health import HealthServer
 from worker.model import load_classifier
+from worker.sampler import Sampler
 from worker.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -112,6 +113,7 @@ class Runtime:
             give_back=self._give_back,
         )
         self.ending.start()
+        self._sampler = Sampler(self._parts.intake)
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
     def _build(self) -> _Parts:
@@ -166,12 +168,14 @@ class Runtime:
             lease_seconds=self._settings.lease_seconds,
         )
         self._dispatcher.start()
+        self._sampler.start()
         self._watcher.start()
 
     def stop_dispatching(self) -> None:
         """Take nothing more in hand; chunks in hand go on."""
         self._closing.set()
         self._set_ready("the worker is stopping")
+        self._sampler.stop()
         if self._dispatcher:
             self._dispatcher.stop(patience_seconds=1.0)
 

@@ -67,6 +67,7 @@ def status(as_json: AsJson = False) -> None:
     from storage import outbox, queries
     from storage.database import connect, transaction
     from storage.schema import require_schema
+    from tasks.arrivals import read_scaling, read_signal
     from tasks.intake import Intake
 
     settings = load()
@@ -74,6 +75,9 @@ def status(as_json: AsJson = False) -> None:
     database = connect(settings.database_url.get_secret_value())
     try:
         waiting = intake.status()
+        ready = sum(bool(worker["ready"]) for worker in waiting["workers"])
+        signal = read_signal(intake, ready=ready)
+        scaling = read_scaling(intake)
         require_schema(database)
         with transaction(database, read_only=True) as connection:
             written = asdict(queries.counts(connection))
@@ -81,11 +85,13 @@ def status(as_json: AsJson = False) -> None:
     finally:
         intake.close()
         database.dispose()
-    idle = not any(waiting["intake"].values())
+    drain = signal.drain_seconds
     told = {
         **waiting,
-        # Bare ids carry no time: the age is known only when nothing waits.
-        "oldest_age_seconds": 0.0 if idle else None,
+        "oldest_age_seconds": round(signal.oldest_age_seconds, 1),
+        "posts_per_second": round(signal.posts_per_second, 1),
+        "drain_seconds": None if drain is None else round(drain, 1),
+        "workers_desired": scaling and scaling["desired"],
         **written,
         "callbacks": {"pending": untold.pending, "parked": untold.parked},
     }
@@ -94,16 +100,24 @@ def status(as_json: AsJson = False) -> None:
         return
     intake_text = ", ".join(f"{n} {priority}" for priority, n in told["intake"].items())
     flags = ", ".join(f"{n} {state}" for state, n in told["flags"].items()) or "none"
-    typer.echo(f"intake        {intake_text}")
+    oldest = (
+        f"; the oldest for {signal.oldest_age_seconds:.0f} s" if signal.oldest_age_seconds else ""
+    )
+    typer.echo(f"intake        {intake_text}{oldest}")
+    if any(told["intake"].values()):
+        left = "it grows" if drain is None else f"empty in {drain:.0f} s"
+        typer.echo(f"pace          {signal.posts_per_second:.1f} posts a second; {left}")
     typer.echo(f"chunks        {told['chunks']} in hand, {told['retries']} posts to be tried again")
     typer.echo(f"verdicts      {told['verdicts']}")
     typer.echo(f"flags         {flags}")
     typer.echo(f"gone          {told['gone']}")
     typer.echo(f"dead letters  {told['dead_letters']}")
     typer.echo(f"callbacks     {untold.pending} pending, {untold.parked} parked")
+    if scaling:
+        typer.echo(f"wanted        {scaling['desired']} workers, {scaling['why']}")
     for worker in told["workers"]:
-        ready = "ready" if worker["ready"] else "not ready"
-        typer.echo(f"worker        {worker['name']}, {ready}, model {worker['model']}")
+        state = "ready" if worker["ready"] else "not ready"
+        typer.echo(f"worker        {worker['name']}, {state}, model {worker['model']}")
     if not told["workers"]:
         typer.echo("worker        none; start one with `deadpan worker`")
 

@@ -1,18 +1,21 @@
-"""Commands that start something: demo, up, worker, console, housekeeping."""
+"""Commands that start something: demo, up, worker, autoscale, console, housekeeping."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deadpan.commands.output import AsJson
+from deadpan.errors import ConfigurationError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (demo, up, worker, console, housekeeping):
+    for command in (demo, up, worker, autoscale, console, housekeeping):
         app.command()(command)
 
 
@@ -47,6 +50,10 @@ def up(
 
 
 def worker(
+    name: Annotated[
+        str,
+        typer.Option(help="Its name, without the host; no other worker of the host may have it."),
+    ] = "",
     with_housekeeping: Annotated[
         bool,
         typer.Option("--with-housekeeping", help="Keep house too, in a thread of this worker."),
@@ -55,14 +62,18 @@ def worker(
     """Run one worker: the Celery worker with the warm model."""
     from contextlib import nullcontext
 
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{0,100}", name):
+        raise ConfigurationError(f"--name is {name!r}; use letters, digits, dots, - and _")
     import celery.bin.worker  # noqa: F401 - completes celery's lazy module before the app uses it
 
     from deadpan.settings import load
     from worker import app
     from worker.housekeeping import beside
 
+    # By default Celery names a worker after its host alone, so that two look like one.
+    named = f"{name or f'worker-{os.getpid()}'}@%h"
     with beside(load()) if with_housekeeping else nullcontext():
-        app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle"])
+        app.worker_main(["--quiet", "worker", "-n", named, "--without-gossip", "--without-mingle"])
 
 
 def housekeeping() -> None:
@@ -71,6 +82,25 @@ def housekeeping() -> None:
     from worker.housekeeping import run
 
     run(load())
+
+
+def autoscale(
+    no_workers: Annotated[
+        bool,
+        typer.Option("--no-workers", help="Start none: only say how many are wanted, for KEDA."),
+    ] = False,
+    folder: Annotated[Path, typer.Option(help="Where the workers' logs are kept.")] = Path(
+        ".deadpan/autoscale"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Run as many workers on this machine as the latency goal needs, until Ctrl-C.
+
+    Says how many are wanted at /api/v1/scaling of DEADPAN_METRICS_PORT.
+    """
+    from worker.autoscale import run_autoscale
+
+    run_autoscale(folder=folder, no_workers=no_workers, as_json=as_json)
 
 
 def console(

@@ -1,6 +1,6 @@
 -- Take the ids of one chunk in hand, atomically: a chunk that nobody finished comes first, then
 -- retries that are due go back to the front of the intake, then waiting ids form a new chunk.
--- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries
+-- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 taken
 -- ARGV 1 prefix of chunk keys, 2 id for a new chunk, 3 chunk size, 4 lease in ms, 5 free slots,
 --      6… pairs of a chunk this worker has dispatched and the end of its lease as claim gave it
 -- Gives {chunk id, number of posts, "new" | "again" | "split", end of its lease in ms}, or false
@@ -51,9 +51,13 @@ end
 
 local lists = {h = KEYS[1], n = KEYS[2], l = KEYS[3]}
 local due = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, size)
+-- How many ids have left each list for good: what length + taken was by when tells how old an id is.
+local taken = {h = 0, n = 0, l = 0}
 for _, entry in ipairs(due) do
-  redis.call('LPUSH', lists[string.sub(entry, 1, 1)], string.sub(entry, 2))
+  local priority = string.sub(entry, 1, 1)
+  redis.call('LPUSH', lists[priority], string.sub(entry, 2))
   redis.call('ZREM', KEYS[7], entry)
+  taken[priority] = taken[priority] - 1
 end
 
 -- High goes first, but every chunk keeps an eighth for normal and a sixteenth for low,
@@ -74,10 +78,16 @@ local function take(priority, at_most)
   end
   redis.call('RPUSH', key, unpack(ids))
   count = count + #ids
+  taken[priority] = taken[priority] + #ids
 end
 take('h', size - normal - low)
 take('n', size - low - count)
 take('l', size - count)
+for priority, ids in pairs(taken) do
+  if ids ~= 0 then
+    redis.call('HINCRBY', KEYS[8], priority, ids)
+  end
+end
 if count == 0 then
   return false
 end

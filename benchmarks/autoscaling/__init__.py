@@ -1,0 +1,1 @@
+"""Workers that follow the load, simulated: `python -m benchmarks.autoscaling`."""
