@@ -96,6 +96,23 @@ class EvidenceStore:
             )
         return content
 
+    def delete(self, sha256: str) -> bool:
+        """Remove content; says whether it was there.
+
+        Raises:
+            ValueError: not 64 hexadecimal digits.
+            EvidenceUnavailable: it could not be removed.
+        """
+        path = self._path(sha256)
+        try:
+            with self._in_words("remove"):
+                self._files.rm_file(path)
+        except EvidenceUnavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return False
+            raise
+        return True
+
     def writable_problem(self) -> str | None:
         """Tries to write, and says why that fails; None if it does not."""
         path = f"{self._root}/.writable-{uuid.uuid4().hex}"

@@ -140,7 +140,7 @@ def verdicts_of(connection: Connection, post_ids: Iterable[str]) -> dict[str, Ve
     """Gives the newest verdict of each post that has one, by post id."""
     columns = tables.verdicts.c
     found: dict[str, Verdict] = {}
-    for part in _parts(post_ids):
+    for part in in_parts(post_ids):
         newest = (
             select(func.max(columns.id)).where(columns.post_id.in_(part)).group_by(columns.post_id)
         )
@@ -161,7 +161,7 @@ def already_judged(
     """Gives those (post id, content hash) that have a verdict of these versions."""
     columns = tables.verdicts.c
     found: set[tuple[str, str]] = set()
-    for part in _parts({post_id for post_id, _ in keys}):
+    for part in in_parts({post_id for post_id, _ in keys}):
         rows = connection.execute(
             select(columns.post_id, columns.content_hash).where(
                 columns.post_id.in_(part),
@@ -273,7 +273,7 @@ def mark_replayed(
     moment = now if now is not None else datetime.now(UTC)
     marked: list[DeadLetter] = []
     # In order, so that two who mark the same ones never wait for one another in a circle.
-    for part in _parts(sorted(set(dead_letter_ids))):
+    for part in in_parts(sorted(set(dead_letter_ids))):
         locked = (
             select(columns.id)
             .where(columns.id.in_(part), columns.replayed_at.is_(None))
@@ -303,7 +303,7 @@ def outcome_of(
     asked = {printed_post_id(post_id): post_id for post_id in post_ids}
     verdicts, gone, letters = tables.verdicts.c, tables.gone_posts.c, tables.dead_letters.c
     found: dict[str, tuple[datetime, Outcome]] = {}
-    for part in _parts(asked):
+    for part in in_parts(asked):
         statements: list[tuple[Outcome, Select[Any]]] = [
             (
                 "dead_letter",
@@ -341,7 +341,8 @@ def _count(connection: Connection, table: Table, *conditions: ColumnElement[bool
     return int(connection.execute(statement).scalar_one())
 
 
-def _parts(values: Iterable[_T]) -> Iterator[list[_T]]:
+def in_parts(values: Iterable[_T]) -> Iterator[list[_T]]:
+    """The values, at most so many at a time as fit into one statement."""
     rest = iter(values)
     while part := list(islice(rest, _MANY)):
         yield part

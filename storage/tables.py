@@ -251,6 +251,25 @@ class OutboxRow(Base):
     )
 
 
+class ErasureRow(Base):
+    """The receipt of an erasure; it keeps no id and no content."""
+
+    __tablename__ = "erasures"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    subject_sha256: Mapped[str] = mapped_column(String(64))
+    requested_by: Mapped[str] = mapped_column(String(256))
+    counts: Mapped[dict[str, int]] = mapped_column(JsonValue)
+    erased_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('post', 'author')", name="kind_is_known"),
+        Index("ix_erasures_subject_sha256_kind", "subject_sha256", "kind"),
+        _NUMBERED,
+    )
+
+
 class LeaseRow(Base):
     """What one of several processes holds for a while, such as the lead in housekeeping."""
 
@@ -268,3 +287,4 @@ gone_posts: Final = cast(Table, GonePostRow.__table__)
 evidence: Final = cast(Table, EvidenceRow.__table__)
 outbox: Final = cast(Table, OutboxRow.__table__)
 leases: Final = cast(Table, LeaseRow.__table__)
+erasures: Final = cast(Table, ErasureRow.__table__)

@@ -20,7 +20,7 @@ from models.explain import explain
 from models.leave_out import Kept
 from models.prediction import ImageProblem, Prediction, PreparedPost
 from sources.post import FetchedImage, FetchedPost, FetchFailure, Gone, PostSource
-from storage import queries
+from storage import erasure, queries
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import GonePost, NewDeadLetter
@@ -84,6 +84,8 @@ class Judge:
         """
         outcomes = Outcomes(self._tries)
         items = self._sort_out(chunk, outcomes)
+        with timed("lookup", timings):
+            items = self._without_erased(items, outcomes)
         with timed("fetch", timings):
             items = self._fetch(items, outcomes)
         with timed("lookup", timings):
@@ -134,6 +136,15 @@ class Judge:
             outcomes.dead_letters.append(NewDeadLetter(item.post_id, "worker", error, chunk.losses))
             return []
         return list(items.values())
+
+    def _without_erased(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
+        """Leave out what was erased on request: it is not even fetched."""
+        if not items:
+            return []
+        with transaction(self._database, read_only=True) as connection:
+            erased = erasure.erased(connection, [item.post_id for item in items])
+        outcomes.gone += [GonePost(post_id, erasure.ERASED) for post_id in sorted(erased)]
+        return [item for item in items if item.post_id not in erased]
 
     def _fetch(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
         results = self._source.fetch([item.post_id for item in items]) if items else {}

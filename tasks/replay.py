@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from deadpan.errors import ConfigurationError
-from storage import queries
+from storage import erasure, queries
 from tasks.intake import Intake, id_problem
 
 
@@ -40,6 +40,8 @@ def replay(connection: Connection, ids: Sequence[int], redis_url: str, prefix: s
                 f"dead letter {letter_id} has no usable post id ({letter.error}); "
                 "push the right id instead"
             )
+        elif letter.post_id in erasure.erased(connection, [letter.post_id]):
+            problems.append(f"dead letter {letter_id}: its post was erased, and stays so")
         elif problem := id_problem(letter.post_id.encode()):
             problems.append(f"dead letter {letter_id}: {problem}")
         else:

@@ -19,6 +19,7 @@ from models.explain import explain
 from models.images import PictureFile
 from models.prediction import PreparedPost
 from sources.post import FetchedImage, FetchedPost, FetchResult, Gone, Post
+from storage import erasure
 from storage.database import connect, transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import record
@@ -290,3 +291,19 @@ def test_a_defect_in_explaining_costs_no_verdict(
     monkeypatch.setattr(flagging.judge, "_explaining", True)
     flagging.source.posts = {"a": ("one", []), "b": ("two", [])}
     assert [v.explanation for v in flagging.chunk("a", "b").verdicts] == [None, None]
+
+
+def test_an_erased_post_is_not_even_fetched(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, classifier, monkeypatch, POLICY)
+    bench.source.posts = {"1": ("what a day", []), "2": ("what a night", [])}
+    with transaction(bench.database) as connection:
+        erasure.erase(connection, "post", "1", requested_by="lea")
+    asked: list[str] = []
+    fetch = bench.source.fetch
+    monkeypatch.setattr(bench.source, "fetch", lambda ids: asked.extend(ids) or fetch(ids))
+    outcomes = bench.chunk("1", "2")
+    assert asked == ["2"]
+    assert [(gone.post_id, gone.why) for gone in outcomes.gone] == [("1", erasure.ERASED)]
+    assert [verdict.post_id for verdict in outcomes.verdicts] == ["2"]

@@ -1,0 +1,224 @@
+"""Erasure: what a post or an author said is removed, and that it was removed stays.
+
+Scores, versions and the states of flags stay, for statistics; they say nothing of the content. A
+receipt keeps the SHA-256 of the id, not the id, so that a post that was erased is known when it
+comes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import Connection, String, cast, delete, insert, or_, select, update
+
+from storage import tables
+from storage.queries import in_parts
+from storage.text import clean_text, printed_post_id
+
+Kind = Literal["post", "author"]
+ERASED = "erased on request"
+"""What stands where a text stood that may have quoted the post."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure removed.
+
+    Attributes:
+        receipt: number of the receipt.
+        posts: posts of which something was there, or that were named.
+        verdicts: from which the content was taken.
+        flags: that waited for a human and are closed now.
+        notes: errors of dead letters and the like, that could quote the post.
+        evidence: SHA-256 of what no other post has as evidence; the caller deletes it from the
+            evidence store.
+    """
+
+    receipt: int
+    posts: int
+    verdicts: int
+    flags: int
+    notes: int
+    evidence: tuple[str, ...]
+
+    def counts(self) -> dict[str, int]:
+        """For people and receipts."""
+        found = asdict(self)
+        del found["receipt"]
+        return {**found, "evidence": len(self.evidence)}
+
+
+def digest(subject: str) -> str:
+    """What a receipt keeps of an id: its SHA-256, 64 hexadecimal digits."""
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def erase(
+    connection: Connection,
+    kind: Kind,
+    subject: str,
+    *,
+    requested_by: str,
+    now: datetime | None = None,
+) -> Erased:
+    """Remove what a post, or all posts of an author so far, said. Doing it twice does no harm.
+
+    Args:
+        connection: inside a transaction; the caller deletes the evidence and commits.
+        subject: post id, or the author as the post source names them.
+        requested_by: who asked for it, for the receipt.
+        now: aware; the present if left out.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    verdicts, flags = tables.verdicts.c, tables.flags.c
+    mine = verdicts.post_id == subject
+    if kind == "author":
+        author = clean_text(subject, 256)
+        mine = verdicts.author == author
+    rows = connection.execute(select(verdicts.id, verdicts.post_id, verdicts.evidence).where(mine))
+    verdict_ids: list[int] = []
+    posts: set[str] = {subject} if kind == "post" else set()
+    hashes: set[str] = set()
+    for number, post_id, evidence in rows:
+        verdict_ids.append(number)
+        posts.add(post_id)
+        hashes.update(item["sha256"] for item in evidence)
+    for part in in_parts(verdict_ids):
+        connection.execute(
+            update(tables.verdicts)
+            .where(verdicts.id.in_(part))
+            .values(
+                author=None,
+                # the hash of a short text can be guessed; with the id it stays unique
+                content_hash=("erased-" + cast(verdicts.id, String)),
+                degraded=[],
+                evidence=[],
+                explanation=None,
+            )
+        )
+    closed = notes = 0
+    for named in in_parts(sorted(posts)):
+        closed += connection.execute(
+            update(tables.flags)
+            .where(flags.post_id.in_(named), flags.state.in_(tables.UNCLOSED_STATES))
+            .values(
+                state="decided",
+                closed_at=moment,
+                claimed_by=None,
+                claim_expires_at=None,
+                row_version=flags.row_version + 1,
+            )
+        ).rowcount
+        notes += _erase_notes(connection, named)
+        _erase_events(connection, named)
+    alone = _alone(connection, hashes, verdict_ids)
+    for unused in in_parts(sorted(alone)):
+        connection.execute(delete(tables.evidence).where(tables.evidence.c.sha256.in_(unused)))
+    found = Erased(0, len(posts), len(verdict_ids), closed, notes, tuple(sorted(alone)))
+    receipt = _write_receipts(connection, kind, subject, posts, found, requested_by, moment)
+    return Erased(receipt, found.posts, found.verdicts, closed, notes, found.evidence)
+
+
+def erased(connection: Connection, post_ids: Iterable[str]) -> set[str]:
+    """Those of these posts that were erased."""
+    by_digest = {digest(post_id): post_id for post_id in post_ids}
+    columns = tables.erasures.c
+    found: set[str] = set()
+    for part in in_parts(by_digest):
+        rows = connection.execute(
+            select(columns.subject_sha256).where(
+                columns.kind == "post", columns.subject_sha256.in_(part)
+            )
+        )
+        found.update(by_digest[row[0]] for row in rows)
+    return found
+
+
+def _erase_notes(connection: Connection, post_ids: Sequence[str]) -> int:
+    letters, gone = tables.dead_letters.c, tables.gone_posts.c
+    printed = [printed_post_id(post_id) for post_id in post_ids]
+    changed = connection.execute(
+        update(tables.dead_letters)
+        .where(letters.post_id.in_(printed), letters.error != ERASED)
+        .values(error=ERASED)
+    ).rowcount
+    return (
+        changed
+        + connection.execute(
+            update(tables.gone_posts)
+            .where(gone.post_id.in_(post_ids), gone.why != ERASED)
+            .values(why=ERASED)
+        ).rowcount
+    )
+
+
+def _erase_events(connection: Connection, post_ids: Sequence[str]) -> None:
+    """What the platform was told, and what of the content stands in what it is still to be told."""
+    columns = tables.outbox.c
+    mine = columns.post_id.in_(post_ids)
+    connection.execute(delete(tables.outbox).where(mine, columns.delivered_at.is_not(None)))
+    for number, payload in connection.execute(select(columns.id, columns.payload).where(mine)):
+        kept = {name: payload[name] for name in payload if name not in ("content_hash", "degraded")}
+        connection.execute(
+            update(tables.outbox)
+            .where(columns.id == number)
+            .values(payload={**kept, "degraded": []}, last_error=None)
+        )
+
+
+def _alone(connection: Connection, hashes: set[str], verdict_ids: Sequence[int]) -> set[str]:
+    """Those that are evidence of no other verdict: the same picture is posted by many.
+
+    Only flagged posts have evidence, so only their verdicts are looked at.
+    """
+    if not hashes:
+        return set()
+    own = set(verdict_ids)
+    alone = set(hashes)
+    columns = tables.verdicts.c
+    statement = (
+        select(columns.id, columns.evidence)
+        .join(tables.flags, tables.flags.c.post_id == columns.post_id)
+        .where(
+            # the text of the JSON is searched, so that what cannot match is not sent
+            or_(*(cast(columns.evidence, String).contains(sha256) for sha256 in sorted(hashes)))
+            if len(hashes) <= 100
+            else columns.id.is_not(None)
+        )
+        .execution_options(yield_per=1000)
+    )
+    for number, evidence in connection.execute(statement):
+        if number not in own:
+            alone.difference_update(item["sha256"] for item in evidence)
+    return alone
+
+
+def _write_receipts(
+    connection: Connection,
+    kind: Kind,
+    subject: str,
+    posts: set[str],
+    found: Erased,
+    requested_by: str,
+    now: datetime,
+) -> int:
+    """One for what was asked, and one for every post of an author: each is known by itself."""
+    base = {"requested_by": clean_text(requested_by, 256), "erased_at": now}
+    receipt = connection.execute(
+        insert(tables.erasures)
+        .values(kind=kind, subject_sha256=digest(subject), counts=found.counts(), **base)
+        .returning(tables.erasures.c.id)
+    ).scalar_one()
+    if kind == "author" and posts:
+        connection.execute(
+            insert(tables.erasures),
+            [
+                {"kind": "post", "subject_sha256": digest(post_id), "counts": {}, **base}
+                for post_id in sorted(posts)
+            ],
+        )
+    return int(receipt)

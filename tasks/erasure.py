@@ -1,0 +1,28 @@
+"""Erasing a post or an author: in the database and in the evidence store."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from storage import erasure
+from storage.database import transaction
+from storage.erasure import Erased, Kind
+from storage.evidence import EvidenceStore
+
+
+def erase(
+    database: Engine, evidence: EvidenceStore, kind: Kind, subject: str, *, requested_by: str
+) -> Erased:
+    """Remove what a post or an author said, everywhere that Deadpan keeps it.
+
+    Evidence is deleted before the transaction is committed: should anything fail in between,
+    nothing says yet that it is done, and doing it again goes on.
+
+    Raises:
+        DatabaseUnavailable, EvidenceUnavailable: it is not done; try again.
+    """
+    with transaction(database) as connection:
+        found = erasure.erase(connection, kind, subject, requested_by=requested_by)
+        for sha256 in found.evidence:
+            evidence.delete(sha256)
+    return found
