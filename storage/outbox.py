@@ -109,7 +109,7 @@ def add_events(connection: Connection, events: Iterable[NewEvent]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedEvent:
-    """An event to be delivered now; `attempts` counts this try."""
+    """An event to be delivered now; `attempts` counts this try, `due_at` is when it was due."""
 
     id: int
     event: str
@@ -118,14 +118,18 @@ class ClaimedEvent:
     payload: Mapping[str, Any]
     created_at: datetime
     attempts: int
+    due_at: datetime
 
 
-def claim(connection: Connection, *, limit: int, seconds: float) -> list[ClaimedEvent]:
+def claim(
+    connection: Connection, *, limit: int, seconds: float, untried: bool = False
+) -> list[ClaimedEvent]:
     """Claims events that are due, the longest due first; each counts as tried once more.
 
     Args:
         limit: at most so many.
         seconds: when they are due again, unless `settle` says what became of them.
+        untried: only such as were never tried, the latest first.
     """
     earlier = _outbox.alias("earlier")
     # As a value for each row and not as NOT EXISTS: PostgreSQL would make that one join over all
@@ -140,22 +144,26 @@ def claim(connection: Connection, *, limit: int, seconds: float) -> list[Claimed
         .scalar_subquery()
     )
     due = (
-        select(_columns.id)
+        select(_columns.id, _columns.next_attempt_at)
         .where(
             _is_pending(),
             _columns.next_attempt_at <= moment(connection),
             _columns.id == first_of_post,
         )
-        .order_by(_columns.next_attempt_at, _columns.id)
         .limit(limit)
         .with_for_update(skip_locked=True, of=_outbox)
     )
-    ids = list(connection.execute(due).scalars())
-    if not ids:
+    if untried:
+        due = due.where(_columns.attempts == 0)
+        due = due.order_by(_columns.next_attempt_at.desc(), _columns.id.desc())
+    else:
+        due = due.order_by(_columns.next_attempt_at, _columns.id)
+    due_at = {row.id: row.next_attempt_at for row in connection.execute(due)}
+    if not due_at:
         return []
     rows = connection.execute(
         update(_outbox)
-        .where(_columns.id.in_(ids))
+        .where(_columns.id.in_(list(due_at)))
         .values(
             attempts=_columns.attempts + 1,
             next_attempt_at=moment(connection, after_seconds=seconds),
@@ -170,8 +178,8 @@ def claim(connection: Connection, *, limit: int, seconds: float) -> list[Claimed
             _columns.attempts,
         )
     )
-    claimed = {row.id: ClaimedEvent(**row._mapping) for row in rows}
-    return [claimed[number] for number in ids]
+    claimed = {row.id: ClaimedEvent(**row._mapping, due_at=due_at[row.id]) for row in rows}
+    return [claimed[number] for number in due_at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +221,7 @@ def settle(connection: Connection, tries: Sequence[Tried]) -> None:
         elif each.became == "parked":
             values["parked_at"] = moment(connection)
         else:
-            values = {"attempts": _columns.attempts - 1, "next_attempt_at": moment(connection)}
+            values = {"attempts": _columns.attempts - 1, "next_attempt_at": each.event.due_at}
         written = connection.execute(
             update(_outbox)
             .where(

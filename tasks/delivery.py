@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from storage import outbox
 from storage.database import transaction
@@ -25,6 +25,8 @@ _LEASE_MARGIN_SECONDS: Final = 5.0
 _TROUBLE: Final = 5
 """So many failures in a row are the receiver's and no single event's."""
 _MAX_REST_SECONDS: Final = 30.0
+_TELLING_ATTEMPTS: Final = 3
+"""What fails for the fourth time, while others are accepted, is an event in trouble."""
 
 
 class Patience:
@@ -44,15 +46,20 @@ class Patience:
         self._rest_until = 0.0
         self._lock = threading.Lock()
 
-    def saw(self, answer: Answer) -> None:
-        """Take note of what came of a try."""
+    def saw(self, answer: Answer, *, attempts: int) -> None:
+        """Take note of what came of a try.
+
+        Args:
+            attempts: of that event, with this one.
+        """
+        tells = answer.is_receivers and attempts <= _TELLING_ATTEMPTS
         with self._lock:
             if answer.delivered:
                 self._failures = 0
-            elif answer.is_receivers:
+            elif tells:
                 self._failures += 1
             rest_seconds = answer.retry_after_seconds or 0.0
-            if answer.is_receivers and self._failures >= _TROUBLE:
+            if tells and self._failures >= _TROUBLE:
                 growing = 2.0 ** min(self._failures - _TROUBLE, 10)
                 rest_seconds = max(rest_seconds, min(growing, _MAX_REST_SECONDS))
             self._rest_until = max(self._rest_until, self._clock() + rest_seconds)
@@ -117,7 +124,7 @@ class Deliverer:
         with transaction(database) as connection:
             outbox.settle(connection, self._unwritten)
             if room:
-                claimed = outbox.claim(connection, limit=room, seconds=self._lease_seconds)
+                claimed = self._claim(connection, room)
         self._unwritten.clear()
         ends_at = time.monotonic() + self._lease_seconds - self._sender.timeout_seconds
         for event in claimed:
@@ -152,6 +159,15 @@ class Deliverer:
         # By halves: claims of one event each would cost a transaction each.
         return max(0, room) if room >= most / 2 else 0
 
+    def _claim(self, connection: Connection, room: int) -> list[ClaimedEvent]:
+        if self._patience.allowed is not None:
+            # One event is to tell whether the receiver is back. Those that were tried, or wait
+            # longest, may be the very ones that it always fails for, and hold back all others.
+            fresh = outbox.claim(connection, limit=room, seconds=self._lease_seconds, untried=True)
+            if fresh:
+                return fresh
+        return outbox.claim(connection, limit=room, seconds=self._lease_seconds)
+
     def _gather(self, wait_seconds: float) -> None:
         """Take what has come back; wait for the first of it."""
         try:
@@ -177,7 +193,7 @@ class Deliverer:
         if self._stopping.is_set() or self._patience.allowed == 0 or time.monotonic() > ends_at:
             return Tried(event, "untried")
         answer = self._sender.send(event)
-        self._patience.saw(answer)
+        self._patience.saw(answer, attempts=event.attempts)
         if not answer.delivered:
             return self._failed(event, answer)
         metrics.CALLBACKS.labels("delivered").inc()

@@ -167,6 +167,20 @@ def test_a_receiver_that_hangs_for_one_post_does_not_stop_the_others(database: E
     assert "slow-2" not in asked
 
 
+def test_a_receiver_that_fails_for_many_posts_still_gets_the_others(database: Engine) -> None:
+    with Receiver(answer=lambda r: 500 if r.post_id.startswith("bad") else 200) as receiver:
+        _add(database, *(f"bad{number}-1" for number in range(60)))
+        schedule = Schedule(0.02, max_attempts=1000, jitter=lambda: 1.0)
+        with keeping_house(_housekeeper(database, receiver.url, schedule=schedule)):
+            wait_until(lambda: len(receiver.requests) >= 10, "failures")
+            keys = [f"p{number}-1" for number in range(4)]
+            for key in keys:
+                _add(database, key)
+            wait_until(lambda: len(receiver.accepted) == 4, "delivery of the others")
+    assert receiver.times_accepted == dict.fromkeys(keys, 1)
+    assert _backlog(database) == (60, 0)
+
+
 def test_what_fails_too_often_or_is_gone_is_parked_and_can_be_tried_again(
     database: Engine,
 ) -> None:

@@ -196,6 +196,19 @@ def test_an_earlier_event_holds_back_the_later_ones_of_its_post_only(database: E
     assert second.idempotency_key == "p1-2"
 
 
+def test_those_that_were_never_tried_can_be_claimed_alone(database: Engine) -> None:
+    _add(database, "p1-1")
+    _claim(database)
+    _make_due(database)
+    _add(database, "p2-1")
+    _add(database, "p3-1")
+    _add(database, "p3-2")
+    with transaction(database) as connection:
+        claimed = outbox.claim(connection, limit=10, seconds=60, untried=True)
+    assert [event.idempotency_key for event in claimed] == ["p3-1", "p2-1"]
+    assert [event.idempotency_key for event in _claim(database)] == ["p1-1"]
+
+
 def test_a_parked_event_holds_nothing_back_and_can_be_tried_again(database: Engine) -> None:
     _add(database, "p1-1", "p1-2")
     (first,) = _claim(database)
@@ -238,6 +251,14 @@ def test_settling_twice_leaves_the_same_rows(database: Engine) -> None:
     assert [_row(database, f"{name}-1").attempts for name in "abcd"] == attempts == [1, 1, 0, 1]
     assert _row(database, "a-1").delivered_at == delivered
     assert _backlog(database) == (2, 1)
+
+
+def test_what_was_not_tried_keeps_its_place_in_line(database: Engine) -> None:
+    _add(database, "p1-1")
+    due_at = _row(database, "p1-1").next_attempt_at
+    _settle(database, *(Tried(event, "untried") for event in _claim(database)))
+    row = _row(database, "p1-1")
+    assert (row.next_attempt_at, row.attempts) == (due_at, 0)
 
 
 def test_delivered_events_are_forgotten_after_a_while(database: Engine) -> None:

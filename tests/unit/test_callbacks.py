@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -19,6 +20,8 @@ from standardwebhooks import Webhook
 from deadpan.errors import SettingsError
 from deadpan.settings import load, signing_secrets
 from storage.outbox import ClaimedEvent
+from storage.values import NewFlag, NewVerdict
+from storage.verdict_event import verdict_created
 from tasks import callbacks
 from tasks.callbacks import Answer, Schedule, Sender, body_of, receiver_problem
 from tasks.delivery import Patience
@@ -35,6 +38,7 @@ EVENT = ClaimedEvent(
     payload={"post_id": "p1", "verdict_id": 1, "name": "Zoë"},
     created_at=datetime(2026, 1, 1, tzinfo=UTC),
     attempts=1,
+    due_at=datetime(2026, 1, 1, tzinfo=UTC),
 )
 DOCUMENT = (Path(__file__).parents[2] / "docs/callbacks.md").read_text()
 
@@ -93,9 +97,9 @@ def test_a_receiver_in_trouble_is_asked_once_in_a_while() -> None:
     patience = Patience(clock=lambda: now)
     broken, fine = Answer(False, "500", is_receivers=True), Answer(True)
     for _ in range(4):
-        patience.saw(broken)
+        patience.saw(broken, attempts=1)
     assert patience.allowed is None
-    patience.saw(broken)
+    patience.saw(broken, attempts=1)
     rests = []
     for _ in range(8):
         assert patience.allowed == 0
@@ -104,24 +108,25 @@ def test_a_receiver_in_trouble_is_asked_once_in_a_while() -> None:
             now += 0.5
         rests.append(now - began)
         assert patience.allowed == 1
-        patience.saw(broken)
+        patience.saw(broken, attempts=1)
     assert rests == [1, 2, 4, 8, 16, 30, 30, 30]
     now += 30
-    patience.saw(fine)
+    patience.saw(fine, attempts=1)
     assert patience.allowed is None
 
 
 def test_what_concerns_one_event_does_not_slow_the_others() -> None:
     patience = Patience(clock=lambda: 0.0)
     for _ in range(20):
-        patience.saw(Answer(False, "404"))
+        patience.saw(Answer(False, "404"), attempts=1)
+        patience.saw(Answer(False, "500", is_receivers=True), attempts=4)
     assert patience.allowed is None
 
 
 def test_a_receiver_that_asks_to_wait_is_left_alone_for_so_long() -> None:
     now = 0.0
     patience = Patience(clock=lambda: now)
-    patience.saw(Answer(False, "429", is_receivers=True, retry_after_seconds=120.0))
+    patience.saw(Answer(False, "429", is_receivers=True, retry_after_seconds=120.0), attempts=9)
     now = 119.0
     assert patience.allowed == 0
     now = 120.0
@@ -259,6 +264,21 @@ def test_several_secrets_are_read_in_their_order() -> None:
         }
     )
     assert signing_secrets(settings.callback_secret) == (OTHER_KEY, KEY)
+
+
+def test_the_document_names_every_field_of_a_payload_and_shows_a_valid_one() -> None:
+    verdict = NewVerdict(
+        "p", "a" * 64, "m", "c", "p", 0.1, 0.2, 0.7, 0.9, flag=NewFlag("q", 1, [{"rule": "r"}])
+    )
+    event = verdict_created(verdict, 1, flag_id=2, created_at=EVENT.created_at)
+    rows = DOCUMENT.partition("| field of `data` |")[2].partition("\n\n")[0].splitlines()[2:]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert documented == set(event.data)
+    shown = json.loads(_snippet("json"))
+    assert set(shown["data"]) == set(event.data)
+    assert set(shown["data"]["flag"]) == set(event.data["flag"])
+    assert set(shown["data"]["versions"]) == set(event.data["versions"])
+    assert set(shown) == set(json.loads(body_of(EVENT)))
 
 
 def _snippet(language: str) -> str:
