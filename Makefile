@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling chaos
+.PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling chaos fuzz audit
 
 help:
 	@echo "make demo     run the main job on embedded services"
 	@echo "make test     run the tests"
-	@echo "make check    lint, check formatting and types"
+	@echo "make check    lint, check formatting, types and calls that are often a hole"
+	@echo "make fuzz     search for inputs that break a promise, SECONDS=60 for each target"
+	@echo "make audit    look our dependencies up in a database of known holes"
 	@echo "make format   mend formatting and what the linter can mend"
 	@echo "make docs     write docs/settings.md and docs/commands.md from the code"
 	@echo "make bench    measure Deadpan against its limit and its peers into docs/performance.md"
@@ -35,6 +37,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive deadpan worker tasks models sources storage console
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
@@ -57,3 +60,22 @@ chaos: $(INSTALLED)
 # ARGS as in `--seed 2 --start 60 --print-only`.
 bench-autoscaling: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.autoscaling $(ARGS)
+
+# Both need more than the tests do, so it is installed when it is first wanted.
+SECURITY := $(VENV)/.installed-security
+SECONDS ?= 60
+TARGETS ?= picture posts file url address answer text
+
+$(SECURITY): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,security]'
+	@touch $@
+
+# What is found is kept in tests/fuzz/corpus, and tried by the tests from then on.
+fuzz: $(SECURITY)
+	@for target in $(TARGETS); do $(BIN)/python -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
+
+# Strict: where the database cannot be reached, or knows nothing of a package, that is a failure.
+audit: $(SECURITY)
+	@$(BIN)/python -m pip list --format=freeze --exclude-editable > $(VENV)/audited.txt
+	@$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $(VENV)/audited.txt \
+		|| { echo "error: a dependency has a known hole, or the database of holes could not be asked: see above" >&2; exit 1; }

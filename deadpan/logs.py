@@ -4,9 +4,43 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
+import unicodedata
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+
+_KEPT = frozenset("\n\t")
+# control, format (bidirectional overrides among them), surrogate, line and paragraph separators
+_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    """A text from outside, fit for a terminal: what would move the cursor, change colours, turn
+    the reading direction or begin another line is spelt out.
+
+    Args:
+        lines: whether its line breaks and tabs are our own and stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    kept = _KEPT if lines else frozenset()
+    return "".join(
+        repr(c)[1:-1] if unicodedata.category(c) in _ESCAPED and c not in kept else c for c in text
+    )
+
+
+def _fit_for_a_terminal(
+    logger: Any, name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if key != "exception":
+            event[key] = shown(value if isinstance(value, str) else repr(value))
+        else:
+            # indented, for an error's text may have line breaks: none of them begins an event
+            event[key] = textwrap.indent(shown(value, lines=True), "    ")
+    return event
 
 
 def configure(level: str = "info", style: str = "auto") -> None:
@@ -29,10 +63,13 @@ def configure(level: str = "info", style: str = "auto") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    last: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # Tracebacks are made by the first, and not by the renderer: that one would show the values of
+    # variables, secrets among them. JSON escapes what is not ASCII, so only people need the other.
+    last: list[Any] = [structlog.processors.format_exc_info]
+    last += (
+        [_fit_for_a_terminal, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if for_people
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +19,33 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from deadpan.errors import ImageError
+from models.containers import Kind, Pixels, pixels_of
 from models.prediction import PreparedImage
 
 THUMBNAIL_SIDE = 512
 """Longest side of the thumbnail, in pixels."""
 
-_ORIENTATION = 0x0112
+MAX_SIDE = 1_000_000
+"""Longest side of a picture, in pixels. Pillow keeps memory for each row, so that a PNG of one
+column and 50 million rows would take 1.1 GB and 1.7 s (measured)."""
+
+_HUGE_PIXELS = 8_000_000
+_ONE_HUGE = ThreadPoolExecutor(1, thread_name_prefix="deadpan-huge")
+"""What has to be in memory whole takes up to 16 bytes a pixel while it is decoded: a WebP of 50
+megapixels 770 MB (measured). However many threads decode, only this one does huge pictures. A lock
+would not do: glibc keeps 190 MB of such a picture for each thread that ever decoded one."""
+
+_Made = TypeVar("_Made")
+
+# The decoder is chosen here and not by `Image.open`: that one looks for decompression bombs by way
+# of `warnings`, so whether it raises depends on filters that every thread shares, and any plugin
+# that somebody registered would be tried.
+_DECODERS: dict[Kind, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "GIF": GifImageFile,
+    "WebP": WebPImageFile,
+}
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,8 +86,7 @@ class PictureFile:
             ImageError: not one of these formats, too large, or broken.
         """
         with self._in_words():
-            image, orientation = _loaded(self, THUMBNAIL_SIDE)
-            return _finished(_shrink(image), orientation)
+            return _in_turn(self._thumbnail, self._found())
 
     def decode(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
         """The square, and the thumbnail where it costs next to nothing: of a small picture.
@@ -73,14 +95,42 @@ class PictureFile:
             ImageError: not one of these formats, too large, or broken.
         """
         with self._in_words():
-            # Scaling in the decoder is coarse, so it leaves twice what is needed to the one resize.
-            image, orientation = _loaded(self, 2 * self.image_size)
-            size = (self.image_size, self.image_size)
-            square = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-            # below the first, no decoder has scaled it; up to the second, nothing has to shrink it
-            small = max(image.size) < min(2 * self.image_size, THUMBNAIL_SIDE + 1)
-            thumbnail = _finished(image, orientation) if small else None
-            return _finished(square, orientation), thumbnail
+            return _in_turn(self._square_and_thumbnail, self._found())
+
+    def _found(self) -> Pixels:
+        found = pixels_of(self.content)
+        _check_size(found.width, found.height, self.max_pixels)
+        return found
+
+    def _thumbnail(self, found: Pixels) -> npt.NDArray[np.uint8]:
+        image = self._loaded(found, THUMBNAIL_SIDE)
+        return _finished(_shrink(image), found.orientation)
+
+    def _square_and_thumbnail(
+        self, found: Pixels
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
+        # Scaling in the decoder is coarse, so it leaves twice what is needed to the one resize.
+        image = self._loaded(found, 2 * self.image_size)
+        size = (self.image_size, self.image_size)
+        square = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        # below the first, no decoder has scaled it; up to the second, nothing has to shrink it
+        small = max(image.size) < min(2 * self.image_size, THUMBNAIL_SIDE + 1)
+        thumbnail = _finished(image, found.orientation) if small else None
+        return _finished(square, found.orientation), thumbnail
+
+    def _loaded(self, found: Pixels, needed: int) -> Image.Image:
+        """Decoded, in a mode that can be resized.
+
+        Args:
+            needed: pixels of each side that must be left where a JPEG is decoded at reduced scale.
+        """
+        image = _DECODERS[found.kind](BytesIO(found.content))
+        _check_size(*image.size, self.max_pixels)
+        if isinstance(image, JpegImageFile):
+            # decodes at 1/2, 1/4 or 1/8 where that is still as large as needed
+            image.draft("RGB", (needed, needed))
+        image.load()
+        return _resizable(image)
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -117,19 +167,12 @@ def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> Prepare
     return PreparedImage(hashlib.sha256(content).hexdigest(), *file.decode(), file=file)
 
 
-def _loaded(file: PictureFile, needed: int) -> tuple[Image.Image, int]:
-    """Decoded, in a mode that can be resized; and how it has to be turned.
-
-    Args:
-        needed: pixels of each side that must be left where a JPEG is decoded at reduced scale.
-    """
-    image = _open(file.content, file.max_pixels)
-    orientation = _orientation(image)
-    if isinstance(image, JpegImageFile):
-        # decodes at 1/2, 1/4 or 1/8 where that is still as large as needed
-        image.draft("RGB", (needed, needed))
-    image.load()
-    return _resizable(image), orientation
+def _in_turn(decode: Callable[[Pixels], _Made], found: Pixels) -> _Made:
+    """Decode here, or where huge pictures wait for each other."""
+    in_strips = found.kind == "JPEG" and not found.by_scans
+    if in_strips or found.width * found.height <= _HUGE_PIXELS:
+        return decode(found)
+    return _ONE_HUGE.submit(decode, found).result()
 
 
 def _finished(image: Image.Image, orientation: int) -> npt.NDArray[np.uint8]:
@@ -144,70 +187,18 @@ def _finished(image: Image.Image, orientation: int) -> npt.NDArray[np.uint8]:
     return np.array(image, dtype=np.uint8)
 
 
-def _open(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
-    """Read the header and check the size it states.
-
-    The decoder is chosen here and not by `Image.open`: that one looks for decompression bombs by
-    way of `warnings`, so whether it raises depends on filters that every thread shares.
-    """
-    file = BytesIO(content)
-    image: ImageFile.ImageFile
-    if content.startswith(b"\xff\xd8\xff"):
-        image = JpegImageFile(file)
-    elif content.startswith(b"\x89PNG\r\n\x1a\n"):
-        image = PngImageFile(file)
-    elif content.startswith((b"GIF87a", b"GIF89a")):
-        image = GifImageFile(file)
-    elif content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        # libwebp allocates the canvas when the file is opened, so its size is read before
-        _check_size(*_webp_canvas(content), max_pixels)
-        image = WebPImageFile(file)
-    elif not content:
-        raise ImageError("image is empty (0 bytes); it must be uploaded again")
-    else:
-        raise ImageError(
-            f"image begins with the bytes {content[:8].hex(' ')}, which is not a JPEG, PNG, WebP "
-            "or GIF; convert it to one of these"
-        )
-    _check_size(*image.size, max_pixels)
-    return image
-
-
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"image is {width}x{height} pixels; it must have at least 1x1")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(
+            f"image is {width}x{height} pixels; a side may have {MAX_SIDE}; upload a smaller one"
+        )
     if width * height > max_pixels:
         raise ImageError(
             f"image is {width}x{height} pixels; the limit is {max_pixels} "
             "(DEADPAN_MAX_IMAGE_PIXELS)"
         )
-
-
-def _webp_canvas(content: bytes) -> tuple[int, int]:
-    """Width and height as the container states them.
-
-    Source: RFC 9649, sections 2.7.1 (VP8X), 3.4 (VP8L); RFC 6386, section 9.1 (VP8).
-    """
-    kind, body = content[12:16], content[20:30]
-    if len(body) < 10:
-        raise ImageError(f"image of {len(content)} bytes is a WebP cut short; upload it again")
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
-    if kind == b"VP8L":
-        bits = int.from_bytes(body[1:5], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 ":
-        width = int.from_bytes(body[6:8], "little") & 0x3FFF
-        return width, int.from_bytes(body[8:10], "little") & 0x3FFF
-    raise ImageError(f"image is a WebP that begins with {kind!r}; convert it to JPEG or PNG")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # whatever is wrong with the EXIF block, the picture itself may be fine
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def _resizable(image: Image.Image) -> Image.Image:

@@ -41,6 +41,10 @@ _REFUSED_IPV6 = tuple(
     )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
+# ISATAP (RFC 5214, section 6.1): the second half of an address of any prefix that names an IPv4
+# host behind that prefix's router; the universal bit may be set or not.
+_ISATAP = 0x0000_5EFE
+_ISATAP_BITS = 0xFDFF_FFFF
 
 
 def unwrapped(address: Address) -> Address:
@@ -73,6 +77,7 @@ def is_public(address: Address) -> bool:
     return (
         inner.is_global
         and inner in _GLOBAL_IPV6
+        and int(inner) >> 32 & _ISATAP_BITS != _ISATAP
         and not any(inner in network for network in _REFUSED_IPV6)
     )
 

@@ -219,12 +219,14 @@ def canonical(url: str) -> str:
     if _PLAIN_URL.fullmatch(url):
         return url
     try:
-        if urlsplit(url).scheme not in ("http", "https"):
+        # Not `urlsplit(url).scheme`: that one overlooks control characters before the scheme, and
+        # requests then takes the URL for another protocol's and leaves it as it is.
+        if not url.lower().startswith(("http://", "https://")):
             raise ValueError("it does not begin with http:// or https://")
         prepared = requests.PreparedRequest()
         prepared.prepare_url(url, None)
         parts = urlsplit(str(prepared.url))
-        if not parts.hostname or parts.port == 0:
+        if not parts.hostname or parts.port == 0 or "%" in parts.hostname:  # %: an IPv6 zone
             raise ValueError("it names no host")
     except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
         raise ValueError("it is not a valid URL") from error

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from deadpan.errors import ConfigurationError, DeadpanError
+from deadpan.logs import shown
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -35,7 +36,7 @@ def print_table(
     table = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
         # Text objects: what a platform wrote is never read as markup.
-        table.add_row(*(Text(str(row[column])) for column in columns))
+        table.add_row(*(Text(shown(str(row[column]))) for column in columns))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
@@ -46,4 +47,4 @@ def complain(error: DeadpanError) -> None:
     """Say what is wrong on standard error, every problem on a line of its own."""
     problems = error.problems if isinstance(error, ConfigurationError) else (str(error),)
     for problem in problems:
-        sys.stderr.write(f"error: {problem}\n")
+        sys.stderr.write(f"error: {shown(problem, lines=True)}\n")

@@ -218,13 +218,13 @@ def test_the_thumbnail_is_decoded_only_when_somebody_looks_at_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened = []
-    original = images_module._open
+    original = images_module.pixels_of
 
-    def opening(content: bytes, max_pixels: int) -> Any:
+    def opening(content: bytes) -> Any:
         opened.append(len(content))
-        return original(content, max_pixels)
+        return original(content)
 
-    monkeypatch.setattr(images_module, "_open", opening)
+    monkeypatch.setattr(images_module, "pixels_of", opening)
     prepared = decode(encode(picture(size=(1500, 1100)), "JPEG"))
     assert len(opened) == 1
     assert prepared.thumbnail.shape == (375, 512, 3)

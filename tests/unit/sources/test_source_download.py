@@ -6,12 +6,12 @@ import dataclasses
 import gzip
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+import trustme
 
 from sources.download import ImageDownloader, ImageLimits
 from sources.post import FetchedImage, Post
@@ -420,33 +420,28 @@ def test_the_images_of_one_fetch_share_a_limit(server: Server, limits: ImageLimi
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for img.example, in one file."""
-    path = tmp_path_factory.mktemp("tls") / "img.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "2", "-subj", "/CN=img.example"]
-    command += ["-addext", "subjectAltName=DNS:img.example", "-keyout", str(path)]
-    try:
-        made = subprocess.run(command, capture_output=True, check=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("needs the openssl command")
-    with path.open("a") as file:
-        file.write(made.stdout)
-    return path
+def authority() -> trustme.CA:
+    """Signs the certificates of this module."""
+    return trustme.CA()
 
 
 @pytest.mark.parametrize(
     ("host", "trusted"), [("img.example", True), ("other.example", True), ("img.example", False)]
 )
 def test_tls_verifies_the_name_while_the_address_is_pinned(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch, host: str, trusted: bool
+    authority: trustme.CA,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    trusted: bool,
 ) -> None:
     names: list[str | None] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    authority.issue_cert("img.example").configure_cert(context)
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     if trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     asked = answer_for(monkeypatch, {host: ["127.0.0.1", "127.6.6.6"]})
 
     def wrap(plain: socket.socket) -> socket.socket:

@@ -1,0 +1,395 @@
+"""A worker with no right that it does not need: over TLS, as a Redis user and a PostgreSQL role of
+its own, among messages that would run code, with secrets that nobody may see.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+import trustme
+from sqlalchemy import Engine, make_url
+
+from deadpan.errors import QueueUnavailable
+from deadpan.settings import Settings, is_secret, load
+from storage.database import connect
+from storage.schema import migrate
+from tasks.intake import Intake
+from tests.harness import environment, outcomes, wait_until, worker
+from tests.hostile.tls import tls_before
+from tests.platform import Platform
+from tests.postgres import Postgres
+from worker.embedded import EmbeddedValkey, free_port
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("deadpan", "worker", "tasks", "models", "sources", "storage", "console")
+IDS = [f"p{n}" for n in range(20)]
+CANARY = "canary-7f3a"
+SECRETS = {
+    name: f"{CANARY}-{name}-{'x' * 32}" for name in ("redis", "sql", "token", "key", "other")
+}
+
+
+def rules(fence: str) -> list[str]:
+    """The lines of a fenced block of docs/security.md."""
+    found = re.search(rf"```{fence}\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.DOTALL)
+    assert found, fence
+    return found[1].strip().splitlines()
+
+
+@dataclass
+class Guarded:
+    """Services with users of their own, and what a worker said while it judged posts there."""
+
+    url: str
+    producer_url: str
+    console_url: str
+    plain_url: str
+    database_url: str
+    owner: Engine
+    environment: dict[str, str]
+    log: str
+    denied: list[dict[Any, Any]]
+    marker: Path
+
+
+class Exploit:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return (os.system, (f"touch {self.marker}",))
+
+
+def crafted(marker: Path, kind: str, body: bytes) -> bytes:
+    """A message for the worker as Celery's own client would write it."""
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-encoding": "binary",
+            "content-type": kind,
+            "headers": {"lang": "py", "task": "deadpan.moderate", "id": "1", "root_id": "1"},
+            "properties": {
+                "correlation_id": "1",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "deadpan:celery"},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": kind,
+            },
+        }
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    marker = folder / "code-was-run"
+    authority = trustme.CA()
+    ca = folder / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+    owner_url = postgres.create_database()
+    owner = connect(owner_url)
+    migrate(owner)
+    with psycopg.connect(owner_url, autocommit=True) as admin:
+        for role in ("deadpan_worker", "deadpan_console"):
+            admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{SECRETS['sql']}'")
+        for line in rules("sql"):
+            admin.execute(line)
+    as_worker = make_url(owner_url).set(username="deadpan_worker", password=SECRETS["sql"])
+    database_url = as_worker.render_as_string(hide_password=False)
+    posts = {post_id: {"text": f"the worst day {post_id}", "author": "a"} for post_id in IDS}
+    with (
+        contextlib.ExitStack() as stack,
+        EmbeddedValkey(folder / "valkey") as valkey,
+        tls_before(valkey.port, authority) as port,
+        Platform(posts) as platform,
+    ):
+        stack.callback(owner.dispose)
+        admin_client = redis.Redis.from_url(valkey.url)
+        admin_client.execute_command("ACL", "SETUSER", "admin", "on", ">admin", "~*", "&*", "+@all")
+        admin_client = redis.Redis.from_url(valkey.url.replace("//", "//admin:admin@"))
+        for line in rules("acl"):
+            _, name, *words = re.sub(r">\w+", f">{SECRETS['redis']}", line).split()
+            admin_client.execute_command("ACL", "SETUSER", name, *words)
+        query = f"ssl_cert_reqs=required&ssl_ca_certs={ca}"
+
+        def url_of(user: str) -> str:
+            return f"rediss://{user}:{SECRETS['redis']}@localhost:{port}/0?{query}"
+
+        names = {
+            "redis_url": url_of("worker"),
+            "database_url": database_url,
+            "source": platform.source,
+            "source_token": SECRETS["token"],
+            "secret_key": SECRETS["key"],
+            "source_database_url": f"postgresql://u:{SECRETS['other']}@127.0.0.1:1/x",
+        }
+        child = worker(
+            folder,
+            **names,
+            evidence_url=folder / "evidence",
+            retry_base_seconds=0.05,
+            log_level="debug",
+            explain="off",
+            feature_cache_redis=60,
+        )
+        admin_client.execute_command("ACL", "LOG", "RESET")
+        evil = pickle.dumps(Exploit(marker))
+        with child:
+            with_users = Intake.at(url_of("producer"))
+            with_users.enqueue(IDS[:10])
+            wait_until(lambda: len(outcomes(owner, IDS[:10])) == 10, "ten outcomes", child)
+            for kind in ("application/x-python-serialize", "application/pickle", "pickle"):
+                admin_client.lpush("deadpan:celery", crafted(marker, kind, evil))
+            admin_client.lpush(
+                "deadpan:celery", crafted(marker, "application/x-yaml", b"!!python/object:x {}")
+            )
+            with_users.enqueue(IDS[10:])
+            wait_until(lambda: len(outcomes(owner, IDS)) == 20, "twenty outcomes", child)
+            wait_until(lambda: not admin_client.llen("deadpan:celery"), "an empty queue", child)
+            assert child.exit_code is None
+            with_users.close()
+        denied = admin_client.acl_log()
+        yield Guarded(
+            url=url_of("worker"),
+            producer_url=url_of("producer"),
+            console_url=url_of("console"),
+            plain_url=valkey.url,
+            database_url=database_url,
+            owner=owner,
+            environment=environment(**names, evidence_url=folder / "evidence"),
+            log=child.log_path.read_text(),
+            denied=denied,
+            marker=marker,
+        )
+        admin_client.close()
+    with psycopg.connect(owner_url, autocommit=True) as admin:
+        for role in ("deadpan_worker", "deadpan_console"):
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")
+    postgres.drop_database(owner_url)
+
+
+def test_a_worker_with_the_least_rights_judges_posts_over_tls(guarded: Guarded) -> None:
+    assert set(outcomes(guarded.owner, IDS).values()) == {"judged"}
+    assert guarded.denied == []
+    assert "permission" not in guarded.log.lower()
+
+
+def test_a_message_that_would_run_code_is_refused_and_the_worker_lives(guarded: Guarded) -> None:
+    assert not guarded.marker.exists()
+    assert guarded.log.lower().count("refusing to deserialize") >= 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["LPUSH", "deadpan:celery", "x"],
+        ["DEL", "deadpan:posts"],
+        ["LRANGE", "deadpan:posts", "0", "-1"],
+        ["RPUSH", "other", "x"],
+        ["FLUSHALL"],
+        ["CONFIG", "GET", "*"],
+        ["KEYS", "*"],
+        ["EVAL", "return 1", "0"],
+    ],
+)
+def test_a_producer_may_push_ids_and_nothing_else(guarded: Guarded, command: list[str]) -> None:
+    with redis.Redis.from_url(guarded.producer_url) as client:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["FLUSHALL"], ["CONFIG", "GET", "*"], ["KEYS", "*"], ["SET", "other", "x"], ["SHUTDOWN"]],
+)
+def test_a_worker_may_not_touch_what_is_not_its_own(guarded: Guarded, command: list[str]) -> None:
+    with redis.Redis.from_url(guarded.url) as client:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*command)
+
+
+def test_the_console_sees_the_intake_and_may_push(guarded: Guarded) -> None:
+    intake = Intake.at(guarded.console_url)
+    assert intake.status()["intake"]["normal"] == 0
+    assert intake.enqueue(["gone"], "low") == 1
+    with pytest.raises(QueueUnavailable, match="refused"):
+        intake.claim(chunk_size=4, lease_seconds=5)
+    intake.close()
+
+
+def test_redis_without_a_password_or_with_an_unknown_authority_is_refused(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(other)
+    strange = re.sub(r"ssl_ca_certs=.*", f"ssl_ca_certs={other}", guarded.url)
+    wrong = guarded.url.replace(SECRETS["redis"], "wrong")
+    for url in (guarded.plain_url, strange, wrong):
+        intake = Intake.at(url)
+        with pytest.raises(QueueUnavailable) as raised:
+            intake.ping()
+        assert CANARY not in str(raised.value)
+        intake.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM verdicts",
+        "UPDATE verdicts SET negative = 0",
+        "DELETE FROM flags",
+        "DROP TABLE flags",
+        "TRUNCATE dead_letters",
+        "CREATE TABLE mine (id int)",
+        "UPDATE alembic_version SET version_num = 'x'",
+    ],
+)
+def test_a_worker_may_add_rows_and_undo_none(guarded: Guarded, statement: str) -> None:
+    with psycopg.connect(guarded.database_url, autocommit=True) as role:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            role.execute(statement)
+
+
+def test_the_console_role_reads(guarded: Guarded) -> None:
+    url = guarded.database_url.replace("deadpan_worker", "deadpan_console")
+    with psycopg.connect(url, autocommit=True) as role:
+        assert role.execute("SELECT count(*) FROM verdicts").fetchone() == (20,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            role.execute("UPDATE flags SET priority = 1")
+
+
+def test_every_secret_setting_has_a_canary_here() -> None:
+    secret = {name for name, field in Settings.model_fields.items() if is_secret(field)}
+    assert secret == {
+        "redis_url", "database_url", "source_token", "secret_key", "source_database_url"
+    }  # fmt: skip
+
+
+def test_nothing_that_is_printed_holds_a_secret(guarded: Guarded, tmp_path: Path) -> None:
+    said = [guarded.log]
+    here = guarded.environment
+    nowhere = free_port()
+    away = here | {
+        "DEADPAN_REDIS_URL": re.sub(r"localhost:\d+", f"localhost:{nowhere}", guarded.url)
+    }
+    no_sql = here | {
+        "DEADPAN_DATABASE_URL": re.sub(
+            r"127\.0\.0\.1:\d+", f"127.0.0.1:{nowhere}", guarded.database_url
+        )
+    }
+    broken = here | {
+        "DEADPAN_DATABASE_URL": f"nosql://u:{SECRETS['sql']}@h/d",
+        "DEADPAN_REDIS_URL": f"http://u:{SECRETS['redis']}@h",
+        "DEADPAN_SECRET_KEY": CANARY,
+    }
+    odd = here | {
+        "DEADPAN_REDIS_URL": f"redis://u:{SECRETS['redis']}@h:port/0",
+        "DEADPAN_EVIDENCE_URL": f"s3://u:{SECRETS['other']}@bucket/x?token={SECRETS['token']}",
+    }
+    runs: list[tuple[list[str], dict[str, str]]] = [
+        (["settings"], here),
+        (["settings", "--json"], here),
+        (["status"], here),
+        (["check"], here),
+        (["status"], away),
+        (["enqueue", "x"], away),
+        (["status"], no_sql),
+        (["db", "migrate"], no_sql),
+        (["dead-letters", "list"], no_sql),
+        (["settings"], broken),
+        (["status"], broken),
+        (["check"], odd),
+        (["worker"], odd),
+        (["console", "--port", "0"], odd),
+    ]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "deadpan", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=tmp_path,
+            text=True,
+        )
+        for arguments, env in runs
+    ]
+    for child, (arguments, _) in zip(children, runs, strict=True):
+        with child:
+            try:
+                said.append(child.communicate(timeout=120)[0])
+            except subprocess.TimeoutExpired:
+                child.kill()
+                pytest.fail(f"{arguments} did not end")
+    for text, (arguments, _) in zip(said, [(["the log"], {}), *runs], strict=True):
+        assert text.strip(), arguments
+        assert CANARY not in text, arguments
+
+
+def test_settings_show_no_secret_in_repr_or_errors() -> None:
+    loaded = load(
+        {
+            "DEADPAN_SOURCE_TOKEN": SECRETS["token"],
+            "DEADPAN_SECRET_KEY": SECRETS["key"],
+            "DEADPAN_REDIS_URL": f"redis://:{SECRETS['redis']}@h",
+            "DEADPAN_DATABASE_URL": f"postgresql://u:{SECRETS['sql']}@h/d",
+        }
+    )
+    for shown in (repr(loaded), str(loaded), str(loaded.model_dump()), loaded.model_dump_json()):
+        assert CANARY not in shown
+
+
+#: What reads data as code.
+UNSAFE = re.compile(
+    r"\b(?:pickle|dill|cloudpickle|joblib|marshal|shelve)\s*\.\s*(?:loads?|dumps?|open|Unpickler)\b"
+    r"|\bimport\s+(?:dill|cloudpickle|joblib|marshal|shelve)\b"
+    r"|\byaml\s*\.\s*(?:load|full_load|unsafe_load)\b|allow_pickle\s*=\s*True"
+    r"|weights_only\s*=\s*False|\bread_pickle\b|(?<![.\w])(?:eval|exec)\("
+)
+
+
+def test_no_package_reads_data_as_code() -> None:
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    assert len(files) > 100
+    for path in files:
+        text = path.read_text()
+        assert not UNSAFE.search(text), path
+        for call in re.finditer(r"\btorch\.load\((?:[^()]|\([^()]*\))*\)", text):
+            assert "weights_only=True" in call[0], f"{path}: {call[0]}"
+        for call in re.finditer(r"\bnp\.load\((?:[^()]|\([^()]*\))*\)", text):
+            assert "allow_pickle=False" in call[0], f"{path}: {call[0]}"
+
+
+@pytest.mark.parametrize(
+    "line", ["pickle.loads(x)", "import shelve", "yaml.load(f)", "np.load(f, allow_pickle=True)"]
+)
+def test_the_search_for_unsafe_calls_finds_them(line: str) -> None:
+    assert UNSAFE.search(line)
+
+
+def test_celery_takes_json_and_nothing_else() -> None:
+    program = (
+        "from worker.app import app; c = app.conf; "
+        "print(list(c.accept_content), c.task_serializer, c.result_serializer)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment()
+    )
+    assert done.stdout.strip() == "['json'] json json"
