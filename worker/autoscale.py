@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import Gauge
 
 from deadpan import logs
-from deadpan.errors import ConfigurationError, DeadpanError, QueueUnavailable
+from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings, load
 from tasks.arrivals import Signal, publish_scaling, read_scaling, read_signal
 from tasks.intake import Intake
@@ -201,9 +201,9 @@ def _run(scaler: Scaler, fleet: LocalFleet | None, *, as_json: bool) -> None:
             decision, others = scaler.look(fleet)
             wanted = decision.desired
             if away:
-                log.info("Redis is back")
+                log.info("decisions go on")
             away = False
-        except QueueUnavailable as error:
+        except DeadpanError as error:
             if not away:
                 log.warning("no decision; the workers there are go on", error=str(error))
             away = True

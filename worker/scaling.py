@@ -32,9 +32,13 @@ MARGIN = 0.03
 LOW_SHARE = 1 / 16
 """Of a chunk, kept for low priority (tasks/scripts/claim.lua)."""
 
-KEPT_STARTS = 4.0
-"""A worker that is not needed is kept for as long as starting so many would take. Dropping it and
-starting it again costs one start of a machine's time, and of latency."""
+KEPT_STARTS, KEPT_SECONDS = 4.0, 36.0
+"""A worker that is not needed is kept for as long as so many starts take, and no longer than one
+start and so many seconds. Dropping it and starting it again costs one start of a machine's time,
+and of latency."""
+
+SHORTEST_SECONDS = 5.0
+"""No stretch of time shorter than this tells a rate."""
 
 STALLED_SECONDS = 15.0
 """Posts wait, workers are ready and nothing was done for so long: the source or the database is
@@ -88,7 +92,7 @@ class Goals:
     @property
     def keep_seconds(self) -> float:
         """How long a worker that is not needed is kept."""
-        return KEPT_STARTS * self.start_seconds
+        return min(KEPT_STARTS * self.start_seconds, self.start_seconds + KEPT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,7 @@ def _coming(signal: Signal, goals: Goals) -> float:
     A burst looks like a new rate at first. Stretches of time shorter than what a decision can wait
     for (the aim without a worker's start) are not looked at.
     """
-    can_wait = AIM * goals.latency_seconds - goals.start_seconds
+    can_wait = max(SHORTEST_SECONDS, AIM * goals.latency_seconds - goals.start_seconds)
     long_enough = [pair for pair in signal.arrivals if pair[0] >= can_wait]
     return max(
         (

@@ -42,7 +42,7 @@ def shapes(seed: int, *, short: bool = False) -> list[Shape]:
     """
     hour = 360 if short else 3600
     day = 24 * hour
-    backfill = 10_000_000 // (hour if short else 1) if short else 10_000_000
+    backfill = 100_000 if short else 10_000_000
     chance = random.Random(seed)  # noqa: S311 - not for secrets
 
     def live(seconds: int, rate: Callable[[int], float]) -> tuple[int, ...]:

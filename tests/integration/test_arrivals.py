@@ -165,6 +165,7 @@ def test_a_flushed_server_starts_anew(intake: Intake) -> None:
 
 
 def test_a_retry_is_no_arrival_and_stands_where_it_stood(intake: Intake) -> None:
+    note_sample(intake, ready=1)
     with sampling(intake):
         pushed = push(intake, *(f"a{n}" for n in range(4)))
         time.sleep(2.2)
