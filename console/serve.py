@@ -7,9 +7,11 @@ import socket
 import sys
 
 import uvicorn
+from sqlalchemy import Engine
 
-from console.access import sign_in_link
 from console.app import create_app
+from console.links import first_link
+from console.reasons import parse
 from deadpan import logs
 from deadpan.errors import ConfigurationError
 from deadpan.settings import load
@@ -18,11 +20,13 @@ from storage.evidence import EvidenceStore
 from storage.schema import require_schema
 from tasks.intake import Intake
 
+_CONNECTIONS = 20
+"""Requests run in up to 40 threads, and most of their time is not spent in the database."""
+
 
 def serve(*, host: str, port: int) -> None:
-    """Serve the console until SIGINT or SIGTERM, and print a sign-in link.
-
-    Without DEADPAN_SECRET_KEY a key is made for this process alone, so links end with it.
+    """Serve the console until SIGINT or SIGTERM. Where nobody can sign in yet, print a link that
+    makes the first administrator.
 
     Raises:
         ConfigurationError: the port is taken.
@@ -31,8 +35,7 @@ def serve(*, host: str, port: int) -> None:
     settings = load()
     logs.configure(settings.log_level, settings.log_format)
     secret = settings.secret_key.get_secret_value() if settings.secret_key else ""
-    secret = secret or secrets.token_urlsafe(48)
-    database = connect(settings.database_url.get_secret_value())
+    database = connect(settings.database_url.get_secret_value(), pool_size=_CONNECTIONS)
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
     try:
         require_schema(database)
@@ -40,17 +43,32 @@ def serve(*, host: str, port: int) -> None:
             database=database,
             intake=intake,
             evidence=EvidenceStore(settings.evidence_url),
-            secret_key=secret,
+            secret_key=secret or secrets.token_urlsafe(48),
+            claim_seconds=settings.claim_seconds,
+            reasons=parse(settings.reason_codes),
+            report_decisions=bool(settings.callback_url),
         )
         listening = _listen(host, port)
         shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{listening.getsockname()[1]}"  # noqa: S104 - compared, not bound
-        sys.stdout.write(f"console: {sign_in_link(secret, shown)}\n")
-        sys.stdout.flush()
-        config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+        _announce(database, shown)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Longer than proxies keep idle connections: they must not send into a closed one.
+            timeout_keep_alive=75,
+        )
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         intake.close()
         database.dispose()
+
+
+def _announce(database: Engine, base_url: str) -> None:
+    link = first_link(database, base_url)
+    sys.stdout.write(f"console: {link or base_url}\n")
+    sys.stdout.flush()
 
 
 def _listen(host: str, port: int) -> socket.socket:

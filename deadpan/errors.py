@@ -11,6 +11,9 @@
     ├── ImageError                  one image could not be downloaded or decoded
     ├── QueueUnavailable            Redis cannot be reached, or refuses
     ├── QueueStateError             a Redis key does not hold what it should
+    ├── AccessDenied                nobody is signed in, or may not do this
+    ├── FlagConflict                another moderator was faster, or the post has changed
+    ├── NotFound                    there is no such flag, moderator or token
     └── StorageError
         ├── DatabaseUnavailable     the database cannot be reached
         ├── SchemaError             the database is behind or ahead of this version
@@ -103,6 +106,26 @@ class QueueUnavailable(DeadpanError):
 
 class QueueStateError(DeadpanError):
     """A Redis key under the prefix does not hold what it should."""
+
+
+class AccessDenied(DeadpanError):
+    """Somebody is not signed in, or may not do what they asked for.
+
+    Args:
+        signed_in: whether it is known who asks.
+    """
+
+    def __init__(self, message: str, *, signed_in: bool = False) -> None:
+        super().__init__(message)
+        self.signed_in = signed_in
+
+
+class FlagConflict(DeadpanError):
+    """A flag is no longer what the moderator saw: taken, decided or changed meanwhile."""
+
+
+class NotFound(DeadpanError):
+    """There is no such flag, moderator, decision or token."""
 
 
 class StorageError(DeadpanError):

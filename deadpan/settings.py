@@ -277,7 +277,20 @@ class Settings(BaseSettings):
         description="Days that delivered callbacks are kept in the outbox; 0 keeps them for good.",
     )
     secret_key: SecretStr | None = Field(
-        None, description="Signs the console's sign-in links and API tokens; 32 characters or more."
+        None,
+        description="Signs the sign-in form and the mark of browsers that signed in before; the "
+        "same for every console process, 32 characters or more. Empty makes one at each start.",
+    )
+    claim_seconds: float = Field(
+        300.0,
+        ge=10.0,
+        le=86_400.0,
+        description="How long a moderator holds a flag without doing anything.",
+    )
+    reason_codes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="What moderators choose a reason from, each as code:Words, e.g. "
+        "hate:Hate speech,other:Something else; empty takes the console's own list.",
     )
     metrics_port: int = Field(
         0,

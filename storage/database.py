@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, make_url
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     ArgumentError,
@@ -103,6 +105,13 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
                 yield connection
     except (DBAPIError, PoolTimeout) as error:
         raise _in_words(engine, error) from error
+
+
+def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite_dialect.Insert:
+    """An INSERT that knows ON CONFLICT, which has one spelling here and two constructs."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite_dialect.insert(table)
 
 
 def dispose(engine: Engine) -> None:

@@ -15,7 +15,8 @@ from typing import Literal
 
 from sqlalchemy import Connection, String, cast, delete, insert, or_, select, update
 
-from storage import tables
+from storage import audit, tables
+from storage.console_tables import decisions
 from storage.queries import in_parts
 from storage.text import clean_text, printed_post_id
 
@@ -33,7 +34,7 @@ class Erased:
         posts: posts of which something was there, or that were named.
         verdicts: from which the content was taken.
         flags: that waited for a human and are closed now.
-        notes: errors of dead letters and the like, that could quote the post.
+        notes: of moderators, and errors, that could quote the post.
         evidence: SHA-256 of what no other post has as evidence; the caller deletes it from the
             evidence store.
     """
@@ -102,6 +103,7 @@ def erase(
         )
     closed = notes = 0
     for named in in_parts(sorted(posts)):
+        connection.execute(update(tables.flags).where(flags.post_id.in_(named)).values(author=None))
         closed += connection.execute(
             update(tables.flags)
             .where(flags.post_id.in_(named), flags.state.in_(tables.UNCLOSED_STATES))
@@ -114,12 +116,21 @@ def erase(
             )
         ).rowcount
         notes += _erase_notes(connection, named)
+        notes += _erase_decisions(connection, named)
         _erase_events(connection, named)
     alone = _alone(connection, hashes, verdict_ids)
     for unused in in_parts(sorted(alone)):
         connection.execute(delete(tables.evidence).where(tables.evidence.c.sha256.in_(unused)))
     found = Erased(0, len(posts), len(verdict_ids), closed, notes, tuple(sorted(alone)))
     receipt = _write_receipts(connection, kind, subject, posts, found, requested_by, moment)
+    audit.write(
+        connection,
+        requested_by,
+        f"erase.{kind}",
+        f"receipt {receipt}",
+        after=found.counts(),
+        now=moment,
+    )
     return Erased(receipt, found.posts, found.verdicts, closed, notes, found.evidence)
 
 
@@ -154,6 +165,17 @@ def _erase_notes(connection: Connection, post_ids: Sequence[str]) -> int:
             .values(why=ERASED)
         ).rowcount
     )
+
+
+def _erase_decisions(connection: Connection, post_ids: Sequence[str]) -> int:
+    """What moderators wrote may quote the post; what they decided does not."""
+    columns = decisions.c
+    of_these = select(tables.flags.c.id).where(tables.flags.c.post_id.in_(post_ids))
+    return connection.execute(
+        update(decisions)
+        .where(columns.flag_id.in_(of_these), columns.note.is_not(None), columns.note != ERASED)
+        .values(note=ERASED)
+    ).rowcount
 
 
 def _erase_events(connection: Connection, post_ids: Sequence[str]) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, case, func, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, case, func, text
 
-from storage import tables
+from storage import tables, tallies
+from storage.database import insert as _insert
 from storage.outbox import add_events
 from storage.text import MAX_ERROR_CHARACTERS, clean_json, clean_text, printed_post_id
 from storage.values import (
@@ -83,6 +83,7 @@ def record(
             if is_reported(verdict, report)
         ),
     )
+    tallies.add(connection, {"verdicts": len(new_verdicts), "flags": len(opened)})
     return Recorded(
         verdict_ids={key[0]: number for key, number in sorted(new_verdicts.items())},
         opened_flag_ids=opened,
@@ -157,6 +158,9 @@ def _write_flags(
             "row_version": 1,
             "opened_at": now,
             "due_at": verdict.flag.due_at,
+            "author": None if verdict.author is None else clean_text(verdict.author, 256),
+            "negative": float(verdict.negative),
+            "sarcasm": float(verdict.sarcasm),
         }
     if not rows:
         return {}, {}
@@ -169,6 +173,9 @@ def _write_flags(
             "verdict_id": new.verdict_id,
             "queue": new.queue,
             "reasons": new.reasons,
+            "author": new.author,
+            "negative": new.negative,
+            "sarcasm": new.sarcasm,
             "priority": case((new.priority > there.priority, new.priority), else_=there.priority),
             "due_at": case(
                 (new.due_at < func.coalesce(there.due_at, new.due_at), new.due_at),
@@ -251,9 +258,3 @@ def _write_evidence(connection: Connection, evidence: Iterable[NewEvidence], now
         .returning(tables.evidence.c.sha256)
     )
     return len(connection.execute(statement, [rows[key] for key in sorted(rows)]).all())
-
-
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from storage import tables
+from storage import tables, tallies
 from storage.database import transaction
 from storage.text import printed_post_id
 
@@ -89,6 +89,11 @@ class Flag:
     opened_at: datetime
     due_at: datetime | None
     closed_at: datetime | None
+    author: str | None
+    negative: float | None
+    sarcasm: float | None
+    escalated_at: datetime | None
+    outcome: str | None
     verdict: Verdict
 
     @property
@@ -218,15 +223,22 @@ def open_flags(
 
 
 def counts(connection: Connection) -> Counts:
-    """Counts what there is; every state of a flag is there, with zero if need be."""
+    """Counts what there is; every state of a flag is there, with zero if need be.
+
+    Verdicts and decided flags, of which there may be millions, are not counted but taken from
+    tallies; what waits is counted in an index.
+    """
     states = dict.fromkeys(tables.FLAG_STATES, 0)
     flags = tables.flags.c
     for state, number in connection.execute(
-        select(flags.state, func.count()).group_by(flags.state)
+        select(flags.state, func.count())
+        .where(flags.state.in_(tables.UNCLOSED_STATES))
+        .group_by(flags.state)
     ):
         states[state] = number
+    states["decided"] = max(0, tallies.total(connection, "flags") - sum(states.values()))
     return Counts(
-        verdicts=_count(connection, tables.verdicts),
+        verdicts=tallies.total(connection, "verdicts"),
         flags=states,
         dead_letters=_count(
             connection, tables.dead_letters, tables.dead_letters.c.replayed_at.is_(None)

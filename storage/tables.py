@@ -6,29 +6,28 @@ They hold on SQLite and on PostgreSQL alike. A change here needs a migration in
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, cast
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     CheckConstraint,
-    DateTime,
-    Dialect,
     Double,
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage import console_tables
+from storage.columns import NUMBERED, Base, Id, JsonValue, UtcDateTime
+
+__all__ = ["Base", "UtcDateTime", "console_tables"]
 
 #: The states of a flag that still waits for a human; a post has at most one such flag.
 UNCLOSED_STATES: Final = ("open", "claimed", "escalated")
@@ -41,51 +40,6 @@ UNREPLAYED_DEAD_LETTER: Final = "replayed_at IS NULL"
 PENDING_EVENT: Final = "delivered_at IS NULL AND parked_at IS NULL"
 PARKED_EVENT: Final = "parked_at IS NOT NULL"
 DELIVERED_EVENT: Final = "delivered_at IS NOT NULL"
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment: takes aware datetimes only, stores UTC, gives aware UTC datetimes.
-
-    SQLite has no type for moments and would keep the clock's reading without its zone.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.utcoffset() is None:
-            raise ValueError(f"{value.isoformat()} has no time zone; give an aware datetime")
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-#: SQLite numbers rows by itself only in a column of exactly the type INTEGER.
-Id = BigInteger().with_variant(Integer(), "sqlite")
-#: none_as_null, so that "no picture" is NULL in SQL and not the JSON word null.
-JsonValue = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-# An id once given out (in a callback, in an address) is never given to another row.
-_NUMBERED: Final = {"sqlite_autoincrement": True}
-
-
-class Base(DeclarativeBase):
-    """Root of all tables."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
 
 
 class VerdictRow(Base):
@@ -125,7 +79,7 @@ class VerdictRow(Base):
         # The latest verdict of a post is the one with the greatest id: workers' clocks differ.
         Index("ix_verdicts_post_id_id", "post_id", "id"),
         Index("ix_verdicts_created_at", "created_at"),
-        _NUMBERED,
+        NUMBERED,
     )
 
 
@@ -147,6 +101,11 @@ class FlagRow(Base):
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    author: Mapped[str | None] = mapped_column(String(256))
+    negative: Mapped[float | None] = mapped_column(Double)
+    sarcasm: Mapped[float | None] = mapped_column(Double)
+    escalated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None] = mapped_column(String(16))
 
     __table_args__ = (
         CheckConstraint(
@@ -159,10 +118,15 @@ class FlagRow(Base):
             sqlite_where=text(UNCLOSED_FLAG),
             postgresql_where=text(UNCLOSED_FLAG),
         ),
-        Index("ix_flags_work", "state", "queue", text("priority DESC"), "opened_at"),
+        # Both end in the id, so that a page and the next flag are read in the order of an index.
+        Index("ix_flags_work", "state", "queue", text("priority DESC"), "opened_at", "id"),
+        Index("ix_flags_priority", "state", text("priority DESC"), "opened_at", "id"),
         Index("ix_flags_post_id", "post_id"),
+        Index("ix_flags_author_id", "author", "id"),
+        Index("ix_flags_opened_at", "opened_at"),
+        Index("ix_flags_closed_at", "closed_at"),
         Index("ix_flags_verdict_id", "verdict_id"),
-        _NUMBERED,
+        NUMBERED,
     )
 
 
@@ -188,7 +152,7 @@ class DeadLetterRow(Base):
             sqlite_where=text(UNREPLAYED_DEAD_LETTER),
             postgresql_where=text(UNREPLAYED_DEAD_LETTER),
         ),
-        _NUMBERED,
+        NUMBERED,
     )
 
 
@@ -247,7 +211,7 @@ class OutboxRow(Base):
         _partial_index("ix_outbox_order", "post_id", "id", where=PENDING_EVENT),
         _partial_index("ix_outbox_parked", "id", where=PARKED_EVENT),
         _partial_index("ix_outbox_delivered_at", "delivered_at", where=DELIVERED_EVENT),
-        _NUMBERED,
+        NUMBERED,
     )
 
 
@@ -266,7 +230,7 @@ class ErasureRow(Base):
     __table_args__ = (
         CheckConstraint("kind IN ('post', 'author')", name="kind_is_known"),
         Index("ix_erasures_subject_sha256_kind", "subject_sha256", "kind"),
-        _NUMBERED,
+        NUMBERED,
     )
 
 

@@ -16,9 +16,8 @@ import structlog
 from sqlalchemy import Engine
 
 from deadpan.errors import StorageError
-from storage import lease, outbox, queries
+from storage import claims, lease, outbox, queries
 from storage.database import transaction
-from storage.expiry import expire_claims
 from storage.schema import require_schema
 from tasks import callback_metrics as metrics
 from tasks.delivery import Deliverer
@@ -159,7 +158,7 @@ class Housekeeper:
 
     def _expire_claims(self) -> bool:
         with transaction(self._database) as connection:
-            expired = expire_claims(connection)
+            expired = claims.expire(connection)
         if expired:
             metrics.EXPIRED_CLAIMS.inc(expired)
             log.info("claims ended by themselves", flags=expired)

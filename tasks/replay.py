@@ -11,7 +11,7 @@ from storage import erasure, queries
 from tasks.intake import Intake, id_problem
 
 
-def replay(connection: Connection, ids: Sequence[int], redis_url: str, prefix: str) -> list[str]:
+def replay(connection: Connection, ids: Sequence[int], intake: Intake) -> list[str]:
     """Push the posts of dead letters again, then mark them as replayed.
 
     In this order, and in the caller's transaction, so that nothing is lost in between: should the
@@ -48,10 +48,6 @@ def replay(connection: Connection, ids: Sequence[int], redis_url: str, prefix: s
             post_ids.append(letter.post_id)
     if problems:
         raise ConfigurationError(problems)
-    intake = Intake.at(redis_url, prefix)
-    try:
-        intake.enqueue(post_ids)
-    finally:
-        intake.close()
+    intake.enqueue(post_ids)
     queries.mark_replayed(connection, list(ids))
     return post_ids

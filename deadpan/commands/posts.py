@@ -159,11 +159,16 @@ def replay_dead_letters(
     as_json: AsJson = False,
 ) -> None:
     """Push the posts of dead letters onto the intake again."""
+    from tasks.intake import Intake
     from tasks.replay import replay
 
     settings = load()
-    with on_database(settings) as connection:
-        replayed = replay(connection, ids, settings.redis_url.get_secret_value(), settings.prefix)
+    intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+    try:
+        with on_database(settings) as connection:
+            replayed = replay(connection, ids, intake)
+    finally:
+        intake.close()
     if as_json:
         print_json({"replayed": replayed})
     else:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from console.access import sign_in_link
+from console.links import local_link
 from deadpan.errors import ConfigurationError
 from deadpan.settings import load
+from storage.database import connect
 from tasks.intake import Intake
 from worker import checks
 from worker.embedded import EmbeddedValkey
@@ -73,7 +74,11 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
 def _announce(
     redis_url: str, prefix: str, folder: Path, port: int, environment: Mapping[str, str]
 ) -> None:
-    link = sign_in_link(environment["DEADPAN_SECRET_KEY"], f"http://127.0.0.1:{port}")
+    database = connect(environment["DEADPAN_DATABASE_URL"])
+    try:
+        link = local_link(database, f"http://127.0.0.1:{port}")
+    finally:
+        database.dispose()
     sys.stdout.write(
         f"ready. Push post ids:  redis-cli -u {redis_url} RPUSH {prefix}:posts 12345\n"
         f"console:               {link}\n"

@@ -172,6 +172,33 @@ def test_a_dead_letter_can_be_listed_and_replayed_once(
     assert "was replayed at" in twice.stderr
 
 
+def test_moderators_are_added_listed_and_kept_out(tmp_path: Path, database_at: str) -> None:
+    where = {"database_url": database_at}
+    added = told(deadpan("moderators", "add", "ada", "--role", "admin", "--json", **where))
+    assert added["link"].startswith("http://127.0.0.1:8000/sign-in?token=")
+    again = deadpan("moderators", "add", "ada", **where)
+    assert (again.returncode, "'ada' already" in again.stderr) == (2, True)
+    wrong = deadpan("moderators", "add", "Ada Lovelace", **where)
+    assert (wrong.returncode, "'Ada Lovelace'" in wrong.stderr) == (2, True)
+    assert "king" in deadpan("moderators", "role", "ada", "king", **where).stderr
+    assert "last admin" in deadpan("moderators", "disable", "ada", **where).stderr
+    told(deadpan("moderators", "add", "bob", "--json", **where))
+    scopes = ["--scope", "flags:read", "--scope", "flags:decide"]
+    made = told(
+        deadpan("moderators", "token", "bob", "--purpose", "bot", *scopes, "--json", **where)
+    )
+    assert made["token"].startswith("deadpan_")
+    assert deadpan("moderators", "disable", "bob", **where).returncode == 0
+    assert (
+        "there is no moderator 'eve'" in deadpan("moderators", "reset-link", "eve", **where).stderr
+    )
+    rows = told(deadpan("moderators", "list", "--json", **where))
+    assert [(row["name"], row["role"], bool(row["disabled"])) for row in rows] == [
+        ("ada", "admin", False),
+        ("bob", "moderator", True),
+    ]
+
+
 def test_classify_judges_one_post_with_no_service(tmp_path: Path) -> None:
     shown = told(deadpan("classify", "--text", "what a lovely day", "--json"))
     assert sum(shown["sentiment"].values()) == pytest.approx(1, abs=1e-3)

@@ -1,196 +1,272 @@
-"""The console over real HTTP: who may see what, and what it shows."""
+"""The console over real HTTP: signing in, what is shown, and decisions without a lost one."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
-import subprocess
-import sys
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
+from PIL import Image, ImageChops
 from sqlalchemy import Engine
 
-from console.access import make_token
+from console.pictures import Pictures
+from storage import audit, decisions, worklist
 from storage.database import transaction
 from storage.evidence import EvidenceStore
-from storage.outcomes import NewEvidence, NewFlag, NewVerdict, record
+from storage.outcomes import NewEvidence, record
 from tasks.intake import Intake
-from tests.harness import environment
-from worker.embedded import EmbeddedValkey
+from tests.console_data import flag, reason, verdict
+from tests.console_server import ConsoleServer, serving
 
-SECRET = "s" * 48
 HOSTILE = "<script>alert(1)</script> so <b>great</b>"
 
 
-class Browser:
-    """A client without any cleverness: it follows nothing and keeps no cookie."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
-        return self.ask("GET", path, None, headers)
-
-    def ask(
-        self, method: str, path: str, body: Any, headers: dict[str, str]
-    ) -> tuple[int, dict[str, str], str]:
-        data = None if body is None else json.dumps(body).encode()
-        asked = urllib.request.Request(self.url + path, data, {**headers}, method=method)
-        if data:
-            asked.add_header("Content-Type", "application/json")
-        opener = urllib.request.build_opener(_FollowNothing)
-        try:
-            with opener.open(asked, timeout=20) as answer:
-                return answer.status, dict(answer.headers), answer.read().decode("utf-8", "replace")
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, dict(error.headers), error.read().decode()
-
-
-class _FollowNothing(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 @pytest.fixture
-def browser(
-    tmp_path: Path,
-    valkey_server: EmbeddedValkey,
-    intake: Intake,
-    database: Engine,
-    database_url: str,
-) -> Iterator[Browser]:
-    store = EvidenceStore(str(tmp_path / "evidence"))
+def console(tmp_path: Path, intake: Intake, database: Engine) -> Iterator[ConsoleServer]:
+    with serving(database, intake, EvidenceStore(str(tmp_path / "evidence"))) as server:
+        yield server
+
+
+def _hostile_flag(console: ConsoleServer) -> int:
+    store = console.store
     text, image = store.put(HOSTILE.encode()), store.put(b"\xff\xd8 not really a picture")
-    verdict = NewVerdict(
-        post_id="post/42 ünï",
-        content_hash="a" * 64,
-        model_version="mini-1",
-        calibration_version="none",
-        policy_version="p1",
-        negative=0.9,
-        neutral=0.05,
-        positive=0.05,
-        sarcasm=0.8,
+    hostile = verdict(
+        "post/42 <i>ünï",
         author="<i>eve</i>",
-        degraded=[{"image": 1, "location": "x", "problem": "the image host answered 404"}],
+        queue="sarcasm",
+        sarcasm=0.8,
+        reasons=[reason("sarcastic", "sarcasm", 0.7, 0.8), {"rule": "<u>odd</u>"}],
+        degraded=[{"image": 1, "location": "x", "problem": "<b>404</b>"}],
         evidence=[
             {"kind": "original_text", "sha256": text},
+            {"kind": "text", "sha256": text},
             {"kind": "image", "sha256": image},
         ],
-        flag=NewFlag(
-            "sarcasm",
-            40,
-            [
-                {
-                    "rule": "sarcastic",
-                    "conditions": [
-                        {"score": "sarcasm", "comparison": ">=", "threshold": 0.7, "value": 0.8}
-                    ],
-                }
-            ],
-        ),
+        explanation={
+            "score": "sarcasm",
+            "words": [{"start": 0, "end": 8, "word": "<script>", "effect": 0.3}],
+        },
     )
     kept = [
         NewEvidence(text, "original_text", "text/plain", len(HOSTILE)),
         NewEvidence(image, "image", "image/jpeg", 22),
     ]
-    with transaction(database) as connection:
-        record(connection, verdicts=[verdict], evidence=kept)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "deadpan", "console", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment(
-            redis_url=valkey_server.url,
-            database_url=database_url,
-            evidence_url=tmp_path / "evidence",
-            secret_key=SECRET,
-        ),
-    )
-    assert child.stdout
-    with child, child.stdout:
-        try:
-            link = child.stdout.readline()
-            found = re.fullmatch(r"console: (http://127\.0\.0\.1:\d+)/sign-in\?token=(\S+)\n", link)
-            assert found, link
-            yield Browser(found[1])
-        finally:
-            child.terminate()
-            child.wait(timeout=30)
+    with transaction(console.database) as connection:
+        recorded = record(connection, verdicts=[hostile], evidence=kept)
+    return recorded.opened_flag_ids["post/42 <i>ünï"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/evidence/" + "a" * 64, "/api/v1/flags", "/api/v1/verdicts/1"]
-)
-def test_nobody_sees_anything_without_a_token(browser: Browser, path: str) -> None:
-    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Cookie": "deadpan_console=x"}):
-        status, _, body = browser.get(path, **headers)
-        assert status == 401
-        assert "script" not in body
-
-
-def test_the_sign_in_link_opens_the_open_flags(browser: Browser) -> None:
-    status, headers, _ = browser.get(f"/sign-in?token={make_token(SECRET)}")
-    assert (status, headers["location"]) == (303, "/")
-    cookie = headers["set-cookie"]
-    assert "HttpOnly" in cookie
-    status, headers, page = browser.get("/", Cookie=cookie.split(";")[0])
-    assert status == 200
-    assert "sarcasm is 0.80 (&gt;= 0.7)" in page
-    assert "image 2 was not seen: the image host answered 404" in page
-    assert "default-src 'none'" in headers["content-security-policy"]
-    assert headers["cache-control"] == "no-store"
-
-
-def test_what_a_platform_wrote_is_shown_as_text_and_never_as_markup(browser: Browser) -> None:
-    _, _, page = browser.get("/", Authorization=f"Bearer {make_token(SECRET)}")
-    assert "<script>" not in page
-    assert "<i>eve" not in page
-    assert "&lt;script&gt;alert(1)" in page
-
-
-def test_a_picture_is_shown_only_when_asked_for_and_only_if_it_is_evidence(
-    browser: Browser,
+def test_what_a_platform_wrote_is_shown_as_text_and_never_as_markup(
+    console: ConsoleServer,
 ) -> None:
-    token = {"Authorization": f"Bearer {make_token(SECRET)}"}
-    _, _, page = browser.get("/", **token)
-    (path,) = re.findall(r'src="(/evidence/[0-9a-f]{64})"', page)
-    assert "<details>" in page
-    assert browser.get(path, **token)[1]["content-type"] == "image/jpeg"
-    text = browser.get("/api/v1/flags", **token)[2]
-    (original,) = re.findall(r'"original_text","sha256":"([0-9a-f]{64})"', text)
-    assert browser.get(f"/evidence/{original}", **token)[0] == 404, "texts are never served raw"
-    assert browser.get("/evidence/..%2f..%2fetc", **token)[0] == 404
+    number, person = _hostile_flag(console), console.client("ann")
+    person.post(f"/flags/{number}/decide", {"action": "skip", "note": "<s>note</s>"})
+    for path in ("/", f"/flags/{number}", "/?post=<script>x", "/history", "/insight"):
+        page = person.get(path).text
+        for markup in ("<script>a", "<script>x", "<i>", "<u>", "<s>", "<b>4"):
+            assert markup not in page, path
+    page = person.get(f"/flags/{number}").text
+    assert "&lt;script&gt;" in page
+    assert "Sarcasm of words and pictures together is 0.80; the rule fires at 0.70 or more" in page
+    assert "Picture 2 could not be seen" in page
 
 
-def test_the_api_answers_for_one_post_and_takes_new_ones(browser: Browser, intake: Intake) -> None:
-    token = {"Authorization": f"Bearer {make_token(SECRET)}"}
-    path = "/api/v1/verdicts/" + urllib.parse.quote("post/42 ünï", safe="")
-    status, _, body = browser.get(path, **token)
-    assert status == 200
-    told = json.loads(body)
-    assert told["outcome"] == "judged"
-    assert told["verdict"]["sarcasm"] == 0.8
-    assert browser.get("/api/v1/verdicts/unknown", **token)[0] == 404
-    wanted = {"post_ids": ["1", "2"], "priority": "high"}
-    status, _, body = browser.ask("POST", "/api/v1/posts", wanted, token)
-    assert (status, json.loads(body)) == (202, {"pushed": 2})
-    assert intake.client.lrange("deadpan:posts:high", 0, -1) == [b"1", b"2"]
-    status, headers, body = browser.ask("POST", "/api/v1/posts", {"post_ids": ["a\nb"]}, token)
-    assert status == 422
-    assert headers["content-type"] == "application/problem+json"
-    assert "control character" in body
+def test_answers_carry_what_keeps_a_browser_safe(console: ConsoleServer) -> None:
+    person = console.client("ann")
+    for path in ("/", "/nothing", "/static/console.js", "/healthz"):
+        headers = person.get(path).headers
+        assert "script-src 'self'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+    assert person.get("/").headers["cache-control"] == "no-store"
+    for path in ("/", f"/flags/{_hostile_flag(console)}", "/insight", "/settings"):
+        page = person.get(path).text
+        assert not re.search(r"<script(?! src)|\sstyle=|\son[a-z]+=|javascript:", page), path
 
 
-def test_the_console_says_whether_it_can_do_its_job(browser: Browser) -> None:
-    assert browser.get("/healthz")[0] == 200
-    status, _, body = browser.get("/readyz")
-    assert (status, json.loads(body)) == (200, {"ready": True, "why": None})
+def test_a_picture_is_evidence_and_a_look_at_it_is_noted(console: ConsoleServer) -> None:
+    number, person = _hostile_flag(console), console.client("ann")
+    (sha,) = set(
+        re.findall(r'src="/evidence/([0-9a-f]{64})\?as=blur"', person.get(f"/flags/{number}").text)
+    )
+    assert person.get(f"/evidence/{sha}?as=blur").status_code == 404, "no picture, no preview"
+    answer = person.get(f"/evidence/{sha}")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["cache-control"] == "no-store"
+    with transaction(console.database, read_only=True) as connection:
+        (entry,) = audit.read(connection, limit=9, action="picture.view")
+        text = worklist.one(connection, number).verdict.evidence[0]["sha256"]
+    assert (entry.actor, entry.subject) == ("ann", f"evidence {sha}")
+    for wrong in (text, "a" * 64, "..%2f..%2fetc", sha.upper()):
+        assert person.get(f"/evidence/{wrong}").status_code == 404, "texts are never served raw"
+
+
+def test_a_blurred_preview_knows_no_more_than_a_few_pixels(tmp_path: Path) -> None:
+    store = EvidenceStore(str(tmp_path))
+    noise = Image.effect_noise((300, 200), 90).convert("RGB")
+    buffer = io.BytesIO()
+    noise.save(buffer, "PNG")
+    sha = store.put(buffer.getvalue())
+    pictures = Pictures(store)
+    assert pictures.size(sha) == (300, 200)
+    preview = Image.open(io.BytesIO(pictures.bytes_of(sha, "blur"))).convert("L")
+    assert preview.size == (300, 200)
+    few = preview.resize((15, 10), Image.Resampling.BOX).resize(
+        preview.size, Image.Resampling.BICUBIC
+    )
+    lost = ImageChops.difference(preview, few).getextrema()
+    assert lost[1] < 12, "there is nothing in it that 150 pixels could not say"
+    assert ImageChops.difference(noise.convert("L"), preview).getextrema()[1] > 100
+    grey = Image.open(io.BytesIO(pictures.bytes_of(sha, "grey")))
+    assert grey.mode == "L"
+
+
+def test_a_shift_goes_from_one_flag_to_the_next(console: ConsoleServer) -> None:
+    ids = [flag(console.database, f"p{number}", priority=9 - number) for number in range(3)]
+    person = console.client("ann")
+    where = person.post("/next").headers["location"]
+    for number in ids:
+        assert where.startswith(f"/flags/{number}")
+        assert "In your hands" in person.get(where).text
+        fields = {"action": "remove", "reason_code": "hate", "sentiment": "negative"}
+        where = person.post(f"/flags/{number}/decide", fields).headers["location"]
+    assert where.startswith("/?after=")
+    assert "empty=1" in where
+    page = person.get(where).text
+    assert "Nothing waits for you." in page
+    undo = re.search(r'action="(/decisions/\d+/undo)"', page)
+    assert undo
+    assert person.post(undo[1]).headers["location"] == f"/flags/{ids[-1]}"
+    assert "In your hands" in person.get(f"/flags/{ids[-1]}").text
+
+
+def test_removing_needs_a_reason_and_nothing_typed_is_lost(console: ConsoleServer) -> None:
+    number, person = flag(console.database, "p1"), console.client("ann")
+    fields = {"action": "remove", "note": "a long thought", "sarcastic": "yes"}
+    answer = person.post(f"/flags/{number}/decide", fields)
+    assert answer.status_code == 422
+    assert "choose a reason" in answer.text
+    assert "a long thought" in answer.text
+    assert person.post(f"/flags/{number}/decide", {"action": "burn"}).status_code == 422
+
+
+def test_who_is_beaten_to_a_flag_is_told_so_and_keeps_their_words(console: ConsoleServer) -> None:
+    number = flag(console.database, "p1")
+    ann, bob = console.client("ann"), console.client("bob")
+    assert ann.post(f"/flags/{number}/claim").status_code == 303
+    fields = {"action": "remove", "reason_code": "hate", "note": "my words"}
+    answer = bob.post(f"/flags/{number}/decide", fields)
+    assert answer.status_code == 409
+    assert "ann has this flag in hand" in answer.text
+    assert "ann has this flag in hand" in bob.post(f"/flags/{number}/claim").text
+    assert ann.post(f"/flags/{number}/decide", fields).status_code == 303
+    answer = bob.post(f"/flags/{number}/decide", fields)
+    assert "somebody was faster: this flag was removed" in answer.text
+    with transaction(console.database, read_only=True) as connection:
+        assert len(decisions.history(connection, limit=9)) == 1
+
+
+def test_many_are_previewed_decided_and_undone(console: ConsoleServer) -> None:
+    ids = [flag(console.database, f"p{number}") for number in range(4)]
+    ann, bob = console.client("ann"), console.client("bob")
+    bob.post(f"/flags/{ids[0]}/claim")
+    assert ann.post("/bulk", {"action": "remove"}).status_code == 422
+    picked = {"flag": [str(number) for number in ids], "action": "remove", "reason_code": "spam"}
+    page = ann.post("/bulk", picked).text
+    assert "Remove 3 flags?" in page
+    assert "stays, it bob has it in hand" in page
+    seen = re.findall(r'name="seen" value="(\d+:\d+)"', page)
+    where = ann.post("/bulk/decide", {**picked, "seen": seen}).headers["location"]
+    page = ann.get(where).text
+    assert "3 flags" in page
+    undo = re.search(r'action="(/bulk/[0-9a-f]+/undo)"', page)
+    assert undo
+    assert bob.post(undo[1]).status_code == 409, "not their batch"
+    assert ann.post(undo[1]).headers["location"] == "/"
+    with transaction(console.database, read_only=True) as connection:
+        states = [each.state for each in worklist.many(connection, ids)]
+    assert states == ["claimed", "open", "open", "open"]
+
+
+def test_lists_lead_on_and_filters_find(console: ConsoleServer) -> None:
+    for number in range(30):
+        flag(console.database, f"p{number}", author="zoe" if number == 7 else "ann")
+    person = console.client("ann")
+    first = person.get("/").text
+    onwards = re.search(r'href="(/\?cursor=[^"]+)" rel="next"', first)
+    assert onwards
+    second = person.get(onwards[1]).text
+
+    def posts(page: str) -> set[str]:
+        return set(re.findall(r"post <bdi>(p\d+)</bdi>", page))
+
+    assert len(posts(first)) == 25
+    assert len(posts(first) | posts(second)) == 30
+    assert posts(person.get("/?author=zoe").text) == {"p7"}
+    assert posts(person.get("/?post=p9").text) == {"p9"}
+    for wrong in ("/?cursor=x", "/?negative=2", "/?state=x", "/?age=2w"):
+        assert person.get(wrong).status_code == 422, wrong
+    assert person.get("/flags/0").status_code == 404
+    assert person.get("/flags/99999999999999999999").status_code == 404
+
+
+def test_settings_are_kept(console: ConsoleServer) -> None:
+    person = console.client("ann")
+    person.post("/settings", {"pictures": "cover", "theme": "dark"})
+    page = person.get("/settings").text
+    assert 'data-theme="dark"' in page
+    assert page.count(">here</span>") == 1, "this session is told apart from others"
+    assert 'data-keys="off"' in page
+    number = _hostile_flag(console)
+    assert "/evidence/" not in person.get(f"/flags/{number}").text
+
+
+def test_insight_counts_what_was_decided(console: ConsoleServer) -> None:
+    person = console.client("eve", "lead")
+    for number in range(4):
+        one = flag(console.database, f"p{number}")
+        action = "remove" if number else "approve"
+        person.post(f"/flags/{one}/decide", {"action": action, "reason_code": "hate"})
+    page = person.get("/insight").text
+    assert re.search(r"75 % <span class=.soft.>\(30–95\)", page)
+    assert "Who did how much" in page
+    assert "Who did how much" not in console.client("vic", "viewer").get("/insight").text
+    lines = person.get("/decisions.jsonl").text.splitlines()
+    assert [json.loads(line)["action"] for line in lines] == ["remove"] * 3 + ["approve"]
+    entries = [json.loads(line) for line in person.get("/audit.jsonl").text.splitlines()]
+    assert {"flag.remove", "flag.approve", "export", "session.start"} <= {
+        entry["action"] for entry in entries
+    }
+
+
+def test_an_admin_adds_people_and_tokens(console: ConsoleServer) -> None:
+    admin = console.client("root", "admin")
+    page = admin.post("/moderators", {"name": "zoe", "role": "lead"}).text
+    assert re.search(r"/sign-in\?token=[\w-]{40,}", page)
+    assert admin.post("/moderators", {"name": "zoe"}).status_code == 422
+    assert admin.post("/moderators", {"name": "Not a name!"}).status_code == 422
+    assert "last admin" in admin.post("/moderators/root/role", {"role": "viewer"}).text
+    assert admin.post("/moderators/zoe/role", {"role": "viewer"}).status_code == 303
+    page = admin.post("/tokens", {"name": "bot", "owner": "zoe", "scope": ["flags:read"]}).text
+    token = re.search(r"deadpan_[\w-]{40,}", page)
+    assert token
+    assert token[0] not in admin.get("/moderators").text
+    headers = {"Authorization": f"Bearer {token[0]}"}
+    assert httpx.get(f"{console.url}/api/v1/flags", headers=headers).status_code == 200
+    admin.post("/tokens/1/revoke")
+    assert httpx.get(f"{console.url}/api/v1/flags", headers=headers).status_code == 401
+
+
+def test_too_much_is_refused(console: ConsoleServer) -> None:
+    person = console.client("ann")
+    answer = person.http.post("/next", data={"queue": "x" * (2**20 + 1)})
+    assert answer.status_code == 413
+
+
+def test_the_console_says_whether_it_can_do_its_job(console: ConsoleServer) -> None:
+    person = console.client()
+    assert person.get("/healthz").status_code == 200
+    assert person.get("/readyz").json() == {"ready": True, "why": None}

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from deadpan.errors import ConfigurationError, EvidenceUnavailable
-from storage import erasure, queries, tables
+from storage import decisions, erasure, moderators, queries, tables
 from storage.database import transaction
+from storage.decisions import Said
 from storage.evidence import EvidenceStore
 from storage.outcomes import (
     GonePost,
@@ -110,6 +111,10 @@ def test_an_author_is_erased_with_all_that_nobody_else_posted(
     found = erase(database, store, "author", "ottoline", requested_by="lea")
     assert (found.posts, found.verdicts, found.flags) == (3, 3, 2)
     assert found.evidence == (shared["own"].sha256,)
+    with transaction(database) as connection:
+        bob = moderators.add(connection, "bob", "moderator", actor="test")
+        (flag,) = queries.open_flags(connection, limit=9)
+        decisions.decide(connection, flag.id, bob, Said("remove", note=SECRET), report=True)
     erase(database, store, "post", "4", requested_by="lea")
     erase(database, store, "post", "5", requested_by="lea")
     assert SECRET not in _everything(database)

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from storage import outbox, tables
+from storage import claims, outbox, tables
 from storage.database import transaction
-from storage.expiry import expire_claims
 from storage.lease import release, take
 from storage.outbox import ClaimedEvent, NewEvent, Tried
 from storage.outcomes import NewFlag, NewVerdict, record
@@ -348,8 +347,8 @@ def test_a_claim_that_ran_out_is_put_back(database: Engine) -> None:
                 .where(tables.flags.c.id == number)
                 .values(state="claimed", claimed_by="ann", claim_expires_at=expires_at)
             )
-        assert expire_claims(connection) == 1
-        assert expire_claims(connection) == 0
+        assert claims.expire(connection) == 1
+        assert claims.expire(connection) == 0
         rows = connection.execute(select(tables.flags).order_by(tables.flags.c.id)).all()
     assert [row.state for row in rows] == ["open", "claimed", "open"]
     assert (rows[0].claimed_by, rows[0].claim_expires_at, rows[0].row_version) == (None, None, 2)

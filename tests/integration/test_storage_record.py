@@ -28,13 +28,6 @@ from tests.postgres import run_at_once
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: What a chunk leaves where nobody wants to be told of it.
-WRITTEN = (
-    tables.verdicts,
-    tables.flags,
-    tables.dead_letters,
-    tables.gone_posts,
-    tables.evidence,
-)
 FLAG = NewFlag("review", 10, [{"rule": "sarcasm", "score": 0.97}], NOW + timedelta(hours=4))
 
 
@@ -65,11 +58,20 @@ def _record(engine: Engine, *verdicts: NewVerdict, **others: Any) -> Recorded:
         return record(connection, verdicts=verdicts, **others)
 
 
+RECORDED = (
+    tables.verdicts,
+    tables.flags,
+    tables.dead_letters,
+    tables.gone_posts,
+    tables.evidence,
+)
+
+
 def _rows(engine: Engine) -> dict[str, list[Any]]:
     with transaction(engine, read_only=True) as connection:
         return {
             table.name: [tuple(row) for row in connection.execute(table.select())]
-            for table in WRITTEN
+            for table in RECORDED
         }
 
 
@@ -338,7 +340,7 @@ def test_workers_that_meet_the_same_posts_in_opposite_order_do_not_deadlock(
                 " 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END'"
             )
         )
-        for name in tables.Base.metadata.tables:
+        for name in (each.name for each in RECORDED):
             connection.execute(
                 text(
                     f"CREATE TRIGGER slow BEFORE INSERT ON {name}"

@@ -1,0 +1,298 @@
+"""The JSON API: what the pages do, for programs. Bearer tokens, problem+json, idempotency keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Request, Security
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from console import reasons, shapes
+from console.access import GuardedRoute
+from console.queue import cursor_of, position_of
+from console.render import PROBLEM
+from console.shapes import BeforeId, Limit, Number, Word
+from console.state import console_of, visitor_of
+from deadpan.errors import NotFound
+from storage import audit, claims, decisions, queries, tables, tokens, worklist
+from storage.database import transaction
+from storage.decisions import Said
+from storage.worklist import Filter
+from tasks.replay import replay as push_again
+
+_PROBLEM = {
+    "model": shapes.Problem,
+    "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"description": "It cannot be read.", **_PROBLEM},
+    401: {"description": "No token, or one that opens nothing.", **_PROBLEM},
+    403: {"description": "Not for this token or its moderator.", **_PROBLEM},
+    404: {"description": "There is no such thing.", **_PROBLEM},
+    409: {"description": "Somebody was faster, or the key was used for another.", **_PROBLEM},
+    413: {"description": "More than a megabyte."},
+    422: {"description": "A value that cannot be used.", **_PROBLEM},
+    503: {"description": "A service is away; try again.", **_PROBLEM},
+}
+router = APIRouter(
+    route_class=GuardedRoute,
+    dependencies=[Security(HTTPBearer(auto_error=False))],
+    responses=_RESPONSES,
+)
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key gives the same answer for a day, whatever happened to the first.",
+    ),
+]
+_ANY_STATE = ("open", "claimed", "escalated", "decided", "unclosed")
+
+
+@router.post("/api/v1/posts", status_code=202)
+def enqueue(request: Request, wanted: shapes.Enqueue, key: Key = None) -> shapes.Pushed:
+    """Have posts judged."""
+
+    def work(_: Connection) -> BaseModel:
+        pushed = console_of(request).intake.enqueue(wanted.post_ids, wanted.priority)
+        return shapes.Pushed(pushed=pushed)
+
+    return shapes.Pushed(**_write(request, key, wanted, work))
+
+
+@router.get("/api/v1/verdicts/{post_id:path}")
+def verdict(
+    request: Request,
+    post_id: Annotated[str, Path(min_length=1, max_length=1024, pattern=r"^[^\x00]+$")],
+) -> shapes.Outcome:
+    """Say what became of a post."""
+    with transaction(console_of(request).database, read_only=True) as connection:
+        found = queries.latest_verdict(connection, post_id)
+        outcome = queries.outcome_of(connection, [post_id]).get(post_id)
+    if outcome is None:
+        raise NotFound(f"post {post_id!r} has no outcome; it may still wait")
+    return shapes.Outcome(
+        post_id=post_id,
+        outcome=outcome,
+        verdict=shapes.Verdict.model_validate(found) if found else None,
+    )
+
+
+@router.get("/api/v1/flags")
+def flags(
+    request: Request,
+    state: Literal["open", "claimed", "escalated", "decided", "unclosed"] = "unclosed",
+    queue: Word | None = None,
+    rule: Word | None = None,
+    author: Word | None = None,
+    post_id: Word | None = None,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Limit = 50,
+) -> shapes.Flags:
+    """List flags, the highest priority first, then the oldest."""
+    wanted = Filter(
+        states=tables.UNCLOSED_STATES if state == "unclosed" else (state,),
+        queue=queue,
+        rule=rule,
+        author=author,
+        post_id=post_id,
+    )
+    with transaction(console_of(request).database, read_only=True) as connection:
+        found = worklist.page(connection, wanted, limit=limit + 1, after=position_of(cursor or ""))
+    shown = found[:limit]
+    return shapes.Flags(
+        flags=[shapes.Flag.model_validate(each) for each in shown],
+        next_cursor=cursor_of(shown[-1].position) if len(found) > limit else None,
+    )
+
+
+@router.post("/api/v1/claim-next")
+def claim_next(
+    request: Request, wanted: shapes.ClaimNext | None = None, key: Key = None
+) -> shapes.Claimed:
+    """Take the best flag: what is held already, else the highest priority, then the oldest."""
+    console, me = console_of(request), visitor_of(request).moderator
+
+    def work(connection: Connection) -> BaseModel:
+        flag_id = claims.claim_next(
+            connection,
+            me,
+            claim_seconds=console.claim_seconds,
+            queue=wanted.queue if wanted else None,
+        )
+        if flag_id is None:
+            return shapes.Claimed(flag_id=None, claim_expires_at=None)
+        until = worklist.one(connection, flag_id).claim_expires_at
+        return shapes.Claimed(flag_id=flag_id, claim_expires_at=until)
+
+    return shapes.Claimed(**_write(request, key, wanted, work))
+
+
+@router.get("/api/v1/flags/{flag_id}")
+def flag(request: Request, flag_id: Number) -> shapes.Flag:
+    """Give a flag in any state."""
+    with transaction(console_of(request).database, read_only=True) as connection:
+        return shapes.Flag.model_validate(worklist.one(connection, flag_id))
+
+
+@router.post("/api/v1/flags/{flag_id}/claim")
+def claim(request: Request, flag_id: Number, key: Key = None) -> shapes.Claimed:
+    """Take a certain flag."""
+    return _claim(request, flag_id, key, claims.claim)
+
+
+@router.post("/api/v1/flags/{flag_id}/renew")
+def renew(request: Request, flag_id: Number, key: Key = None) -> shapes.Claimed:
+    """Hold a flag for longer."""
+    return _claim(request, flag_id, key, claims.renew)
+
+
+@router.post("/api/v1/flags/{flag_id}/release")
+def release(request: Request, flag_id: Number, key: Key = None) -> shapes.Released:
+    """Give a flag back."""
+
+    def work(connection: Connection) -> BaseModel:
+        claims.release(connection, flag_id, visitor_of(request).moderator)
+        return shapes.Released(flag_id=flag_id)
+
+    return shapes.Released(**_write(request, key, None, work))
+
+
+@router.post("/api/v1/flags/{flag_id}/decision", status_code=201)
+def decide(
+    request: Request, flag_id: Number, wanted: shapes.Decide, key: Key = None
+) -> shapes.Decision:
+    """Decide a flag, whether it was claimed before or not."""
+    console, me = console_of(request), visitor_of(request).moderator
+    code = reasons.check(console.reasons, wanted.action, wanted.reason_code)
+    said = Said(
+        wanted.action, code, wanted.note, wanted.sentiment, wanted.sarcastic, wanted.verdict_id
+    )
+
+    def work(connection: Connection) -> BaseModel:
+        made = decisions.decide(connection, flag_id, me, said, report=console.report_decisions)
+        return shapes.Decision.model_validate(made)
+
+    return shapes.Decision(**_write(request, key, wanted, work))
+
+
+@router.get("/api/v1/decisions")
+def decision_list(request: Request, before: BeforeId = None, limit: Limit = 50) -> shapes.Decisions:
+    """List decisions, newest first."""
+    with transaction(console_of(request).database, read_only=True) as connection:
+        found = decisions.history(connection, limit=limit + 1, before_id=before)
+    return shapes.Decisions(
+        decisions=[shapes.Decision.model_validate(each) for each in found[:limit]],
+        next_before=found[limit - 1].id if len(found) > limit else None,
+    )
+
+
+@router.post("/api/v1/decisions/{decision_id}/undo", status_code=201)
+def undo(request: Request, decision_id: Number, key: Key = None) -> shapes.Decision:
+    """Take a decision back, within a minute."""
+    console, me = console_of(request), visitor_of(request).moderator
+
+    def work(connection: Connection) -> BaseModel:
+        event = decisions.undo(
+            connection,
+            decision_id,
+            me,
+            claim_seconds=console.claim_seconds,
+            report=console.report_decisions,
+        )
+        return shapes.Decision.model_validate(event)
+
+    return shapes.Decision(**_write(request, key, None, work))
+
+
+@router.get("/api/v1/dead-letters")
+def dead_letters(
+    request: Request, before: BeforeId = None, limit: Limit = 50, replayed: bool = False
+) -> shapes.DeadLetters:
+    """List posts that could not be judged, newest first."""
+    with transaction(console_of(request).database, read_only=True) as connection:
+        found = queries.dead_letters(
+            connection, limit=limit + 1, before_id=before, replayed=replayed
+        )
+    return shapes.DeadLetters(
+        dead_letters=[shapes.DeadLetter.model_validate(each) for each in found[:limit]],
+        next_before=found[limit - 1].id if len(found) > limit else None,
+    )
+
+
+@router.post("/api/v1/dead-letters/{letter_id}/replay")
+def replay(request: Request, letter_id: Number, key: Key = None) -> shapes.Replayed:
+    """Push the post of a dead letter again."""
+
+    def work(connection: Connection) -> BaseModel:
+        if queries.dead_letter(connection, letter_id) is None:
+            raise NotFound(f"there is no dead letter {letter_id}")
+        pushed = push_again(connection, [letter_id], console_of(request).intake)
+        me = visitor_of(request).moderator
+        audit.write(connection, me.name, "dead-letter.replay", f"dead letter {letter_id}")
+        return shapes.Replayed(replayed=pushed)
+
+    return shapes.Replayed(**_write(request, key, None, work))
+
+
+@router.get("/api/v1/audit")
+def audit_log(request: Request, before: BeforeId = None, limit: Limit = 50) -> shapes.Entries:
+    """Read the audit log, newest first."""
+    with transaction(console_of(request).database, read_only=True) as connection:
+        found = audit.read(connection, limit=limit + 1, before_id=before)
+    return shapes.Entries(
+        entries=[shapes.Entry.model_validate(each) for each in found[:limit]],
+        next_before=found[limit - 1].id if len(found) > limit else None,
+    )
+
+
+document = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+
+
+@document.get("/api/v1/openapi.json")
+def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI document."""
+    return JSONResponse(request.app.openapi())
+
+
+def _claim(
+    request: Request, flag_id: int, key: str | None, take: Callable[..., datetime]
+) -> shapes.Claimed:
+    console, me = console_of(request), visitor_of(request).moderator
+
+    def work(connection: Connection) -> BaseModel:
+        until = take(connection, flag_id, me, claim_seconds=console.claim_seconds)
+        return shapes.Claimed(flag_id=flag_id, claim_expires_at=until)
+
+    return shapes.Claimed(**_write(request, key, None, work))
+
+
+def _write(
+    request: Request,
+    key: str | None,
+    body: BaseModel | None,
+    work: Callable[[Connection], BaseModel],
+) -> dict[str, Any]:
+    """Does the work in one transaction, once for each key."""
+
+    def plain() -> Mapping[str, Any]:
+        return dict(jsonable_encoder(work(connection)))
+
+    token = visitor_of(request).token
+    assert token is not None
+    with transaction(console_of(request).database) as connection:
+        if key is None:
+            return dict(plain())
+        asked = {"path": request.url.path, "body": body.model_dump() if body else None}
+        fingerprint = json.dumps(asked, sort_keys=True).encode()
+        return dict(tokens.once(connection, token, key, fingerprint, plain))

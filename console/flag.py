@@ -1,0 +1,278 @@
+"""A flag's page: the post, why it was flagged, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from console import reasons, words
+from console.access import GuardedRoute
+from console.pictures import KINDS, Pictures
+from console.queue import done_banner, take_next
+from console.render import page, see_other
+from console.state import Visitor, address_of, console_of, visitor_of
+from deadpan.errors import ConfigurationError, DeadpanError, FlagConflict, NotFound
+from storage import audit, claims, decisions, moderators, queries, worklist
+from storage.database import transaction
+from storage.decisions import Said
+from storage.flags import is_held
+from storage.queries import Flag
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+_EARLIER = 8
+
+
+@router.get("/flags/{flag_id}")
+def flag_page(
+    request: Request,
+    flag_id: int,
+    queue: str = "",
+    pictures: str = "",
+    after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+) -> Response:
+    """All that is known of a flag."""
+    return _page(request, flag_id, queue=queue, pictures=pictures, after=after)
+
+
+@router.post("/flags/{flag_id}/claim")
+def claim(
+    request: Request, flag_id: int, queue: Annotated[str, Form(max_length=64)] = ""
+) -> Response:
+    """Take this flag."""
+    console, me = console_of(request), visitor_of(request).moderator
+    with transaction(console.database) as connection:
+        claims.claim(connection, _id(flag_id), me, claim_seconds=console.claim_seconds)
+    return see_other(f"/flags/{flag_id}")
+
+
+@router.post("/flags/{flag_id}/renew")
+def renew(request: Request, flag_id: int) -> JSONResponse:
+    """Hold this flag for longer; asked by a page whose reader is active."""
+    console, me = console_of(request), visitor_of(request).moderator
+    with transaction(console.database) as connection:
+        claims.renew(connection, _id(flag_id), me, claim_seconds=console.claim_seconds)
+    return JSONResponse({"seconds": console.claim_seconds})
+
+
+@router.post("/flags/{flag_id}/release")
+def release(request: Request, flag_id: int) -> Response:
+    """Give this flag back."""
+    with transaction(console_of(request).database) as connection:
+        claims.release(connection, _id(flag_id), visitor_of(request).moderator)
+    return see_other("/")
+
+
+@router.post("/flags/{flag_id}/hand-over")
+def hand_over(
+    request: Request, flag_id: int, to: Annotated[str, Form(max_length=64)] = ""
+) -> Response:
+    """Give this flag to somebody."""
+    console, me = console_of(request), visitor_of(request).moderator
+    with transaction(console.database) as connection:
+        receiver = moderators.by_name(connection, to)
+        claims.hand_over(
+            connection, _id(flag_id), me, receiver, claim_seconds=console.claim_seconds
+        )
+    return see_other("/")
+
+
+@router.post("/flags/{flag_id}/decide")
+def decide(
+    request: Request,
+    flag_id: int,
+    action: Annotated[str, Form(max_length=16)],
+    verdict_id: Annotated[int | None, Form(ge=1, lt=2**63)] = None,
+    reason_code: Annotated[str, Form(max_length=64)] = "",
+    note: Annotated[str, Form(max_length=20_000)] = "",
+    sentiment: Annotated[str, Form(max_length=16)] = "",
+    sarcastic: Annotated[str, Form(max_length=3)] = "",
+    queue: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    """Decide, and go on to the next flag. What was typed is never lost: a conflict shows it."""
+    console, me = console_of(request), visitor_of(request).moderator
+    try:
+        code = reasons.check(console.reasons, action, reason_code)
+        said = Said(
+            action=action,  # type: ignore[arg-type]  # checked by Said
+            reason_code=code,
+            note=note or None,
+            sentiment=sentiment or None,
+            sarcastic={"yes": True, "no": False}.get(sarcastic),
+            seen_verdict_id=verdict_id,
+        )
+        with transaction(console.database) as connection:
+            made = decisions.decide(
+                connection, _id(flag_id), me, said, report=console.report_decisions
+            )
+    except (FlagConflict, ConfigurationError) as error:
+        typed = {
+            "action": action,
+            "reason_code": reason_code,
+            "note": note,
+            "sentiment": sentiment,
+            "sarcastic": sarcastic,
+        }
+        return _page(request, flag_id, queue=queue, typed=typed, error=error)
+    return see_other(take_next(request, queue, after=made.id))
+
+
+@router.post("/decisions/{decision_id}/undo")
+def undo(request: Request, decision_id: int) -> Response:
+    """Take a decision back, and hold its flag again."""
+    console, me = console_of(request), visitor_of(request).moderator
+    with transaction(console.database) as connection:
+        event = decisions.undo(
+            connection,
+            _id(decision_id),
+            me,
+            claim_seconds=console.claim_seconds,
+            report=console.report_decisions,
+        )
+    return see_other(f"/flags/{event.flag_id}")
+
+
+@router.get("/evidence/{sha256}")
+def picture(
+    request: Request, sha256: str, kind: Annotated[str, Query(alias="as")] = "full"
+) -> Response:
+    """A picture as it was kept, or a preview. Every look at one that shows something is noted."""
+    console, me = console_of(request), visitor_of(request).moderator
+    if kind not in KINDS or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise NotFound("there is no such picture")
+    with transaction(console.database, read_only=True) as connection:
+        if queries.evidence_kind(connection, sha256) != "image":
+            raise NotFound("there is no such picture")
+    content = _pictures(request).bytes_of(sha256, kind)
+    if kind != "blur":
+        with transaction(console.database) as connection:
+            audit.write(
+                connection,
+                me.name,
+                "picture.view",
+                f"evidence {sha256}",
+                after={"as": kind},
+                address=address_of(request),
+            )
+    return Response(content, media_type="image/jpeg")
+
+
+def _page(
+    request: Request,
+    flag_id: int,
+    *,
+    queue: str = "",
+    pictures: str = "",
+    after: int | None = None,
+    typed: Mapping[str, str] | None = None,
+    error: DeadpanError | None = None,
+) -> Response:
+    console, visitor = console_of(request), visitor_of(request)
+    me, now = visitor.moderator, datetime.now(UTC)
+    with transaction(console.database, read_only=True) as connection:
+        flag = worklist.one(connection, _id(flag_id))
+        earlier = _earlier(connection, flag)
+        said = decisions.of_flags(connection, [flag.id, *(each.id for each in earlier)])
+        banner = done_banner(connection, me, after, "", now)
+        others = [
+            each.name
+            for each in moderators.everyone(connection)
+            if each.may("moderator") and each.disabled_at is None and each.id != me.id
+        ]
+    standing = claims.standing_of(flag)
+    held = is_held(standing, now)
+    mine = flag.state == "claimed" and flag.claimed_by == me.name
+    own = [d for d in said[flag.id] if d.may_be_undone(me, now)]
+    may_take = not (held and not mine) and (flag.escalated_at is None or me.is_lead or mine)
+    status = 200
+    if error is not None:
+        status = 409 if isinstance(error, FlagConflict) else 422
+    return page(
+        request,
+        "flag.html",
+        status=status,
+        flag=flag,
+        verdict=flag.verdict,
+        post=_post(request, visitor, flag, pictures),
+        history=said[flag.id],
+        earlier=[(each, said[each.id]) for each in earlier],
+        others=others,
+        held=held,
+        mine=mine,
+        may_decide=me.may("moderator") and flag.state != "decided" and may_take,
+        left=max(0, int((flag.claim_expires_at - now).total_seconds()))
+        if mine and flag.claim_expires_at
+        else 0,
+        undo=own[-1] if own else None,
+        undo_seconds=decisions.UNDO_SECONDS,
+        reasons=console.reasons,
+        need_a_reason=reasons.NEED_A_REASON,
+        queue=queue,
+        banner=banner,
+        typed=typed or {},
+        error=error,
+        now=now,
+    )
+
+
+def _earlier(connection: Any, flag: Flag) -> list[Flag]:
+    """Flags of the same author, and of the same post where the author is not known."""
+    found = (
+        worklist.of_author(connection, flag.author, limit=_EARLIER + 1)
+        if flag.author
+        else worklist.of_post(connection, flag.post_id, limit=_EARLIER + 1)
+    )
+    return [each for each in found if each.id != flag.id][:_EARLIER]
+
+
+def _post(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[str, Any]:
+    """The post as its author wrote it and as the model saw it."""
+    console, verdict = console_of(request), flag.verdict
+    seen = console.text(verdict.evidence, "text")
+    told = verdict.explanation or {}
+    unseen = {item.get("image") for item in verdict.degraded}
+    shas = [item["sha256"] for item in verdict.evidence if item["kind"] == "image"]
+    # Evidence holds the pictures that could be seen; explanations count all pictures of the post.
+    numbers = [n for n in range(len(shas) + len(unseen)) if n not in unseen]
+    mode = "show" if asked == "shown" else str(visitor.moderator.settings.get("pictures", "blur"))
+    sizes = _pictures(request)
+    return {
+        "original": console.text(verdict.evidence, "original_text"),
+        "seen": words.marked(seen, told.get("words", ())),
+        "seen_text": seen,
+        "explained": told.get("score"),
+        "method": told.get("method"),
+        "moved": [w for w in told.get("words", ()) if abs(w.get("effect", 0)) >= 0.01],
+        "disagreement": told.get("disagreement"),
+        "mode": mode,
+        "pictures": [
+            {
+                "sha256": sha256,
+                "number": number + 1,
+                "size": sizes.size(sha256),
+                "regions": _regions(told.get("regions", ()), number),
+            }
+            for sha256, number in zip(shas, numbers, strict=False)
+        ],
+    }
+
+
+def _regions(regions: Any, image: int) -> list[dict[str, Any]]:
+    here = [region for region in regions if region.get("image") == image]
+    most = max((abs(float(region["effect"])) for region in here), default=0.0)
+    leveled = [{**region, "level": words.level(float(region["effect"]), most)} for region in here]
+    return [region for region in leveled if region["level"]]
+
+
+def _pictures(request: Request) -> Pictures:
+    pictures: Pictures = request.app.state.pictures
+    return pictures
+
+
+def _id(number: int) -> int:
+    if not 0 < number < 2**63:
+        raise NotFound(f"there is no number {number}")
+    return number

@@ -1,0 +1,46 @@
+"""Links that sign in once, for whoever has the machine: the first administrator, `deadpan up`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from deadpan.errors import NotFound
+from storage import audit, moderators, sessions
+from storage.database import transaction
+
+FIRST_NAME = "admin"
+
+
+def first_link(database: Engine, base_url: str) -> str | None:
+    """A link that makes the first administrator; None when somebody can sign in already."""
+    with transaction(database) as connection:
+        people = moderators.everyone(connection)
+        if any(each.has_password for each in people):
+            return None
+        admins = [each for each in people if each.role == "admin" and each.disabled_at is None]
+        admin = (
+            admins[0]
+            if admins
+            else moderators.add(connection, FIRST_NAME, "admin", actor=audit.COMMAND_LINE)
+        )
+        token = sessions.make_link(connection, admin, actor=audit.COMMAND_LINE, sets_password=True)
+    return link(base_url, token)
+
+
+def local_link(database: Engine, base_url: str) -> str:
+    """A link that signs in as an administrator without a password, for `deadpan up`: whoever
+    starts it owns the database anyway."""
+    with transaction(database) as connection:
+        try:
+            admin = moderators.by_name(connection, FIRST_NAME)
+        except NotFound:
+            admin = moderators.add(connection, FIRST_NAME, "admin", actor=audit.COMMAND_LINE)
+        token = sessions.make_link(
+            connection, admin, actor=audit.COMMAND_LINE, sets_password=False, hours=12
+        )
+    return link(base_url, token)
+
+
+def link(base_url: str, token: str) -> str:
+    """The address of a link's page."""
+    return f"{base_url}/sign-in?token={token}"

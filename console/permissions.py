@@ -1,0 +1,85 @@
+"""Who may do what: every route of the console, in one table. A test walks it for every role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a route asks of whoever calls it.
+
+    Attributes:
+        role: the least role; None lets anybody in.
+        scope: of the API token; None is a page, which a browser's session opens.
+    """
+
+    role: str | None
+    scope: str | None = None
+
+
+_ANYBODY = Permission(None)
+_VIEWER = Permission("viewer")
+_MODERATOR = Permission("moderator")
+_LEAD = Permission("lead")
+_ADMIN = Permission("admin")
+
+PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
+    ("GET", "/healthz"): _ANYBODY,
+    ("GET", "/readyz"): _ANYBODY,
+    ("GET", "/sign-in"): _ANYBODY,
+    ("POST", "/sign-in"): _ANYBODY,
+    ("POST", "/sign-in/link"): _ANYBODY,
+    ("POST", "/sign-out"): _VIEWER,
+    # what everybody who is signed in sees
+    ("GET", "/"): _VIEWER,
+    ("GET", "/counts"): _VIEWER,
+    ("GET", "/flags/{flag_id}"): _VIEWER,
+    ("GET", "/evidence/{sha256}"): _VIEWER,
+    ("GET", "/history"): _VIEWER,
+    ("GET", "/insight"): _VIEWER,
+    ("GET", "/settings"): _VIEWER,
+    ("POST", "/settings"): _VIEWER,
+    ("POST", "/settings/password"): _VIEWER,
+    ("POST", "/settings/sessions"): _VIEWER,
+    # the work
+    ("POST", "/next"): _MODERATOR,
+    ("POST", "/flags/{flag_id}/claim"): _MODERATOR,
+    ("POST", "/flags/{flag_id}/renew"): _MODERATOR,
+    ("POST", "/flags/{flag_id}/release"): _MODERATOR,
+    ("POST", "/flags/{flag_id}/hand-over"): _MODERATOR,
+    ("POST", "/flags/{flag_id}/decide"): _MODERATOR,
+    ("POST", "/decisions/{decision_id}/undo"): _MODERATOR,
+    ("POST", "/bulk"): _MODERATOR,
+    ("POST", "/bulk/decide"): _MODERATOR,
+    ("POST", "/bulk/{batch}/undo"): _MODERATOR,
+    # leads look at how the work is done
+    ("GET", "/audit"): _LEAD,
+    ("GET", "/audit.jsonl"): _LEAD,
+    ("GET", "/decisions.jsonl"): _LEAD,
+    # admins say who may sign in
+    ("GET", "/moderators"): _ADMIN,
+    ("POST", "/moderators"): _ADMIN,
+    ("POST", "/moderators/{name}/role"): _ADMIN,
+    ("POST", "/moderators/{name}/access"): _ADMIN,
+    ("POST", "/moderators/{name}/link"): _ADMIN,
+    ("POST", "/tokens"): _ADMIN,
+    ("POST", "/tokens/{token_id}/revoke"): _ADMIN,
+    # the API
+    ("GET", "/api/v1/openapi.json"): _ANYBODY,
+    ("POST", "/api/v1/posts"): Permission("moderator", "posts:write"),
+    ("GET", "/api/v1/verdicts/{post_id:path}"): Permission("viewer", "verdicts:read"),
+    ("GET", "/api/v1/flags"): Permission("viewer", "flags:read"),
+    ("GET", "/api/v1/flags/{flag_id}"): Permission("viewer", "flags:read"),
+    ("GET", "/api/v1/decisions"): Permission("viewer", "flags:read"),
+    ("POST", "/api/v1/claim-next"): Permission("moderator", "flags:decide"),
+    ("POST", "/api/v1/flags/{flag_id}/claim"): Permission("moderator", "flags:decide"),
+    ("POST", "/api/v1/flags/{flag_id}/renew"): Permission("moderator", "flags:decide"),
+    ("POST", "/api/v1/flags/{flag_id}/release"): Permission("moderator", "flags:decide"),
+    ("POST", "/api/v1/flags/{flag_id}/decision"): Permission("moderator", "flags:decide"),
+    ("POST", "/api/v1/decisions/{decision_id}/undo"): Permission("moderator", "flags:decide"),
+    ("GET", "/api/v1/dead-letters"): Permission("viewer", "dead-letters:read"),
+    ("POST", "/api/v1/dead-letters/{letter_id}/replay"): Permission("lead", "dead-letters:replay"),
+    ("GET", "/api/v1/audit"): Permission("lead", "audit:read"),
+}

@@ -1,0 +1,119 @@
+"""Pages from templates, and answers to what went wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.templating import Jinja2Templates
+from starlette.exceptions import HTTPException
+
+from console import words
+from console.state import Visitor, console_of
+from deadpan.errors import (
+    AccessDenied,
+    ConfigurationError,
+    DeadpanError,
+    EvidenceUnavailable,
+    FlagConflict,
+    NotFound,
+    QueueUnavailable,
+    StorageError,
+)
+
+PROBLEM = "application/problem+json"
+_TITLES = {
+    400: "That cannot be read",
+    401: "Please sign in",
+    403: "Not for your role",
+    404: "Nothing here",
+    405: "Not like this",
+    409: "Somebody was faster",
+    422: "Something is missing",
+    429: "Please wait a little",
+    503: "A service is away",
+}
+
+templates = Jinja2Templates(Path(__file__).parent / "templates")
+templates.env.filters |= {
+    "ago": words.ago,
+    "stamp": words.stamp,
+    "duration": words.duration,
+    "condition": words.condition_words,
+    "rule": words.rule_words,
+    "done": lambda action: words.DONE.get(action, action),
+    "number": lambda number: f"{number:,}".replace(",", "\u202f"),
+}
+
+
+def page(request: Request, template: str, /, *, status: int = 200, **context: Any) -> Response:
+    """A page, with who is signed in and what waits in its header."""
+    visitor = getattr(request.state, "visitor", None)
+    if isinstance(visitor, Visitor):
+        context |= {"me": visitor.moderator, "csrf": visitor.csrf}
+        context.setdefault("waiting", console_of(request).waiting())
+    return templates.TemplateResponse(request, template, context, status_code=status)
+
+
+def see_other(path: str) -> Response:
+    """Where to go after a form; the back button does not send it again."""
+    return RedirectResponse(path, 303)
+
+
+def status_of(error: DeadpanError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, AccessDenied):
+        return 403 if error.signed_in else 401
+    kinds: tuple[tuple[type[DeadpanError], int], ...] = (
+        (ConfigurationError, 422),
+        (FlagConflict, 409),
+        (NotFound, 404),
+        (EvidenceUnavailable, 404),
+        (QueueUnavailable, 503),
+        (StorageError, 503),
+    )
+    return next((status for kind, status in kinds if isinstance(error, kind)), 500)
+
+
+def install(app: FastAPI) -> None:
+    """Answers errors in the way of whoever asked: a page, or application/problem+json."""
+
+    @app.exception_handler(DeadpanError)
+    def _ours(request: Request, error: DeadpanError) -> Response:
+        return _answer(request, status_of(error), str(error))
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> Response:
+        return _answer(request, error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(request: Request, error: RequestValidationError) -> Response:
+        said = "; ".join(
+            f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg']}"
+            for each in error.errors()
+        )
+        return _answer(request, 422, said)
+
+
+def _answer(request: Request, status: int, detail: str, headers: Any = None) -> Response:
+    title = _TITLES.get(status, "That did not work")
+    if request.url.path.startswith("/api/"):
+        body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        extra = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        return JSONResponse(body, status, {**(headers or {}), **extra}, PROBLEM)
+    if "application/json" in request.headers.get("Accept", ""):
+        return JSONResponse({"detail": detail}, status)
+    if status == 401 and request.method == "GET":
+        path = request.url.path
+        onwards = f"?next={quote(path)}" if path != "/" and path != "/sign-in" else ""
+        if path != "/sign-in":
+            return see_other(f"/sign-in{onwards}")
+    context: dict[str, Any] = {"status": status, "detail": detail, "title": title}
+    visitor = getattr(request.state, "visitor", None)
+    if isinstance(visitor, Visitor):
+        context |= {"me": visitor.moderator, "csrf": visitor.csrf}
+    return templates.TemplateResponse(request, "problem.html", context, status_code=status)

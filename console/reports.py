@@ -1,0 +1,155 @@
+"""Looking back: history, insight, the audit log and what of it can be taken along."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import Response, StreamingResponse
+
+from console import plots
+from console.access import GuardedRoute
+from console.queue import clean
+from console.render import page
+from console.state import Console, console_of, visitor_of
+from storage import audit, decisions, insight, worklist
+from storage.database import transaction
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+_ROWS = 50
+_INSIGHT_SECONDS = 60.0
+BeforeId = Annotated[int | None, Query(ge=1, lt=2**63)]
+
+
+class InsightCache:
+    """Numbers of the last days, at most a minute old: they take a look at every decided flag."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[int, tuple[float, dict[str, Any]]] = {}
+
+    def of(self, console: Console, days: int) -> dict[str, Any]:
+        """The numbers of so many days."""
+        with self._lock:
+            kept = self._kept.get(days)
+            if kept and time.monotonic() - kept[0] < _INSIGHT_SECONDS:
+                return kept[1]
+            now = datetime.now(UTC)
+            since = now - timedelta(days=days)
+            with transaction(console.database, read_only=True) as connection:
+                numbers = {
+                    "precision": insight.precision(connection, since=since),
+                    "waits": insight.waits(connection, since=since),
+                    "loads": insight.loads(connection, since=since),
+                    "days": insight.days(connection, until=now),
+                    "oldest": worklist.oldest(connection),
+                    "at": now,
+                }
+            self._kept[days] = (time.monotonic(), numbers)
+            return numbers
+
+
+@router.get("/history")
+def history(request: Request, before: BeforeId = None, whose: str = "") -> Response:
+    """Decisions, newest first."""
+    me = visitor_of(request).moderator
+    with transaction(console_of(request).database, read_only=True) as connection:
+        rows = decisions.history(
+            connection,
+            limit=_ROWS + 1,
+            before_id=before,
+            moderator_id=me.id if whose == "mine" else None,
+        )
+    more = rows[_ROWS - 1].id if len(rows) > _ROWS else None
+    return page(
+        request,
+        "history.html",
+        rows=rows[:_ROWS],
+        more=more,
+        whose=whose,
+        now=datetime.now(UTC),
+        reasons=console_of(request).reasons,
+    )
+
+
+@router.get("/insight")
+def insight_page(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30) -> Response:
+    """What flags and decisions add up to."""
+    cache: InsightCache = request.app.state.insight
+    numbers = cache.of(console_of(request), days)
+    return page(
+        request,
+        "insight.html",
+        **numbers,
+        span=days,
+        trend=plots.trend(numbers["days"]),
+        waits_plot=plots.waits(numbers["waits"]),
+        decided=sum(numbers["waits"]),
+    )
+
+
+@router.get("/audit")
+def audit_page(
+    request: Request, before: BeforeId = None, actor: str = "", action: str = ""
+) -> Response:
+    """Who did what."""
+    actor, action = clean(actor), clean(action)
+    with transaction(console_of(request).database, read_only=True) as connection:
+        rows = audit.read(connection, limit=_ROWS + 1, before_id=before, actor=actor, action=action)
+    more = rows[_ROWS - 1].id if len(rows) > _ROWS else None
+    return page(request, "audit.html", rows=rows[:_ROWS], more=more, actor=actor, action=action)
+
+
+@router.get("/audit.jsonl")
+def audit_export(request: Request) -> Response:
+    """The whole log, one entry a line, oldest first."""
+    console = console_of(request)
+    _note_export(request, "audit log")
+
+    def lines() -> Iterator[str]:
+        with transaction(console.database, read_only=True) as connection:
+            for entry in audit.read_all(connection):
+                yield _line(asdict(entry))
+
+    return _download(lines(), "audit.jsonl")
+
+
+@router.get("/decisions.jsonl")
+def decisions_export(request: Request) -> Response:
+    """Every decision, one a line, newest first."""
+    console = console_of(request)
+    _note_export(request, "decisions")
+
+    def lines() -> Iterator[str]:
+        before: int | None = None
+        with transaction(console.database, read_only=True) as connection:
+            while rows := decisions.history(connection, limit=1000, before_id=before):
+                for row in rows:
+                    yield _line(asdict(row))
+                before = rows[-1].id
+
+    return _download(lines(), "decisions.jsonl")
+
+
+def _note_export(request: Request, what: str) -> None:
+    with transaction(console_of(request).database) as connection:
+        audit.write(connection, visitor_of(request).moderator.name, "export", what)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(jsonable_encoder(row), ensure_ascii=False) + "\n"
+
+
+def _download(lines: Iterator[str], name: str) -> Response:
+    return StreamingResponse(
+        lines,
+        media_type="application/jsonl",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )

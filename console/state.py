@@ -1,0 +1,113 @@
+"""What every request of the console needs, made once at the start."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, cast
+
+from fastapi import Request
+from sqlalchemy import Engine
+
+from console.reasons import ReasonCodes
+from deadpan.errors import EvidenceUnavailable
+from storage import claims, worklist
+from storage.database import transaction
+from storage.evidence import EvidenceStore
+from storage.moderators import Moderator
+from storage.sessions import Session
+from storage.tokens import ApiToken
+from tasks.intake import Intake
+
+_COUNTS_SECONDS = 2.0
+_TEXTS_KEPT = 4096
+_MAX_TEXT_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Console:
+    """The services behind the pages.
+
+    Args:
+        secret_key: signs what people who are not signed in carry.
+        claim_seconds: how long a moderator holds a flag.
+        report_decisions: whether the platform is told of them.
+    """
+
+    database: Engine
+    intake: Intake
+    evidence: EvidenceStore
+    secret_key: str
+    claim_seconds: float
+    reasons: ReasonCodes
+    report_decisions: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _counted: tuple[float, Mapping[str, Mapping[str, int]]] | None = None
+    _text_of: Any = None
+
+    def __post_init__(self) -> None:
+        self._text_of = lru_cache(_TEXTS_KEPT)(self._read_text)
+
+    def waiting(self) -> Mapping[str, Mapping[str, int]]:
+        """What waits, by queue and state; at most two seconds old.
+
+        Counting ends claims that are over on the way, for somebody must, even when nobody asks for
+        the next flag.
+        """
+        with self._lock:
+            if self._counted and time.monotonic() - self._counted[0] < _COUNTS_SECONDS:
+                return self._counted[1]
+            with transaction(self.database, read_only=True) as connection:
+                is_over = claims.any_expired(connection)
+            if is_over:
+                with transaction(self.database) as connection:
+                    claims.expire(connection)
+            with transaction(self.database, read_only=True) as connection:
+                counted = worklist.waiting(connection)
+            self._counted = (time.monotonic(), counted)
+            return counted
+
+    def text(self, evidence: Any, kind: str) -> str:
+        """A text of a verdict's evidence; words about what is the matter where there is none."""
+        for item in evidence:
+            if item["kind"] == kind:
+                try:
+                    return cast(str, self._text_of(item["sha256"]))
+                except EvidenceUnavailable as error:
+                    return f"({error})"
+        return ""
+
+    def _read_text(self, sha256: str) -> str:
+        content = self.evidence.get(sha256)
+        text = content[:_MAX_TEXT_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
+        return text + (" …" if len(content) > _MAX_TEXT_BYTES else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Whoever sent a request and may do what it asks for."""
+
+    moderator: Moderator
+    session: Session | None = None
+    token: ApiToken | None = None
+    csrf: str = ""
+
+
+def console_of(request: Request) -> Console:
+    """The services of this application."""
+    return cast(Console, request.app.state.console)
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Who is signed in, on a route that asks for it."""
+    visitor = request.state.visitor
+    assert isinstance(visitor, Visitor)
+    return visitor
+
+
+def address_of(request: Request) -> str | None:
+    """Where the request came from."""
+    return request.client.host if request.client else None

@@ -1,0 +1,204 @@
+// Keys, countdowns and live numbers. Every page works without it.
+"use strict";
+(() => {
+  const body = document.body;
+  const csrf = body.dataset.csrf;
+  const one = (selector, within = document) => within.querySelector(selector);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const say = (words) => { one("#said").textContent = words; };
+  if (!csrf) return;
+
+  // A form that is sent twice by a double click is sent once.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post") return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "yes";
+    setTimeout(() => { delete form.dataset.sent; }, 5000);
+  });
+  // Back to a page that the browser kept in memory: ask the server what has become of it.
+  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+  // ---- live numbers ------------------------------------------------------------------------
+  const live = one("[data-live]");
+  const count = async () => {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch("/counts", { headers: { Accept: "application/json" } });
+      if (answer.status === 401) { location.reload(); return; }
+      if (!answer.ok) return;
+      live.textContent = (await answer.json()).open.toString().replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+      live.title = "";
+    } catch { live.title = "offline: this number is old"; }
+  };
+  if (live) setInterval(count, 10000);
+
+  // ---- what runs out: undo, and the claim --------------------------------------------------
+  const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  all("[data-undo]").forEach((form) => {
+    const end = performance.now() + Number(form.dataset.seconds) * 1000;
+    const left = one("[data-left]", form);
+    const tick = () => {
+      const seconds = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+      left.textContent = `${seconds} s`;
+      if (seconds === 0) { one("button", form).disabled = true; clearInterval(timer); }
+    };
+    const timer = setInterval(tick, 1000);
+    tick();
+  });
+  const held = one("[data-countdown]");
+  if (held) {
+    const lease = { end: performance.now() + Number(held.dataset.seconds) * 1000, length: Number(held.dataset.seconds) };
+    let active = false;
+    let asking = false;
+    ["keydown", "pointerdown", "pointermove", "scroll", "input"].forEach((name) =>
+      document.addEventListener(name, () => { active = true; }, { passive: true, capture: true }));
+    const renew = async () => {
+      asking = true;
+      active = false;
+      try {
+        const answer = await fetch(held.dataset.renew, { method: "POST", headers: { "X-CSRF-Token": csrf, Accept: "application/json" } });
+        const said = await answer.json();
+        if (answer.ok) {
+          lease.length = said.seconds;
+          lease.end = performance.now() + said.seconds * 1000;
+        } else if (answer.status === 409) {
+          lost(said.detail);
+        }
+      } catch { /* offline: the next tick tries again */ }
+      asking = false;
+    };
+    const lost = (words) => {
+      clearInterval(timer);
+      held.classList.add("late");
+      held.textContent = "Not in your hands any more";
+      const over = one("[data-over]");
+      if (over) { over.textContent = `${words[0].toUpperCase()}${words.slice(1)}.`; over.hidden = false; }
+      say(words);
+    };
+    const tick = () => {
+      const seconds = Math.ceil((lease.end - performance.now()) / 1000);
+      one("[data-left]", held).textContent = clock(Math.max(0, seconds));
+      held.classList.toggle("late", seconds <= 30);
+      const over = one("[data-over]");
+      if (over) over.hidden = seconds > 0;
+      if (active && !asking && seconds < lease.length * 0.8) renew();
+    };
+    const timer = setInterval(tick, 1000);
+  }
+
+  // ---- pictures ----------------------------------------------------------------------------
+  const pictures = one("[data-pictures]");
+  const toggle = one("[data-toggle-pictures]");
+  let shown = pictures && pictures.dataset.pictures === "show";
+  const mode = pictures && (shown ? "blur" : pictures.dataset.pictures);
+  const showPictures = () => {
+    shown = !shown;
+    all("figure", pictures).forEach((figure, number) => {
+      const old = one(".picture", figure);
+      const image = old.tagName === "IMG" ? old : Object.assign(new Image(old.getAttribute("width"), old.getAttribute("height")), { className: "picture" });
+      const kind = shown ? "full" : mode === "grey" ? "grey" : "blur";
+      image.src = `/evidence/${figure.dataset.sha}?as=${kind}`;
+      image.alt = `Picture ${number + 1} of the post${shown ? "" : ", covered"}`;
+      if (image !== old) old.replaceWith(image);
+      figure.className = shown ? "show" : kind;
+    });
+    toggle.firstChild.textContent = shown ? "Cover pictures " : "Show pictures ";
+    say(shown ? "pictures shown" : "pictures covered");
+  };
+  if (toggle) toggle.addEventListener("click", (event) => { event.preventDefault(); showPictures(); });
+  const mark = one("[data-mark]");
+  const marks = () => {
+    const on = pictures.classList.toggle("marked");
+    mark.setAttribute("aria-pressed", String(on));
+  };
+  if (mark) { mark.hidden = false; mark.addEventListener("click", marks); }
+
+  // ---- selection ---------------------------------------------------------------------------
+  const ticks = all("[data-tick]");
+  const everything = one("[data-all]");
+  const selected = one("[data-selected]");
+  const chosen = () => {
+    const number = ticks.filter((box) => box.checked).length;
+    selected.textContent = number ? `${number} selected` : "Select all on this page";
+    everything.checked = number === ticks.length;
+    everything.indeterminate = number > 0 && number < ticks.length;
+    all(".bulk button").forEach((button) => { button.disabled = number === 0; });
+  };
+  if (everything) {
+    everything.hidden = false;
+    everything.addEventListener("change", () => { ticks.forEach((box) => { box.checked = everything.checked; }); chosen(); });
+    ticks.forEach((box) => box.addEventListener("change", chosen));
+    chosen();
+  }
+
+  // ---- keys --------------------------------------------------------------------------------
+  const help = one("#keys");
+  const helpButton = one("[data-help]");
+  helpButton.hidden = false;
+  helpButton.addEventListener("click", () => help.showModal());
+  const rows = all("[data-row]");
+  const move = (step) => {
+    const at = rows.findIndex((row) => row.contains(document.activeElement));
+    const row = rows[Math.min(rows.length - 1, Math.max(0, at === -1 ? (step > 0 ? 0 : rows.length - 1) : at + step))];
+    if (row) { one("[data-open]", row).focus(); row.scrollIntoView({ block: "nearest" }); }
+  };
+  const decide = one("[data-decide]");
+  let pending = null;
+  const codes = one("#codes");
+  const ask = (button) => {
+    pending = button;
+    all(".pending").forEach((other) => other.classList.remove("pending"));
+    button.classList.add("pending");
+    codes.classList.add("asked");
+    codes.scrollIntoView({ block: "nearest" });
+    one("input", codes).focus();
+    say(`${button.value}: choose a reason with 1 to 9`);
+  };
+  const send = (button) => {
+    if ("needsReason" in button.dataset && !one("input:checked", codes)) { ask(button); return; }
+    button.form.requestSubmit(button);
+  };
+  if (decide) {
+    decide.addEventListener("submit", (event) => {
+      const button = event.submitter;
+      if (button && "needsReason" in button.dataset && !one("input:checked", codes)) {
+        event.preventDefault();
+        delete decide.dataset.sent;
+        ask(button);
+      }
+    });
+    // Enter in the list of reasons sends what was begun.
+    codes.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && pending) { event.preventDefault(); const box = document.activeElement; if (box.name === "reason_code") box.checked = true; send(pending); }
+    });
+  }
+  const press = (key) => {
+    const button = one(`[data-key="${key}"]`);
+    if (button && !button.disabled) { button.form === decide ? send(button) : button.form.requestSubmit(button); return true; }
+    return false;
+  };
+  const typing = (target) => target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])");
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return;
+    if (event.key === "Escape") { pending = null; all(".pending").forEach((b) => b.classList.remove("pending")); if (codes) codes.classList.remove("asked"); document.activeElement.blur(); return; }
+    if (typing(event.target) || body.dataset.keys === "off" || help.open) return;
+    const key = event.key;
+    let done = true;
+    if (key === "?") help.showModal();
+    else if (key === "q") location.assign("/");
+    else if (key === "/" && one("[data-search]")) one("[data-search]").focus();
+    else if (key === "j" || key === "k") move(key === "j" ? 1 : -1);
+    else if (key === "x") { const row = rows.find((each) => each.contains(document.activeElement)); if (row && one("[data-tick]", row)) one("[data-tick]", row).click(); }
+    else if (key === "u" && one("[data-undo] button:enabled")) one("[data-undo]").requestSubmit();
+    else if (key === "p" && toggle) showPictures();
+    else if (key === "m" && mark) marks();
+    else if (key === "t" && one("[data-note]")) one("[data-note]").focus();
+    else if (/^[1-9]$/.test(key) && codes) {
+      const box = all("input", codes)[Number(key) - 1];
+      if (box) { box.checked = true; box.focus(); if (pending) send(pending); }
+    } else if (key === "n" && !one('[data-key="n"]')) location.assign("/");
+    else done = press(key);
+    if (done) event.preventDefault();
+  });
+})();

@@ -1,0 +1,115 @@
+"""Plain words for what the tables hold: why a post was flagged, and how long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+_WHOSE: Final = {
+    "": "words and pictures together",
+    "text_alone": "the words alone",
+    "image_alone": "the pictures alone",
+}
+_BETWEEN: Final = {
+    "disagreement": "Disagreement between words and pictures",
+    "opposition": "Opposition of words and pictures (one happy, one not)",
+    "degraded": "Share of pictures that could not be seen",
+}
+_FIRES: Final = {">=": "at {} or more", "<=": "at {} or less", ">": "above {}", "<": "below {}"}
+DONE: Final = {
+    "approve": "approved",
+    "remove": "removed",
+    "escalate": "escalated",
+    "skip": "skipped",
+    "undo": "undone",
+}
+LEVELS: Final = 3
+
+
+def score_words(name: str) -> str:
+    """A score by what it says: "Sarcasm of the words alone"."""
+    if name in _BETWEEN:
+        return _BETWEEN[name]
+    read_out, _, rest = name.rpartition(".") if name.endswith("sarcasm") else _split(name)
+    label = "Sarcasm" if rest == "sarcasm" else f"{rest.capitalize()} sentiment"
+    return f"{label} of {_WHOSE.get(read_out, read_out)}"
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    head, _, label = name.rpartition(".")
+    return head.removesuffix("sentiment").rstrip("."), ".", label
+
+
+def condition_words(condition: Mapping[str, Any]) -> str:
+    """Why a condition held: score, value, threshold."""
+    score = score_words(str(condition.get("score", "?")))
+    value, threshold = condition.get("value"), condition.get("threshold")
+    if not isinstance(value, int | float) or not isinstance(threshold, int | float):
+        return f"{score} met its condition"
+    fires = _FIRES.get(str(condition.get("comparison")), "at {}").format(f"{threshold:.2f}")
+    return f"{score} is {value:.2f}; the rule fires {fires}"
+
+
+def rule_words(rule: str) -> str:
+    """A rule's name for people."""
+    return rule.replace("-", " ").replace("_", " ").capitalize()
+
+
+def marked(text: str, words: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    """Cuts a text into pieces, each with how much it moved the score.
+
+    Args:
+        words: of an explanation, in the order of the text.
+
+    Returns:
+        pieces with -3 (moved it down most) to 3 (moved it up most), 0 for the rest.
+    """
+    most = max((abs(float(word.get("effect", 0))) for word in words), default=0.0)
+    pieces: list[tuple[str, int]] = []
+    at = 0
+    for word in words:
+        start, end = int(word.get("start", 0)), int(word.get("end", 0))
+        if not at <= start < end <= len(text):
+            continue
+        if text[at:start]:
+            pieces.append((text[at:start], 0))
+        pieces.append((text[start:end], level(float(word.get("effect", 0)), most)))
+        at = end
+    if text[at:]:
+        pieces.append((text[at:], 0))
+    return pieces
+
+
+def level(effect: float, most: float) -> int:
+    """-3 to 3: an effect as a share of the strongest one."""
+    if most < 0.01:  # a hundredth moves nothing that a person would notice
+        return 0
+    return round(LEVELS * effect / most)
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """How long ago, in the largest unit that fits."""
+    if moment is None:
+        return "never"
+    seconds = max(0.0, ((now or datetime.now(UTC)) - moment).total_seconds())
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "just now"
+
+
+def stamp(moment: datetime | None) -> str:
+    """A moment in UTC, to the minute."""
+    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def duration(seconds: float | None) -> str:
+    """A duration for people."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 86_400 else f"{seconds / 86_400:.1f} d"

@@ -1,0 +1,154 @@
+"""What the flags and decisions of some days add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import sqrt
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, String, case, func, select, true
+
+from storage import tables
+from storage.console_tables import decisions, moderators
+
+#: Upper ends, in seconds, of the groups that times to a decision are counted in.
+WAITS: Final = (60, 600, 3600, 8 * 3600, 86_400, 3 * 86_400)
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Of the flags of a rule that were decided, how many a moderator removed.
+
+    Attributes:
+        low, high: Wilson's 95 % interval.
+    """
+
+    rule: str
+    upheld: int
+    decided: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a moderator did."""
+
+    moderator: str
+    decided: int
+    escalated: int
+    skipped: int
+    mean_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Flags opened and closed on a day (UTC)."""
+
+    day: datetime
+    opened: int
+    closed: int
+
+
+def wilson(successes: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927)."""
+    if n == 0:
+        return 0.0, 1.0
+    share = successes / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def precision(connection: Connection, *, since: datetime) -> list[Precision]:
+    """Gives the precision of each rule over flags that were decided since then."""
+    flags = tables.flags.c
+    rule: ColumnElement[Any]
+    if connection.dialect.name == "postgresql":
+        each = func.jsonb_array_elements(flags.reasons).table_valued("value").alias("reason")
+        rule = each.c.value.op("->>")("rule")
+    else:
+        each = func.json_each(flags.reasons).table_valued("value").alias("reason")
+        rule = func.json_extract(each.c.value, "$.rule", type_=String)
+    name = rule.label("rule")
+    upheld = func.sum(case((flags.outcome == "remove", 1), else_=0))
+    statement = (
+        select(name, func.count(), upheld)
+        .select_from(tables.flags.join(each, true()))
+        .where(flags.state == "decided", flags.closed_at >= since)
+        .group_by(name)
+        .order_by(name)
+    )
+    found = []
+    for label, decided, removed in connection.execute(statement):
+        low, high = wilson(int(removed), int(decided))
+        found.append(
+            Precision(str(label), int(removed), int(decided), int(removed) / decided, low, high)
+        )
+    return found
+
+
+def waits(connection: Connection, *, since: datetime) -> list[int]:
+    """Counts decided flags by how long they waited, in the groups of `WAITS` and one above."""
+    flags = tables.flags.c
+    rows = connection.execute(
+        select(flags.opened_at, flags.closed_at).where(
+            flags.state == "decided", flags.closed_at >= since
+        )
+    )
+    counted = [0] * (len(WAITS) + 1)
+    for opened, closed in rows:
+        seconds = (closed - opened).total_seconds()
+        counted[sum(seconds > end for end in WAITS)] += 1
+    return counted
+
+
+def loads(connection: Connection, *, since: datetime) -> list[Load]:
+    """Gives what each moderator did, the busiest first."""
+    action = decisions.c.action
+
+    def number(*actions: str) -> Any:
+        return func.sum(case((action.in_(actions), 1), else_=0))
+
+    statement = (
+        select(
+            moderators.c.name,
+            number("approve", "remove").label("decided"),
+            number("escalate"),
+            number("skip"),
+            func.avg(decisions.c.seconds_taken),
+        )
+        .join(moderators, moderators.c.id == decisions.c.moderator_id)
+        .where(decisions.c.created_at >= since)
+        .group_by(moderators.c.name)
+        .order_by(number("approve", "remove").desc(), moderators.c.name)
+    )
+    return [
+        Load(name, int(done), int(asked), int(left), None if mean is None else float(mean))
+        for name, done, asked, left, mean in connection.execute(statement)
+    ]
+
+
+def days(connection: Connection, *, until: datetime, number: int = 14) -> Sequence[Day]:
+    """Counts flags opened and closed on each of the last days.
+
+    Args:
+        until: a moment of the last day.
+    """
+    last = until.replace(hour=0, minute=0, second=0, microsecond=0)
+    found = []
+    for back in reversed(range(number)):
+        day = last - timedelta(days=back)
+        opened, closed = (
+            int(
+                connection.execute(
+                    select(func.count()).where(column >= day, column < day + timedelta(days=1))
+                ).scalar_one()
+            )
+            for column in (tables.flags.c.opened_at, tables.flags.c.closed_at)
+        )
+        found.append(Day(day, opened, closed))
+    return found

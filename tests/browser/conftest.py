@@ -1,0 +1,98 @@
+"""A real Chromium on a real console. Without a Chromium on the machine these tests are skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from sqlalchemy import Engine
+
+from console.access import COOKIE
+from storage.database import connect
+from storage.evidence import EvidenceStore
+from storage.schema import migrate
+from tasks.intake import Intake
+from tests.browser.posts import fill
+from tests.console_server import ConsoleServer, serving
+
+CLAIM_SECONDS = 300.0
+
+
+def chromium() -> str | None:
+    """Where Chromium is: named by CHROMIUM, or installed."""
+    named = os.environ.get("CHROMIUM")
+    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return named or next((path for path in found if path), None)
+
+
+@pytest.fixture(scope="session")
+def chrome() -> Iterator[Browser]:
+    """One browser for all tests; each person gets a context of their own."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium, or set CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Engine]:
+    """A database with this version's tables."""
+    engine = connect(f"sqlite:///{tmp_path}/deadpan.db")
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def claim_seconds() -> float:
+    """How long a claim lasts; a test may say otherwise."""
+    return CLAIM_SECONDS
+
+
+@pytest.fixture
+def console(
+    tmp_path: Path, intake: Intake, database: Engine, claim_seconds: float
+) -> Iterator[ConsoleServer]:
+    """A console with posts in its queue."""
+    store = EvidenceStore(str(tmp_path / "evidence"))
+    fill(database, store)
+    with serving(database, intake, store, claim_seconds=claim_seconds) as server:
+        yield server
+
+
+class People:
+    """Opens browsers in which somebody is signed in."""
+
+    def __init__(self, chrome: Browser, console: ConsoleServer) -> None:
+        self._chrome = chrome
+        self._console = console
+        self._contexts: list[BrowserContext] = []
+
+    def page(self, name: str, role: str = "moderator", **options: object) -> Page:
+        """A page of somebody's own browser, nowhere yet; it fails on an error of its scripts."""
+        context = self._chrome.new_context(base_url=self._console.url, **options)  # type: ignore[arg-type]
+        self._contexts.append(context)
+        context.set_default_timeout(20_000)
+        token = self._console.session(name, role)
+        context.add_cookies([{"name": COOKIE, "value": token, "url": self._console.url}])
+        return context.new_page()
+
+    def close(self) -> None:
+        """Close them all."""
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def people(chrome: Browser, console: ConsoleServer) -> Iterator[People]:
+    """Browsers of people."""
+    made = People(chrome, console)
+    yield made
+    made.close()

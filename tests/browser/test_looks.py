@@ -1,0 +1,112 @@
+"""Every page for everybody: axe finds nothing, nothing is wider than a phone, nothing jumps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from storage import decisions
+from storage.database import transaction
+from storage.decisions import Said
+from tests.browser.conftest import People
+from tests.console_server import ConsoleServer
+
+PAGES = {
+    "queue": "/",
+    "filtered": "/?rule=sarcastic&negative=0.1",
+    "nothing": "/?queue=none",
+    "flag": "/flags/1",
+    "ten-pictures": "/flags/5",
+    "right-to-left": "/flags/3",
+    "history": "/history",
+    "insight": "/insight",
+    "audit": "/audit",
+    "settings": "/settings",
+    "people": "/moderators",
+    "missing": "/flags/4711",
+}
+SIZES = {1440: 900, 768: 1024, 390: 844}
+#: WCAG 2.2 AA; best practices are advice.
+_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture
+def work_done(console: ConsoleServer) -> None:
+    """Some decisions, so that history and insight have something to show."""
+    for number, who in enumerate(["ann", "bob", "eve"]):
+        person = console.person(who)
+        for offset, action in enumerate(["remove", "approve", "remove"]):
+            with transaction(console.database) as connection:
+                said = Said(action, "hate", "a note" if offset else None)  # type: ignore[arg-type]
+                decisions.decide(connection, 10 + 3 * number + offset, person, said)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", SIZES)
+def test_every_page_is_fit_for_everybody(
+    people: People, console: ConsoleServer, work_done: None, width: int, scheme: str
+) -> None:
+    page = people.page(
+        "root",
+        "admin",
+        viewport={"width": width, "height": SIZES[width]},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+    )
+    for name, path in PAGES.items():
+        page.goto(path)
+        if name == "flag":
+            page.keyboard.press("c")
+            page.wait_for_selector("[data-countdown]")
+            page.keyboard.press("p")
+            page.wait_for_selector("figure.show")
+            page.keyboard.press("m")
+        _keep_picture(page, f"{name}-{width}-{scheme}")
+        overflow = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert overflow <= 0, f"{name} is {overflow} pixels wider than {width}"
+        # Rules do not depend on the width but for what is hidden; twice is enough.
+        if width != 768:
+            _look_with_axe(page, name)
+
+
+def test_the_sign_in_page_is_fit_for_everybody(people: People, console: ConsoleServer) -> None:
+    page = people.page("ann")
+    page.context.clear_cookies()
+    page.goto("/insight")
+    assert page.url.endswith("/sign-in?next=/insight")
+    _keep_picture(page, "sign-in")
+    _look_with_axe(page, "sign-in")
+
+
+def test_nothing_jumps_while_a_flag_loads(people: People, console: ConsoleServer) -> None:
+    page = people.page("ann")
+    page.add_init_script(
+        "window.moved = 0; new PerformanceObserver((list) => { for (const e of list.getEntries())"
+        " if (!e.hadRecentInput) window.moved += e.value; })"
+        ".observe({type: 'layout-shift', buffered: true});"
+    )
+    for path in ("/", "/flags/1", "/flags/5"):
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(200)
+        assert page.evaluate("window.moved") < 0.02, path
+
+
+def _look_with_axe(page: Page, name: str) -> None:
+    options = {"runOnly": {"type": "tag", "values": _TAGS}}
+    # axe needs to be evaluated in the page, which its policy does not let a script element do.
+    found = Axe().run(page, options=options)
+    assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+
+
+def _keep_picture(page: Page, name: str) -> None:
+    folder = os.environ.get("CONSOLE_PICTURES")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
