@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from console import accounts, api, bulk, flag, queue, render, sign_in
+from console import accounts, api, bulk, flag, queue, render, reports, sign_in
 from console.access import GuardedRoute
 from console.edges import Edges
 from console.pictures import Pictures

@@ -23,6 +23,7 @@ from storage.outcomes import (
 )
 from storage.schema import migrate
 from tasks.erasure import erase
+from tasks.intake import Intake
 from tasks.replay import replay
 
 SECRET = "the words of ottoline"
@@ -154,7 +155,7 @@ def test_an_erased_post_is_not_replayed(
         (letter,) = queries.dead_letters(connection, limit=9)
         assert letter.error == erasure.ERASED
         with pytest.raises(ConfigurationError, match="was erased, and stays so"):
-            replay(connection, [letter.id], "redis://127.0.0.1:1/0", "deadpan")
+            replay(connection, [letter.id], Intake.at("redis://127.0.0.1:1/0"))
 
 
 def test_evidence_that_cannot_be_removed_leaves_the_erasure_undone(
