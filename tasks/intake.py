@@ -7,6 +7,7 @@ Keys, all below the prefix (`deadpan` by default):
     chunks                         sorted set, chunk id -> when its lease runs out (server time, ms)
     chunk-owners                   hash, chunk id -> the task that holds it
     chunk-losses                   hash, chunk id -> how often its owner fell silent
+    suspect                        the chunk of one post, lost twice, that is being tried now
     retries                        sorted set, entry -> when it is due (server time, ms)
     attempts                       hash, post id -> failed tries so far
     workers                        hash, worker -> what it last said of itself (JSON)
@@ -219,7 +220,17 @@ class Intake:
         reply = self._run(
             "claim",
             [self.list_key(p) for p in PRIORITIES]
-            + [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "retries", "taken")],
+            + [
+                self.key(name)
+                for name in (
+                    "chunks",
+                    "chunk-owners",
+                    "chunk-losses",
+                    "retries",
+                    "suspect",
+                    "taken",
+                )
+            ],
             [
                 self.key("chunk:"),
                 uuid.uuid4().hex,
@@ -289,7 +300,7 @@ class Intake:
                     self.key(k)
                     for k in ("chunks", "chunk-owners", "chunk-losses", "attempts", "retries")
                 ]
-                + [self._chunk_key(chunk.id)],
+                + [self._chunk_key(chunk.id), self.key("suspect")],
                 [
                     chunk.id,
                     chunk.owner,
@@ -309,7 +320,7 @@ class Intake:
         return bool(
             self._run(
                 "give_back",
-                [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses")],
+                [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "suspect")],
                 [chunk.id, chunk.owner, _milliseconds(delay_seconds), int(loss)],
             )
         )

@@ -34,6 +34,10 @@ from tasks.verdict import Item, Versions, content_hash, keep_evidence, new_verdi
 log = structlog.get_logger(__name__)
 
 
+MIN_LOSSES = 3
+"""Up to two losses may be of another post that was in the same worker's hands (`claim.lua`)."""
+
+
 class Judge:
     """Judges the posts of chunks with one warm model; several slots may call it at once.
 
@@ -130,7 +134,7 @@ class Judge:
                 )
             elif entry.id_bytes not in items:
                 items[entry.id_bytes] = Item(entry, entry.id_bytes.decode())
-        if len(items) == 1 and chunk.losses >= self._tries.max_attempts:
+        if len(items) == 1 and chunk.losses >= max(MIN_LOSSES, self._tries.max_attempts):
             (item,) = items.values()
             error = f"the worker ended or failed {chunk.losses} times while it held this post alone"
             outcomes.dead_letters.append(NewDeadLetter(item.post_id, "worker", error, chunk.losses))

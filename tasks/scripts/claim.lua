@@ -1,6 +1,6 @@
 -- Take the ids of one chunk in hand, atomically: a chunk that nobody finished comes first, then
 -- retries that are due go back to the front of the intake, then waiting ids form a new chunk.
--- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 taken
+-- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 suspect, 9 taken
 -- ARGV 1 prefix of chunk keys, 2 id for a new chunk, 3 chunk size, 4 lease in ms, 5 free slots,
 --      6… pairs of a chunk this worker has dispatched and the end of its lease as claim gave it
 -- Gives {chunk id, number of posts, "new" | "again" | "split", end of its lease in ms}, or false
@@ -25,28 +25,40 @@ if free <= 0 then
   return false
 end
 
-local expired = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 1)[1]
-if expired then
+-- A post that was lost twice and stands alone is a suspect. Suspects go one at a time: what kills
+-- its worker takes all that is in hand with it, and the others would be blamed for it each time.
+local out = tonumber(redis.call('ZSCORE', KEYS[4], redis.call('GET', KEYS[8]) or '') or '0') > now
+
+for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 100)) do
   local key = chunk_prefix .. expired
   local count = redis.call('LLEN', key)
   local how = 'again'
-  -- Only a worker that had taken the chunk can have died of it; a lost message says nothing.
-  if redis.call('HDEL', KEYS[5], expired) == 1 then
-    redis.call('HINCRBY', KEYS[6], expired, 1)
-  end
   local losses = tonumber(redis.call('HGET', KEYS[6], expired) or '0')
-  if losses >= 2 and count > 1 then
-    -- Some post may kill whoever holds it: halve the chunk until it stands alone.
-    local half = math.floor(count / 2)
-    local back = redis.call('LRANGE', key, half, -1)
-    redis.call('RPUSH', chunk_prefix .. new_id, unpack(back))
-    redis.call('LTRIM', key, 0, half - 1)
-    redis.call('ZADD', KEYS[4], now, new_id)
-    redis.call('HSET', KEYS[6], new_id, 1, expired, 1)
-    count, how = half, 'split'
+  -- Only a worker that had taken the chunk can have died of it; a lost message says nothing.
+  if redis.call('HEXISTS', KEYS[5], expired) == 1 then
+    losses = losses + 1
   end
-  redis.call('ZADD', KEYS[4], now + lease, expired)
-  return {expired, count, how, string.format('%.0f', now + lease)}
+  local suspect = losses >= 2 and count == 1
+  if not (suspect and out) then
+    if redis.call('HDEL', KEYS[5], expired) == 1 then
+      redis.call('HSET', KEYS[6], expired, losses)
+    end
+    if suspect then
+      redis.call('SET', KEYS[8], expired)
+    end
+    if losses >= 2 and count > 1 then
+      -- Some post may kill whoever holds it: halve the chunk until it stands alone.
+      local half = math.floor(count / 2)
+      local back = redis.call('LRANGE', key, half, -1)
+      redis.call('RPUSH', chunk_prefix .. new_id, unpack(back))
+      redis.call('LTRIM', key, 0, half - 1)
+      redis.call('ZADD', KEYS[4], now, new_id)
+      redis.call('HSET', KEYS[6], new_id, 1, expired, 1)
+      count, how = half, 'split'
+    end
+    redis.call('ZADD', KEYS[4], now + lease, expired)
+    return {expired, count, how, string.format('%.0f', now + lease)}
+  end
 end
 
 local lists = {h = KEYS[1], n = KEYS[2], l = KEYS[3]}
@@ -85,7 +97,7 @@ take('n', size - low - count)
 take('l', size - count)
 for priority, ids in pairs(taken) do
   if ids ~= 0 then
-    redis.call('HINCRBY', KEYS[8], priority, ids)
+    redis.call('HINCRBY', KEYS[9], priority, ids)
   end
 end
 if count == 0 then

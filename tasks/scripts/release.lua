@@ -1,5 +1,5 @@
 -- Let go of a chunk whose outcomes are committed; what must be tried again waits in `retries`.
--- KEYS 1 chunks, 2 owners, 3 losses, 4 attempts, 5 retries, 6 the chunk's own key
+-- KEYS 1 chunks, 2 owners, 3 losses, 4 attempts, 5 retries, 6 the chunk's own key, 7 suspect
 -- ARGV 1 chunk id, 2 owner, 3 number of retries, then pairs of entry and delay in ms,
 --      then the bare ids that are done
 -- Gives 1, or 0 when another worker has taken the chunk over, which then sees to all of it.
@@ -18,6 +18,9 @@ for i = 4, last, 2 do
 end
 for i = last + 1, #ARGV do
   redis.call('HDEL', KEYS[4], ARGV[i])
+end
+if redis.call('GET', KEYS[7]) == ARGV[1] then
+  redis.call('DEL', KEYS[7])
 end
 redis.call('DEL', KEYS[6])
 redis.call('ZREM', KEYS[1], ARGV[1])

@@ -74,8 +74,8 @@ def test_a_post_that_crashes_its_decoder_ends_as_a_dead_letter_and_its_neighbour
                 "four outcomes",
                 child,
             )
-            # Two losses of four posts, one more of each half, and the last of the post alone.
-            assert 0 < child.restarts <= 2 + 1 + MAX_ATTEMPTS
+            # Lost twice with four posts, once with two, once beside others, once as a suspect.
+            assert 3 <= child.restarts <= 6
     told = outcomes(sqlite, posts)
     assert told == {"p0": "judged", "p1": "judged", "p2": "dead_letter", "p3": "judged"}
     with transaction(sqlite, read_only=True) as connection:

@@ -296,3 +296,33 @@ def test_what_waits_moves_on_in_a_redis_that_is_full(intake: Intake) -> None:
         assert judged == 9
     finally:
         intake.client.config_set("maxmemory", 0)
+
+
+def test_a_poison_post_in_one_slot_makes_no_dead_letters_of_what_is_in_the_others(
+    intake: Intake,
+) -> None:
+    """As three slots of one worker do: it dies with all that it holds, again and again."""
+    intake.enqueue([str(n) for n in range(8)])
+    judged: list[bytes] = []
+    worst: dict[bytes, int] = {}
+    for life in range(60):
+        held = []
+        for slot in range(3):
+            dispatched = intake.claim(chunk_size=8, lease_seconds=60)
+            if dispatched is not None:
+                held.append(take(intake, dispatched.chunk_id, owner=f"{life}-{slot}"))
+        for chunk in held:
+            if len(chunk.entries) == 1:
+                worst[ids(chunk)[0]] = max(worst.get(ids(chunk)[0], 0), chunk.losses)
+        if any(b"5" in ids(chunk) and chunk.losses < 5 for chunk in held):
+            intake.client.zadd("deadpan:chunks", {chunk.id: 1 for chunk in held})
+            continue
+        for chunk in held:
+            judged += ids(chunk)
+            assert intake.release(chunk)
+        if len(judged) == 8:
+            break
+    assert sorted(judged) == [str(n).encode() for n in range(8)]
+    assert worst.pop(b"5") == 5
+    assert max(worst.values()) <= 2, "whatever was in its company"
+    assert keys(intake) == set()
