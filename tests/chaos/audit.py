@@ -1,12 +1,12 @@
 """What became of every post, asked of the database, of Redis and of the evidence store.
 
 A check takes the stage, after its faults, and the ids that Redis accepted; it gives what is wrong,
-in words, and nothing when all is well. A new promise gets a check of its own in `CHECKS`: whatever
-else is delivered once for each verdict or flag (a callback) is counted here too.
+in words, and nothing when all is well. A new promise gets a check of its own in `CHECKS`.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection
 
 from sqlalchemy import Table, func, select
@@ -29,17 +29,17 @@ def audit(stage: Stage, accepted: Collection[str]) -> dict[str, list[str]]:
 
 def lost(stage: Stage, accepted: Collection[str]) -> list[str]:
     """Posts that ended as nothing."""
-    told = outcomes(stage.database, accepted)
-    return [f"{post_id} has no outcome" for post_id in accepted if post_id not in told]
+    found = outcomes(stage.database, accepted)
+    return [f"{post_id} has no outcome" for post_id in accepted if post_id not in found]
 
 
 def otherwise(stage: Stage, accepted: Collection[str]) -> list[str]:
     """Posts that ended as something else than they should."""
-    told = outcomes(stage.database, accepted)
+    found = outcomes(stage.database, accepted)
     return [
-        f"{post_id} ended as {told[post_id]} instead of {stage.plan.fate(post_id)}"
+        f"{post_id} ended as {found[post_id]} instead of {stage.plan.fate(post_id)}"
         for post_id in accepted
-        if post_id in told and told[post_id] != stage.plan.fate(post_id)
+        if post_id in found and found[post_id] != stage.plan.fate(post_id)
     ]
 
 
@@ -65,7 +65,9 @@ def flagged(stage: Stage, accepted: Collection[str]) -> list[str]:
 def left_behind(stage: Stage, accepted: Collection[str]) -> list[str]:
     """Keys of posts and chunks that should have left Redis."""
     found = [key.decode() for key in stage.intake.client.scan_iter("deadpan:*", count=1000)]
-    kept = ("deadpan:workers", "deadpan:celery", "deadpan:features")
+    kept = tuple(
+        f"deadpan:{name}" for name in ("workers", "celery", "features", "taken", "arrivals")
+    )
     return [f"Redis still has {key}" for key in found if not key.startswith(kept)]
 
 
@@ -83,6 +85,27 @@ def unreadable(stage: Stage, accepted: Collection[str]) -> list[str]:
     return problems
 
 
+def told(stage: Stage, accepted: Collection[str]) -> list[str]:
+    """Verdicts of which the platform was not told, or of which it was told two things.
+
+    The same event may arrive twice, with the same id and the same content.
+    """
+    with transaction(stage.database, read_only=True) as connection:
+        written = set(connection.execute(select(verdicts.c.id)).scalars())
+    contents: dict[str, set[str]] = defaultdict(set)
+    events: dict[int, set[str]] = defaultdict(set)
+    for request in list(stage.receiver.accepted):
+        contents[request.id].add(request.body.decode())
+        events[int(request.told["data"]["verdict_id"])].add(request.id)
+    return [
+        *(f"verdict {number} was never told" for number in written - events.keys()),
+        *(f"there is no verdict {number}, but it was told" for number in events.keys() - written),
+        *(f"verdict {number} was told as {ids}" for number, ids in events.items() if len(ids) > 1),
+        *(f"{name} came with other content" for name, all_ in contents.items() if len(all_) > 1),
+        *(f"{request.id} was signed wrongly" for request in stage.receiver.refused),
+    ]
+
+
 CHECKS: dict[str, Check] = {
     "lost": lost,
     "ended otherwise": otherwise,
@@ -90,6 +113,7 @@ CHECKS: dict[str, Check] = {
     "flags that do not fit": flagged,
     "left behind in Redis": left_behind,
     "evidence that cannot be read": unreadable,
+    "callbacks that do not fit": told,
 }
 
 

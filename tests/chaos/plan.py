@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 Kind = Literal[
     "worker killed",
+    "housekeeping killed",
     "valkey stopped",
     "valkey killed",
     "postgresql stopped",
@@ -60,6 +61,7 @@ class Plan:
     source_delay_seconds: float = 1.0
     lease_seconds: float = 4.0
     long_absence_seconds: float = 0.0
+    housekeeping_kills: int = 0
 
     def faults(self) -> list[Fault]:
         """What goes wrong, in order of time."""
@@ -86,6 +88,10 @@ class Plan:
             half = self.outage_seconds / 2
             faults.append(Fault(at, "source answers 500", half))
             faults.append(Fault(at + half, "source hangs", half))
+        faults += [
+            Fault(chance.uniform(0, self.seconds), "housekeeping killed")
+            for _ in range(self.housekeeping_kills)
+        ]
         return sorted(faults, key=lambda fault: fault.at_seconds)
 
     def platform_posts(self) -> dict[str, dict[str, Any] | None]:
@@ -141,6 +147,7 @@ LONG = Plan(
     outage_seconds=120.0,
     away_seconds=10.0,
     long_absence_seconds=60.0,
+    housekeeping_kills=10,
 )
 SHORT = Plan(
     seed=5,
@@ -156,4 +163,5 @@ SHORT = Plan(
     away_seconds=1.0,
     source_delay_seconds=0.3,
     lease_seconds=2.0,
+    housekeeping_kills=1,
 )

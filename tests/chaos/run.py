@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from deadpan.errors import DeadpanError
+from storage import outbox
 from storage.database import transaction
 from storage.tables import dead_letters, gone_posts, verdicts
 from tests.chaos.audit import audit
@@ -201,11 +202,16 @@ def _drain(stage: Stage, accepted: list[str]) -> None:
     deadline = time.monotonic() + DRAIN_SECONDS
     while True:
         told = stage.intake.status()
-        waits = [*told["intake"].values(), told["chunks"], told["retries"]]
+        waits = [*told["intake"].values(), told["chunks"], told["retries"], _untold(stage)]
         if not any(waits):
             return
         assert time.monotonic() < deadline, f"{told} {_counted(stage)}\n{_last_words(stage)}"
         time.sleep(0.2)
+
+
+def _untold(stage: Stage) -> int:
+    with transaction(stage.database, read_only=True) as connection:
+        return outbox.backlog(connection).pending
 
 
 def _counted(stage: Stage) -> dict[str, int]:
@@ -217,7 +223,9 @@ def _counted(stage: Stage) -> dict[str, int]:
 
 
 def _last_words(stage: Stage) -> str:
-    return "\n".join(f"{child.name}:\n{child.last_words(30)}" for child in stage.workers)
+    return "\n".join(
+        f"{child.name}:\n{child.last_words(30)}" for child in (*stage.workers, stage.housekeeping)
+    )
 
 
 def to_terminal(line: str) -> None:

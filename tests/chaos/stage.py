@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -23,6 +23,7 @@ from tests.chaos.plan import PICTURES, Fault, Plan
 from tests.harness import environment
 from tests.platform import Answer, Platform
 from tests.postgres import Postgres
+from tests.receiver import SECRET, Receiver
 from worker.embedded import EmbeddedValkey
 from worker.processes import ChildProcess
 
@@ -39,7 +40,7 @@ COMMAND = (sys.executable, "-m", "celery", "-A", "worker", "worker")
 
 
 class Stage:
-    """Valkey, PostgreSQL, a platform and supervised workers; see `set_up`.
+    """Valkey, PostgreSQL, a platform, supervised workers and housekeeping; see `set_up`.
 
     Attributes:
         killed: SIGKILLs that hit a living worker.
@@ -65,12 +66,16 @@ class Stage:
         self.platform = stack.enter_context(Platform(posts, pictures, meddle=self._answer))
         self.evidence = folder / "evidence"
         (folder / "policy.toml").write_text(POLICY)
+        self.receiver = stack.enter_context(Receiver())
+        self.housekeeping = stack.enter_context(self._housekeeping())
         self.workers = [stack.enter_context(self._worker(n)) for n in range(plan.workers)]
 
     def inject(self, fault: Fault) -> float:
         """Let a fault happen; returns when it is over, with the moment (monotonic seconds)."""
         if fault.kind == "worker killed":
-            self._kill_a_worker()
+            self.killed += self._kill(self._chance.choice(self.workers))
+        elif fault.kind == "housekeeping killed":
+            self._kill(self.housekeeping)
         else:
             name = fault.kind.split()[0]
             with self._locks[name]:
@@ -101,19 +106,41 @@ class Stage:
                 # More tries than an outage can use up: no post may end as a dead letter by it.
                 max_attempts=14,
                 retry_base_seconds=0.5,
+                **self._callbacks(),
             ),
             log_path=self.folder / f"{name}.log",
             restart=True,
         )
 
-    def _kill_a_worker(self) -> None:
-        child = self._chance.choice(self.workers)
-        # One that is just being started again has no process to kill: wait for it.
+    def _housekeeping(self) -> ChildProcess:
+        return ChildProcess(
+            "housekeeping",
+            [sys.executable, "-m", "deadpan", "housekeeping"],
+            environment=environment(
+                database_url=self.database_url,
+                log_format="json",
+                allow_private_addresses="127.0.0.0/8",
+                callback_retry_base_seconds=0.5,
+                **self._callbacks(),
+            ),
+            log_path=self.folder / "housekeeping.log",
+            restart=True,
+        )
+
+    def _callbacks(self) -> dict[str, object]:
+        return {"callback_url": self.receiver.url, "callback_secret": SECRET}
+
+    @staticmethod
+    def _kill(child: ChildProcess) -> bool:
+        """Whether there was a living process to kill."""
+        # One that is just being started again has none: wait for it.
         while child.exit_code is not None:
             time.sleep(0.1)
-        with suppress(ProcessLookupError):
+        try:
             os.kill(child.pid, signal.SIGKILL)
-            self.killed += 1
+        except ProcessLookupError:
+            return False
+        return True
 
     def _valkey(self, fault: Fault) -> None:
         if fault.kind == "valkey killed":
