@@ -25,8 +25,9 @@ from sqlalchemy import Engine, make_url
 
 from deadpan.errors import QueueUnavailable
 from deadpan.settings import Settings, is_secret, load
-from storage.database import connect
-from storage.schema import migrate
+from storage import claims, decisions, lease, moderators, outbox, sessions
+from storage.database import connect, transaction
+from storage.schema import migrate, require_schema
 from tasks.intake import Intake
 from tests.harness import environment, outcomes, wait_until, worker
 from tests.hostile.tls import tls_before
@@ -38,9 +39,14 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("deadpan", "worker", "tasks", "models", "sources", "storage", "console")
 IDS = [f"p{n}" for n in range(20)]
 CANARY = "canary-7f3a"
+ROLES = ("deadpan_worker", "deadpan_housekeeping", "deadpan_console")
 SECRETS = {
     name: f"{CANARY}-{name}-{'x' * 32}" for name in ("redis", "sql", "token", "key", "other")
 }
+
+
+# it has to be base64, so the canary is put into that
+CALLBACK_SECRET = "whsec_" + base64.b64encode(CANARY.encode() * 3).decode()
 
 
 def rules(fence: str) -> list[str]:
@@ -107,7 +113,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Ite
     owner = connect(owner_url)
     migrate(owner)
     with psycopg.connect(owner_url, autocommit=True) as admin:
-        for role in ("deadpan_worker", "deadpan_console"):
+        for role in ROLES:
             admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{SECRETS['sql']}'")
         for line in rules("sql"):
             admin.execute(line)
@@ -138,6 +144,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Ite
             "source": platform.source,
             "source_token": SECRETS["token"],
             "secret_key": SECRETS["key"],
+            "callback_url": "https://platform.example/callbacks",
+            "callback_secret": CALLBACK_SECRET,
             "source_database_url": f"postgresql://u:{SECRETS['other']}@127.0.0.1:1/x",
         }
         child = worker(
@@ -180,7 +188,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Ite
         )
         admin_client.close()
     with psycopg.connect(owner_url, autocommit=True) as admin:
-        for role in ("deadpan_worker", "deadpan_console"):
+        for role in ROLES:
             admin.execute(f"DROP OWNED BY {role}")
             admin.execute(f"DROP ROLE {role}")
     postgres.drop_database(owner_url)
@@ -268,18 +276,55 @@ def test_a_worker_may_add_rows_and_undo_none(guarded: Guarded, statement: str) -
             role.execute(statement)
 
 
-def test_the_console_role_reads(guarded: Guarded) -> None:
-    url = guarded.database_url.replace("deadpan_worker", "deadpan_console")
+@pytest.mark.parametrize("name", ["console", "housekeeping"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE verdicts SET negative = 0",
+        "DELETE FROM decisions",
+        "UPDATE decisions SET action = 'approve'",
+        "UPDATE audit_log SET actor = 'nobody'",
+        "DELETE FROM audit_log",
+        "DELETE FROM erasures",
+    ],
+)
+def test_no_role_alters_what_was_said(guarded: Guarded, name: str, statement: str) -> None:
+    url = guarded.database_url.replace("deadpan_worker", f"deadpan_{name}")
     with psycopg.connect(url, autocommit=True) as role:
-        assert role.execute("SELECT count(*) FROM verdicts").fetchone() == (20,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            role.execute("UPDATE flags SET priority = 1")
+            role.execute(statement)
+
+
+def test_the_roles_can_do_their_work(guarded: Guarded) -> None:
+    engines = {
+        name: connect(guarded.database_url.replace("deadpan_worker", f"deadpan_{name}"))
+        for name in ("console", "housekeeping")
+    }
+    with transaction(guarded.owner) as connection:
+        ann = moderators.add(connection, "ann", "moderator", actor="test")
+    with transaction(engines["console"]) as connection:
+        token = sessions.start(connection, ann, client="a test", address=None)
+        assert token
+        got = claims.claim_next(connection, ann, claim_seconds=60)
+        assert got is not None
+        decisions.decide(connection, got, ann, decisions.Said("remove"), report=True)
+    require_schema(engines["housekeeping"])
+    with transaction(engines["housekeeping"]) as connection:
+        assert lease.take(connection, "housekeeping", holder="test", seconds=1)
+        assert outbox.backlog(connection).pending == 21
+        claimed = outbox.claim(connection, limit=1, seconds=1)
+        outbox.settle(connection, [outbox.Tried(claimed[0], "delivered")])
+        claims.expire(connection)
+        outbox.forget_delivered(connection, days=0)
+    for engine in engines.values():
+        engine.dispose()
 
 
 def test_every_secret_setting_has_a_canary_here() -> None:
     secret = {name for name, field in Settings.model_fields.items() if is_secret(field)}
     assert secret == {
-        "redis_url", "database_url", "source_token", "secret_key", "source_database_url"
+        "redis_url", "database_url", "source_token", "secret_key", "source_database_url",
+        "callback_secret",
     }  # fmt: skip
 
 
@@ -341,6 +386,7 @@ def test_nothing_that_is_printed_holds_a_secret(guarded: Guarded, tmp_path: Path
     for text, (arguments, _) in zip(said, [(["the log"], {}), *runs], strict=True):
         assert text.strip(), arguments
         assert CANARY not in text, arguments
+        assert CALLBACK_SECRET.removeprefix("whsec_") not in text, arguments
 
 
 def test_settings_show_no_secret_in_repr_or_errors() -> None:
