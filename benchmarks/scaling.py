@@ -27,7 +27,7 @@ from benchmarks.rows.deadpan import Deadpan
 from benchmarks.rows.service import Setup, timed
 from benchmarks.workload import WARM_COPY, Workload
 from deadpan.errors import DeadpanError
-from storage import queries
+from storage import queries, tallies
 from storage.database import connect, transaction
 from storage.outcomes import NewFlag, NewVerdict, record
 from storage.schema import migrate
@@ -229,6 +229,7 @@ def fill(engine: Engine, size: int, *, at_once: int = 500_000) -> None:
         end = min(size, start + at_once)
         with transaction(engine) as connection:
             connection.execute(text(statement), {**content, "low": start, "high": end - 1})
+            tallies.add(connection, {"verdicts": end - start})
 
 
 def _gigabytes(engine: Engine) -> float:
