@@ -25,7 +25,6 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal, cast
 
@@ -34,93 +33,17 @@ from redis.exceptions import RedisError, ResponseError
 
 from deadpan.errors import ConfigurationError, QueueStateError, QueueUnavailable
 from deadpan.settings import load, without_password
+from tasks.chunks import Chunk, Dispatched, Entry, Retry
+from tasks.post_ids import id_problem, printable
 
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
-MAX_ID_BYTES = 256
 WORKER_SILENT_SECONDS = 15.0
 """A worker that said nothing for so long is taken for gone in `deadpan status`."""
 
 _SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on", "sample")
 _PUSH_AT_ONCE = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatched:
-    """A chunk that `Intake.claim` took in hand: to be sent as a Celery message.
-
-    Attributes:
-        how: `new`, `again` when nobody finished it, or `split` when it was halved as well.
-        due_ms: when its lease runs out, by the server's clock, unless somebody takes it before.
-    """
-
-    chunk_id: str
-    posts: int
-    how: str
-    due_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One post id in a chunk.
-
-    Attributes:
-        raw: h, n or l for its priority, and the bytes that the producer pushed.
-        attempts: failed tries so far.
-    """
-
-    raw: bytes
-    attempts: int
-
-    @property
-    def id_bytes(self) -> bytes:
-        """The post id as it was pushed."""
-        return self.raw[1:]
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A chunk that is held under a lease.
-
-    Attributes:
-        losses: how often its owner fell silent while it held these posts.
-    """
-
-    id: str
-    owner: str
-    losses: int
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """An entry to be tried again after a delay."""
-
-    entry: Entry
-    delay_seconds: float
-
-
-def id_problem(raw: bytes) -> str | None:
-    """Why these bytes are no post id, or None when they are one."""
-    if not raw:
-        return "post id is empty; an id is 1 to 256 bytes of UTF-8"
-    if len(raw) > MAX_ID_BYTES:
-        return f"post id is {len(raw)} bytes long; the limit is {MAX_ID_BYTES}"
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return f"post id {printable(raw)} is not UTF-8 at byte {error.start}; push ids as UTF-8"
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
-        return f"post id {printable(raw)} holds a control character; push ids without"
-    return None
-
-
-def printable(raw: bytes) -> str:
-    """Bytes fit to be shown and stored: at most 256 of them, anything odd escaped."""
-    shown = raw[:MAX_ID_BYTES].decode("utf-8", "backslashreplace")
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
-    return shown if len(raw) <= MAX_ID_BYTES else f"{shown}… ({len(raw)} bytes)"
 
 
 def connect(redis_url: str) -> redis.Redis:

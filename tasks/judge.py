@@ -24,9 +24,10 @@ from storage import erasure, queries
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import GonePost, NewDeadLetter
-from tasks.intake import Chunk, id_problem, printable
+from tasks.chunks import Chunk
 from tasks.outcomes import Outcomes
 from tasks.policy import Policy, Reason, decide, scores_of
+from tasks.post_ids import id_problem, printable
 from tasks.predictions import KnownPost, KnownPosts
 from tasks.tries import Tries
 from tasks.verdict import Item, Versions, content_hash, keep_evidence, new_verdict

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import structlog
 
 from deadpan.errors import DeadpanError
-from tasks.intake import Chunk, Intake
+from tasks.chunks import Chunk
+from tasks.intake import Intake
 
 log = structlog.get_logger(__name__)
 

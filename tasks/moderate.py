@@ -26,7 +26,8 @@ from storage.evidence import EvidenceStore
 from storage.outcomes import record
 from storage.verdict_event import Report
 from tasks import metrics
-from tasks.intake import Chunk, Intake
+from tasks.chunks import Chunk
+from tasks.intake import Intake
 from tasks.judge import Judge, timed
 from tasks.leases import LeaseKeeper
 from tasks.outcomes import Outcomes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from storage.outcomes import GonePost, NewDeadLetter, NewEvidence, NewVerdict
-from tasks.intake import Retry
+from tasks.chunks import Retry
 from tasks.tries import Tries
 from tasks.verdict import Item
 

@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 
 from deadpan.errors import ConfigurationError
 from storage import erasure, queries
-from tasks.intake import Intake, id_problem
+from tasks.intake import Intake
+from tasks.post_ids import id_problem
 
 
 def replay(connection: Connection, ids: Sequence[int], intake: Intake) -> list[str]:

@@ -15,7 +15,7 @@ from models.prediction import Prediction, PreparedImage, PreparedPost, Scores
 from sources.post import FetchedPost
 from storage.evidence import EvidenceStore
 from storage.outcomes import EvidenceKind, NewEvidence, NewFlag, NewVerdict
-from tasks.intake import Entry
+from tasks.chunks import Entry
 from tasks.policy import Reason
 
 EVIDENCE_JPEG_QUALITY = 85

@@ -13,7 +13,8 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import OutOfMemoryError
 
 from deadpan.errors import DeadpanError
-from tasks.intake import Dispatched, Intake
+from tasks.chunks import Dispatched
+from tasks.intake import Intake
 from tasks.leases import LeaseKeeper
 from tasks.pace import Pace
 

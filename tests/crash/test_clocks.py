@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tasks.intake import Intake, Retry
+from tasks.chunks import Retry
+from tasks.intake import Intake
 
 DAY = 86_400.0
 

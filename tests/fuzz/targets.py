@@ -38,7 +38,7 @@ from sources.mapping import (
 from sources.post import FetchedPost, Post
 from sources.transport import Transport, read_body, retry_after_seconds
 from storage.text import clean_json, clean_text, post_id_problem, printed_post_id
-from tasks.intake import id_problem, printable
+from tasks.post_ids import id_problem, printable
 
 MAX_PIXELS = 250_000
 _MAPPINGS = (

@@ -24,7 +24,8 @@ from deadpan import logs
 from storage import moderators, queries, sessions, tables, tokens
 from storage.database import transaction
 from storage.evidence import EvidenceStore
-from tasks.intake import Intake, id_problem
+from tasks.intake import Intake
+from tasks.post_ids import id_problem
 from tests.harness import environment, outcomes, wait_until, worker
 from tests.hostile.texts import TEXTS
 from tests.platform import Platform

@@ -12,7 +12,8 @@ import pytest
 
 from deadpan.errors import DeadpanError, QueueStateError
 from tasks.arrivals import SAMPLE_SECONDS, Signal, note_sample, read_signal
-from tasks.intake import PRIORITIES, Intake, Priority, Retry
+from tasks.chunks import Retry
+from tasks.intake import PRIORITIES, Intake, Priority
 from worker.embedded import EmbeddedValkey
 
 WITHIN_SECONDS = 2.0

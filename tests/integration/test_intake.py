@@ -8,7 +8,8 @@ import pytest
 
 from deadpan.errors import ConfigurationError, QueueStateError, QueueUnavailable
 from tasks import enqueue
-from tasks.intake import Chunk, Intake, Retry
+from tasks.chunks import Chunk, Retry
+from tasks.intake import Intake
 from worker.embedded import EmbeddedValkey, free_port
 
 

@@ -24,7 +24,7 @@ from storage.database import connect, transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import record
 from storage.schema import migrate
-from tasks.intake import Chunk, Entry
+from tasks.chunks import Chunk, Entry
 from tasks.judge import Judge
 from tasks.outcomes import Outcomes
 from tasks.policy import parse_policy
