@@ -14,7 +14,7 @@ from console.queue import clean
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError, NotFound
-from storage import moderators, sessions, tokens
+from storage import exposures, moderators, sessions, tokens
 from storage.console_tables import ROLES
 from storage.database import transaction
 from storage.tokens import SCOPES
@@ -41,13 +41,15 @@ def save_settings(
     pictures: Annotated[str, Form(max_length=10)] = "blur",
     theme: Annotated[str, Form(max_length=10)] = "auto",
     keys: Annotated[str, Form(max_length=3)] = "off",
+    break_after: Annotated[int, Form(ge=0, le=1000)] = exposures.BREAK_AFTER,
 ) -> Response:
     """Keep them."""
     me = visitor_of(request).moderator
     if pictures not in PICTURES or theme not in THEMES:
         raise ConfigurationError("there is no such setting")
     with transaction(console_of(request).database) as connection:
-        chosen = {"pictures": pictures, "theme": theme, "keys": keys == "on"}
+        chosen: dict[str, Any] = {"pictures": pictures, "theme": theme, "keys": keys == "on"}
+        chosen["break_after"] = break_after
         moderators.set_settings(connection, me, chosen)
     return see_other("/settings?saved=1")
 
@@ -208,6 +210,7 @@ def _settings(request: Request, *, status: int = 200, **context: Any) -> Respons
         this_session=visitor.session.id if visitor.session else None,
         pictures=PICTURES,
         themes=THEMES,
+        break_after=exposures.BREAK_AFTER,
         **context,
     )
 

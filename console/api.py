@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Security
@@ -14,14 +14,24 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from console import reasons, shapes
+from console import blind, reasons, shapes
 from console.access import GuardedRoute
 from console.queue import cursor_of, position_of
 from console.render import PROBLEM
 from console.shapes import BeforeId, Limit, Number, Word
 from console.state import console_of, visitor_of
-from deadpan.errors import NotFound
-from storage import audit, claims, decisions, queries, tables, tokens, worklist
+from deadpan.errors import FlagConflict, NotFound
+from storage import (
+    audit,
+    claims,
+    decisions,
+    fairness,
+    queries,
+    review_work,
+    tables,
+    tokens,
+    worklist,
+)
 from storage.database import transaction
 from storage.decisions import Said
 from storage.worklist import Filter
@@ -79,6 +89,9 @@ def verdict(
     with transaction(console_of(request).database, read_only=True) as connection:
         found = queries.latest_verdict(connection, post_id)
         outcome = queries.outcome_of(connection, [post_id]).get(post_id)
+        flagged = [each.id for each in worklist.of_post(connection, post_id, limit=20)]
+    if flagged and blind.hidden(request, flagged):
+        raise FlagConflict(blind.HIDDEN)
     if outcome is None:
         raise NotFound(f"post {post_id!r} has no outcome; it may still wait")
     return shapes.Outcome(
@@ -110,8 +123,9 @@ def flags(
     with transaction(console_of(request).database, read_only=True) as connection:
         found = worklist.page(connection, wanted, limit=limit + 1, after=position_of(cursor or ""))
     shown = found[:limit]
+    not_now = blind.hidden(request, [each.id for each in shown])
     return shapes.Flags(
-        flags=[shapes.Flag.model_validate(each) for each in shown],
+        flags=[shapes.Flag.model_validate(each) for each in shown if each.id not in not_now],
         next_cursor=cursor_of(shown[-1].position) if len(found) > limit else None,
     )
 
@@ -140,7 +154,8 @@ def claim_next(
 
 @router.get("/api/v1/flags/{flag_id}")
 def flag(request: Request, flag_id: Number) -> shapes.Flag:
-    """Give a flag in any state."""
+    """Give a flag in any state. Not while the token's moderator holds its second look."""
+    blind.refuse_hidden(request, flag_id)
     with transaction(console_of(request).database, read_only=True) as connection:
         return shapes.Flag.model_validate(worklist.one(connection, flag_id))
 
@@ -179,11 +194,47 @@ def decide(
         wanted.action, code, wanted.note, wanted.sentiment, wanted.sarcastic, wanted.verdict_id
     )
 
+    blind.refuse_hidden(request, flag_id)
+
     def work(connection: Connection) -> BaseModel:
-        made = decisions.decide(connection, flag_id, me, said, report=console.report_decisions)
+        made = decisions.decide(
+            connection,
+            flag_id,
+            me,
+            said,
+            report=console.report_decisions,
+            second_looks=console.second_looks,
+        )
         return shapes.Decision.model_validate(made)
 
     return shapes.Decision(**_write(request, key, wanted, work))
+
+
+@router.post("/api/v1/flags/{flag_id}/appeal", status_code=201)
+def appeal(
+    request: Request, flag_id: Number, wanted: shapes.Appeal | None = None, key: Key = None
+) -> shapes.Appealed:
+    """Have a decided flag looked at by somebody else; while an appeal waits, it is that one."""
+    me = visitor_of(request).moderator
+
+    def work(connection: Connection) -> BaseModel:
+        why = wanted.why if wanted else None
+        asked = review_work.appeal(connection, flag_id, actor=me, why=why)
+        return shapes.Appealed.model_validate(asked)
+
+    return shapes.Appealed(**_write(request, key, wanted, work))
+
+
+@router.get("/api/v1/agreement")
+def agreement(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30) -> shapes.Agreement:
+    """Say how much moderators agree, and how often they gave a known answer."""
+    since = datetime.now(UTC) - timedelta(days=days)
+    with transaction(console_of(request).database, read_only=True) as connection:
+        found = fairness.agreement(connection, since=since)
+        rates = fairness.hit_rates(connection, since=since)
+    told = shapes.Agreement.model_validate(found)
+    told.known_answers = [shapes.HitRate.model_validate(each) for each in rates]
+    return told
 
 
 @router.get("/api/v1/decisions")
@@ -191,8 +242,13 @@ def decision_list(request: Request, before: BeforeId = None, limit: Limit = 50) 
     """List decisions, newest first."""
     with transaction(console_of(request).database, read_only=True) as connection:
         found = decisions.history(connection, limit=limit + 1, before_id=before)
+    not_now = blind.hidden(request, {each.flag_id for each in found})
     return shapes.Decisions(
-        decisions=[shapes.Decision.model_validate(each) for each in found[:limit]],
+        decisions=[
+            shapes.Decision.model_validate(each)
+            for each in found[:limit]
+            if each.flag_id not in not_now
+        ],
         next_before=found[limit - 1].id if len(found) > limit else None,
     )
 
@@ -269,6 +325,7 @@ def _claim(
     request: Request, flag_id: int, key: str | None, take: Callable[..., datetime]
 ) -> shapes.Claimed:
     console, me = console_of(request), visitor_of(request).moderator
+    blind.refuse_hidden(request, flag_id)
 
     def work(connection: Connection) -> BaseModel:
         until = take(connection, flag_id, me, claim_seconds=console.claim_seconds)

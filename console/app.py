@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from console import accounts, api, bulk, flag, queue, render, reports, sign_in
+from console import accounts, api, bulk, flag, queue, render, reports, review, sign_in
 from console.access import GuardedRoute
 from console.edges import Edges
 from console.pictures import Pictures
@@ -20,6 +20,7 @@ from deadpan import __version__
 from deadpan.errors import DeadpanError
 from storage import queries
 from storage.evidence import EvidenceStore
+from storage.sampling import Sampling
 from tasks.intake import Intake
 
 health = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -52,6 +53,8 @@ def create_app(
     claim_seconds: float = 300.0,
     reasons: Mapping[str, str] = OWN,
     report_decisions: bool = False,
+    second_review_share: float = 0.0,
+    known_answer_share: float = 0.0,
 ) -> FastAPI:
     """The console.
 
@@ -60,6 +63,8 @@ def create_app(
         claim_seconds: how long a moderator holds a flag without doing anything.
         reasons: what moderators choose a reason from, by code.
         report_decisions: whether the platform is told of them by callbacks.
+        second_review_share: the share of decisions that somebody else looks at too.
+        known_answer_share: how often the next flag is one whose answer is known.
     """
     app = FastAPI(
         title="Deadpan",
@@ -78,10 +83,12 @@ def create_app(
         claim_seconds=claim_seconds,
         reasons=reasons,
         report_decisions=report_decisions,
+        second_looks=Sampling(second_review_share, secret_key),
+        known_share=known_answer_share,
     )
     app.state.pictures = Pictures(evidence)
     app.state.insight = reports.InsightCache()
-    for part in (health, sign_in, queue, flag, bulk, reports, accounts, api):
+    for part in (health, sign_in, queue, flag, review, bulk, reports, accounts, api):
         app.include_router(part if isinstance(part, APIRouter) else part.router)
     app.include_router(api.document)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
-from console import reasons
+from console import blind, reasons
 from console.access import GuardedRoute
 from console.queue import clean, excerpt
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError
-from storage import audit, claims, decisions, worklist
+from storage import audit, claims, decisions, reviews, worklist
 from storage.database import transaction
 from storage.decisions import Said
 from storage.flags import is_held
@@ -38,7 +38,8 @@ def preview(
     Said(action=action)  # type: ignore[arg-type]  # it checks
     now = datetime.now(UTC)
     with transaction(console.database, read_only=True) as connection:
-        flags = worklist.many(connection, ids)
+        not_now = reviews.hidden_from(connection, me, ids)
+        flags = [each for each in worklist.many(connection, ids) if each.id not in not_now]
     rows: list[dict[str, Any]] = []
     for each in flags:
         held = is_held(claims.standing_of(each), now) and each.claimed_by != me.name
@@ -82,7 +83,12 @@ def decide(
     said = Said(action=action, reason_code=code, note=note or None)  # type: ignore[arg-type]
     with transaction(console.database) as connection:
         batch, made, refused = decisions.decide_many(
-            connection, shown, me, said, report=console.report_decisions
+            connection,
+            shown,
+            me,
+            said,
+            report=console.report_decisions,
+            second_looks=console.second_looks,
         )
         audit.write(
             connection,
@@ -91,6 +97,8 @@ def decide(
             f"batch {batch}",
             after={"decided": len(made), "refused": len(refused)},
         )
+    not_now = blind.hidden(request, refused) if refused else {}
+    refused = {n: blind.HIDDEN if n in not_now else why for n, why in refused.items()}
     if not made:
         return page(request, "bulk_none.html", refused=refused, status=409)
     return see_other(f"/?batch={batch}")

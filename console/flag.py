@@ -9,14 +9,24 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from console import reasons, words
+from console import blind, reasons, words
 from console.access import GuardedRoute
 from console.pictures import KINDS, Pictures
 from console.queue import done_banner, take_next
 from console.render import page, see_other
 from console.state import Visitor, address_of, console_of, visitor_of
 from deadpan.errors import ConfigurationError, DeadpanError, FlagConflict, NotFound
-from storage import audit, claims, decisions, moderators, queries, worklist
+from storage import (
+    audit,
+    claims,
+    decisions,
+    exposures,
+    known_answers,
+    moderators,
+    queries,
+    reviews,
+    worklist,
+)
 from storage.database import transaction
 from storage.decisions import Said
 from storage.flags import is_held
@@ -44,8 +54,9 @@ def claim(
 ) -> Response:
     """Take this flag."""
     console, me = console_of(request), visitor_of(request).moderator
+    blind.refuse_hidden(request, number_of(flag_id))
     with transaction(console.database) as connection:
-        claims.claim(connection, _id(flag_id), me, claim_seconds=console.claim_seconds)
+        claims.claim(connection, number_of(flag_id), me, claim_seconds=console.claim_seconds)
     return see_other(f"/flags/{flag_id}")
 
 
@@ -54,7 +65,7 @@ def renew(request: Request, flag_id: int) -> JSONResponse:
     """Hold this flag for longer; asked by a page whose reader is active."""
     console, me = console_of(request), visitor_of(request).moderator
     with transaction(console.database) as connection:
-        claims.renew(connection, _id(flag_id), me, claim_seconds=console.claim_seconds)
+        claims.renew(connection, number_of(flag_id), me, claim_seconds=console.claim_seconds)
     return JSONResponse({"seconds": console.claim_seconds})
 
 
@@ -62,7 +73,7 @@ def renew(request: Request, flag_id: int) -> JSONResponse:
 def release(request: Request, flag_id: int) -> Response:
     """Give this flag back."""
     with transaction(console_of(request).database) as connection:
-        claims.release(connection, _id(flag_id), visitor_of(request).moderator)
+        claims.release(connection, number_of(flag_id), visitor_of(request).moderator)
     return see_other("/")
 
 
@@ -75,7 +86,7 @@ def hand_over(
     with transaction(console.database) as connection:
         receiver = moderators.by_name(connection, to)
         claims.hand_over(
-            connection, _id(flag_id), me, receiver, claim_seconds=console.claim_seconds
+            connection, number_of(flag_id), me, receiver, claim_seconds=console.claim_seconds
         )
     return see_other("/")
 
@@ -106,9 +117,17 @@ def decide(
         )
         with transaction(console.database) as connection:
             made = decisions.decide(
-                connection, _id(flag_id), me, said, report=console.report_decisions
+                connection,
+                number_of(flag_id),
+                me,
+                said,
+                report=console.report_decisions,
+                second_looks=console.second_looks,
             )
     except (FlagConflict, ConfigurationError) as error:
+        if blind.hidden(request, [number_of(flag_id)]):
+            kept = f"; what you wrote: {note}" if note else ""
+            raise FlagConflict(f"somebody was faster; {blind.HIDDEN}{kept}") from None
         typed = {
             "action": action,
             "reason_code": reason_code,
@@ -127,7 +146,7 @@ def undo(request: Request, decision_id: int) -> Response:
     with transaction(console.database) as connection:
         event = decisions.undo(
             connection,
-            _id(decision_id),
+            number_of(decision_id),
             me,
             claim_seconds=console.claim_seconds,
             report=console.report_decisions,
@@ -157,6 +176,7 @@ def picture(
                 after={"as": kind},
                 address=address_of(request),
             )
+        exposures.note(console.database, me, "picture", f"evidence {sha256}")
     return Response(content, media_type="image/jpeg")
 
 
@@ -172,9 +192,18 @@ def _page(
 ) -> Response:
     console, visitor = console_of(request), visitor_of(request)
     me, now = visitor.moderator, datetime.now(UTC)
+    held_look = blind.hidden(request, [number_of(flag_id)])
+    if held_look.get(flag_id):
+        return see_other(f"/reviews/{held_look[flag_id]}")
+    if held_look:
+        raise FlagConflict(blind.HIDDEN)
     with transaction(console.database, read_only=True) as connection:
-        flag = worklist.one(connection, _id(flag_id))
+        flag = worklist.one(connection, number_of(flag_id))
         earlier = _earlier(connection, flag)
+        not_now = reviews.hidden_from(connection, me, [each.id for each in earlier])
+        earlier = [each for each in earlier if each.id not in not_now]
+        looks = reviews.of_flag(connection, flag.id) if me.is_lead else []
+        known = known_answers.of_flag(connection, flag.id) if me.is_lead else None
         said = decisions.of_flags(connection, [flag.id, *(each.id for each in earlier)])
         banner = done_banner(connection, me, after, "", now)
         others = [
@@ -182,6 +211,8 @@ def _page(
             for each in moderators.everyone(connection)
             if each.may("moderator") and each.disabled_at is None and each.id != me.id
         ]
+    if me.may("moderator") and flag.verdict.negative >= exposures.NEGATIVE:
+        exposures.note(console.database, me, "negative", f"flag {flag.id}")
     standing = claims.standing_of(flag)
     held = is_held(standing, now)
     mine = flag.state == "claimed" and flag.claimed_by == me.name
@@ -196,8 +227,10 @@ def _page(
         status=status,
         flag=flag,
         verdict=flag.verdict,
-        post=_post(request, visitor, flag, pictures),
+        post=post_of(request, visitor, flag, pictures),
         history=said[flag.id],
+        looks=looks,
+        known=known,
         earlier=[(each, said[each.id]) for each in earlier],
         others=others,
         held=held,
@@ -228,7 +261,7 @@ def _earlier(connection: Any, flag: Flag) -> list[Flag]:
     return [each for each in found if each.id != flag.id][:_EARLIER]
 
 
-def _post(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[str, Any]:
+def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[str, Any]:
     """The post as its author wrote it and as the model saw it."""
     console, verdict = console_of(request), flag.verdict
     seen = console.text(verdict.evidence, "text")
@@ -272,7 +305,12 @@ def _pictures(request: Request) -> Pictures:
     return pictures
 
 
-def _id(number: int) -> int:
+def number_of(number: int) -> int:
+    """A number of an address, if there can be such a row.
+
+    Raises:
+        NotFound: there cannot.
+    """
     if not 0 < number < 2**63:
         raise NotFound(f"there is no number {number}")
     return number

@@ -54,6 +54,13 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/bulk"): _MODERATOR,
     ("POST", "/bulk/decide"): _MODERATOR,
     ("POST", "/bulk/{batch}/undo"): _MODERATOR,
+    # second looks
+    ("GET", "/reviews/{review_id}"): _MODERATOR,
+    ("POST", "/reviews/{review_id}/vote"): _MODERATOR,
+    ("POST", "/reviews/{review_id}/renew"): _MODERATOR,
+    ("POST", "/reviews/{review_id}/release"): _MODERATOR,
+    ("POST", "/flags/{flag_id}/appeal"): _LEAD,
+    ("POST", "/flags/{flag_id}/known-answer"): _LEAD,
     # leads look at how the work is done
     ("GET", "/audit"): _LEAD,
     ("GET", "/audit.jsonl"): _LEAD,
@@ -81,5 +88,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/api/v1/decisions/{decision_id}/undo"): Permission("moderator", "flags:decide"),
     ("GET", "/api/v1/dead-letters"): Permission("viewer", "dead-letters:read"),
     ("POST", "/api/v1/dead-letters/{letter_id}/replay"): Permission("lead", "dead-letters:replay"),
+    ("POST", "/api/v1/flags/{flag_id}/appeal"): Permission("moderator", "flags:appeal"),
+    ("GET", "/api/v1/agreement"): Permission("lead", "agreement:read"),
     ("GET", "/api/v1/audit"): Permission("lead", "audit:read"),
 }

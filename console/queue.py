@@ -17,7 +17,7 @@ from console.access import GuardedRoute
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError, NotFound
-from storage import claims, decisions, tables, worklist
+from storage import claims, decisions, review_work, reviews, tables, worklist
 from storage.database import transaction
 from storage.queries import FlagPosition
 from storage.worklist import Filter
@@ -103,15 +103,18 @@ def queue_page(
         flags = worklist.page(
             connection, asked.filter(), limit=PAGE_SIZE + 1, after=position_of(cursor)
         )
+        not_now = reviews.hidden_from(connection, me, [each.id for each in flags])
         mine = worklist.many(connection, claims.held_by(connection, me, now=now))
         banner = done_banner(connection, me, after, batch, now)
     more = len(flags) > PAGE_SIZE
     flags = flags[:PAGE_SIZE]
+    last = flags[-1].position if more else None
+    flags = [each for each in flags if each.id not in not_now]
     rows = [
         {"flag": flag, "text": excerpt(console.text(flag.verdict.evidence, "original_text"))}
         for flag in flags
     ]
-    onwards = cursor_of(flags[-1].position) if more else ""
+    onwards = cursor_of(last) if last else ""
     return page(
         request,
         "queue.html",
@@ -145,11 +148,18 @@ def take_next(request: Request, queue: str, **shown: Any) -> str:
     """Takes the best flag for whoever is signed in, and gives the address to go to."""
     console, me = console_of(request), visitor_of(request).moderator
     with transaction(console.database) as connection:
-        flag_id = claims.claim_next(
-            connection, me, claim_seconds=console.claim_seconds, queue=queue or None
-        )
+        asked: dict[str, Any] = {"claim_seconds": console.claim_seconds, "queue": queue or None}
+        # Second looks are few, so they come first; what is held comes before all.
+        look = flag_id = None
+        if not claims.held_by(connection, me, now=datetime.now(UTC)):
+            look = review_work.claim_next(connection, me, known_share=console.known_share, **asked)
+        if look is None:
+            flag_id = claims.claim_next(connection, me, **asked)
     fields = {"queue": queue, **shown}
     path = "/" if flag_id is None else f"/flags/{flag_id}"
+    if look is not None:
+        query = urlencode({"queue": queue} if queue else {})
+        return f"/reviews/{look}?{query}" if query else f"/reviews/{look}"
     query = urlencode(
         {k: v for k, v in fields.items() if v} | ({"empty": "1"} if flag_id is None else {})
     )

@@ -24,6 +24,8 @@ from deadpan.errors import (
     QueueUnavailable,
     StorageError,
 )
+from storage import exposures
+from storage.database import transaction
 
 PROBLEM = "application/problem+json"
 _TITLES = {
@@ -56,6 +58,9 @@ def page(request: Request, template: str, /, *, status: int = 200, **context: An
     if isinstance(visitor, Visitor):
         context |= {"me": visitor.moderator, "csrf": visitor.csrf}
         context.setdefault("waiting", console_of(request).waiting())
+        if visitor.moderator.may("moderator"):
+            with transaction(console_of(request).database, read_only=True) as connection:
+                context["exposure"] = exposures.this_hour(connection, visitor.moderator)
     return templates.TemplateResponse(request, template, context, status_code=status)
 
 

@@ -19,7 +19,7 @@ from console.access import GuardedRoute
 from console.queue import clean
 from console.render import page
 from console.state import Console, console_of, visitor_of
-from storage import audit, decisions, insight, worklist
+from storage import audit, decisions, fairness, insight, reviews, worklist
 from storage.database import transaction
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -49,6 +49,8 @@ class InsightCache:
                     "waits": insight.waits(connection, since=since),
                     "loads": insight.loads(connection, since=since),
                     "days": insight.days(connection, until=now),
+                    "agreement": fairness.agreement(connection, since=since),
+                    "hits": fairness.hit_rates(connection, since=since),
                     "oldest": worklist.oldest(connection),
                     "at": now,
                 }
@@ -67,11 +69,12 @@ def history(request: Request, before: BeforeId = None, whose: str = "") -> Respo
             before_id=before,
             moderator_id=me.id if whose == "mine" else None,
         )
+        not_now = reviews.hidden_from(connection, me, {row.flag_id for row in rows})
     more = rows[_ROWS - 1].id if len(rows) > _ROWS else None
     return page(
         request,
         "history.html",
-        rows=rows[:_ROWS],
+        rows=[row for row in rows[:_ROWS] if row.flag_id not in not_now],
         more=more,
         whose=whose,
         now=datetime.now(UTC),
@@ -88,6 +91,7 @@ def insight_page(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30
         request,
         "insight.html",
         **numbers,
+        reasons=console_of(request).reasons,
         span=days,
         trend=plots.trend(numbers["days"]),
         waits_plot=plots.waits(numbers["waits"]),

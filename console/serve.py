@@ -47,6 +47,8 @@ def serve(*, host: str, port: int) -> None:
             claim_seconds=settings.claim_seconds,
             reasons=parse(settings.reason_codes),
             report_decisions=bool(settings.callback_url),
+            second_review_share=settings.second_review_share,
+            known_answer_share=settings.known_answer_share,
         )
         listening = _listen(host, port)
         shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{listening.getsockname()[1]}"  # noqa: S104 - compared, not bound

@@ -165,6 +165,7 @@ class Decision(BaseModel):
     seconds_taken: float | None
     undoes: int | None
     undone: bool
+    appeal: bool = Field(False, description="Whether it is the outcome of an appeal.")
     batch: str | None
     created_at: datetime
 
@@ -174,6 +175,77 @@ class Decisions(BaseModel):
 
     decisions: list[Decision]
     next_before: int | None
+
+
+class Appeal(Taken):
+    """What is said against a decision."""
+
+    why: (
+        Annotated[str, StringConstraints(max_length=MAX_NOTE_CHARACTERS, pattern=r"^[^\x00]*$")]
+        | None
+    ) = None
+
+
+class Appealed(BaseModel):
+    """An appeal; its outcome is a decision, with the event `decision.created`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    flag_id: int
+    decision_id: int = Field(description="The decision that it is against.")
+    state: str
+    opened_at: datetime
+
+
+class PairAgreement(BaseModel):
+    """Of two moderators, on the same flags."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    first: str
+    second: str
+    looks: int
+    same: int
+    kappa: float | None = Field(description="Cohen's; none where it is not defined.")
+
+
+class GroupAgreement(BaseModel):
+    """Of everybody, on the flags of a queue or on whether a reason code is right."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    looks: int
+    same: int
+    alpha: float | None = Field(description="Krippendorff's, nominal; none where not defined.")
+
+
+class HitRate(BaseModel):
+    """How often somebody gave the known answer, with Wilson's 95 % interval."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    moderator: str
+    hits: int
+    answered: int
+    value: float
+    low: float
+    high: float
+
+
+class Agreement(BaseModel):
+    """How much moderators agree, by the sample of decisions that had a blind second look."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    looks: int
+    same: int
+    alpha: float | None
+    pairs: list[PairAgreement]
+    queues: list[GroupAgreement]
+    reasons: list[GroupAgreement]
+    known_answers: list[HitRate] = []
 
 
 class DeadLetter(BaseModel):

@@ -18,6 +18,7 @@ from storage import claims, worklist
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.moderators import Moderator
+from storage.sampling import Sampling
 from storage.sessions import Session
 from storage.tokens import ApiToken
 from tasks.intake import Intake
@@ -35,6 +36,8 @@ class Console:
         secret_key: signs what people who are not signed in carry.
         claim_seconds: how long a moderator holds a flag.
         report_decisions: whether the platform is told of them.
+        second_looks: which decisions somebody else looks at too.
+        known_share: how often a known answer is mixed in, from 0 to 1.
     """
 
     database: Engine
@@ -44,6 +47,8 @@ class Console:
     claim_seconds: float
     reasons: ReasonCodes
     report_decisions: bool = False
+    second_looks: Sampling = field(default_factory=Sampling)
+    known_share: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counted: tuple[float, Mapping[str, Mapping[str, int]]] | None = None
     _text_of: Any = None

@@ -278,14 +278,29 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="Signs the sign-in form and the mark of browsers that signed in before; the "
-        "same for every console process, 32 characters or more. Empty makes one at each start.",
+        description="Signs the sign-in form and the mark of browsers that signed in before, and "
+        "chooses which decisions get a second look; the same for every console process, 32 "
+        "characters or more. Empty makes one at each start.",
     )
     claim_seconds: float = Field(
         300.0,
         ge=10.0,
         le=86_400.0,
         description="How long a moderator holds a flag without doing anything.",
+    )
+    second_review_share: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="Share of decisions that a second moderator looks at too, blind; which ones "
+        "follows from DEADPAN_SECRET_KEY.",
+    )
+    known_answer_share: float = Field(
+        0.02,
+        ge=0.0,
+        le=1.0,
+        description="How often the next flag is, as a second look, one of which a lead knows the "
+        "answer.",
     )
     reason_codes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (),

@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, exists, select, update
+from sqlalchemy import Connection, Row, Table, and_, exists, select, update
 
 from deadpan.errors import FlagConflict, NotFound
 from storage import audit, tables
@@ -44,8 +44,18 @@ def lock(connection: Connection, flag_id: int) -> Row[Any]:
     return row
 
 
-def change(connection: Connection, row: Row[Any], event: Event, *, now: datetime) -> Standing:
+def change(
+    connection: Connection,
+    row: Row[Any],
+    event: Event,
+    *,
+    now: datetime,
+    table: Table = tables.flags,
+) -> Standing:
     """Writes where a locked flag stands after an event.
+
+    Args:
+        table: another one whose rows stand as flags do.
 
     Raises:
         FlagConflict: the event cannot happen.
@@ -54,11 +64,11 @@ def change(connection: Connection, row: Row[Any], event: Event, *, now: datetime
     after = transition(before, event, now=now)
     if after != before:
         connection.execute(
-            update(tables.flags)
-            .where(tables.flags.c.id == row.id, tables.flags.c.row_version == row.row_version)
+            update(table)
+            .where(table.c.id == row.id, table.c.row_version == row.row_version)
             .values(
                 {name: getattr(after, name) for name in _NAMES}
-                | {"row_version": tables.flags.c.row_version + 1}
+                | {"row_version": table.c.row_version + 1}
             )
         )
     return after

@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Row, Select, select
 from sqlalchemy.exc import IntegrityError
 
 from deadpan.errors import ConfigurationError, FlagConflict, NotFound
-from storage import audit, claims, tables
+from storage import audit, claims, sampling, tables
 from storage.console_tables import audit_log, decisions, moderators
-from storage.flags import Decide, Escalate, Event, Skip, Undo
+from storage.flags import Decide, DecideAgain, Escalate, Event, Skip, Undo
 from storage.moderators import Moderator
 from storage.outbox import NewEvent, add_events, event_key
+from storage.review_tables import review_votes
+from storage.sampling import Sampling
 from storage.text import clean_text
 
 Action = Literal["approve", "remove", "escalate", "skip"]
@@ -26,6 +28,7 @@ UNDO_SECONDS: Final = 60
 MAX_NOTE_CHARACTERS: Final = 2000
 #: From here on the model's probability of sarcasm counts as "sarcastic".
 _SARCASTIC: Final = 0.5
+_NONE: Final = Sampling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision as it was written; see `docs/tables.md`."""
+    """A decision as it was written; see `docs/tables.md`.
+
+    Attributes:
+        undone: whether it was taken back.
+        appeal: whether it is the outcome of an appeal.
+    """
 
     id: int
     flag_id: int
@@ -87,6 +95,7 @@ class Decision:
     post_id: str
     moderator: str
     undone: bool
+    appeal: bool
 
     def may_be_undone(self, by: Moderator, now: datetime) -> bool:
         """Whether it is theirs, not undone, and at most a minute old."""
@@ -95,6 +104,7 @@ class Decision:
             self.moderator_id == by.id
             and self.action != "undo"
             and not self.undone
+            and not self.appeal
             and age <= UNDO_SECONDS
         )
 
@@ -108,6 +118,7 @@ def decide(
     report: bool = False,
     now: datetime | None = None,
     batch: str | None = None,
+    second_looks: Sampling = _NONE,
 ) -> Decision:
     """Writes a decision and closes, escalates or gives back its flag.
 
@@ -116,6 +127,7 @@ def decide(
 
     Args:
         report: whether the platform is told, through the outbox.
+        second_looks: which decisions somebody else looks at too.
 
     Raises:
         FlagConflict: somebody was faster, or the post has changed since it was looked at.
@@ -128,28 +140,47 @@ def decide(
     if said.seen_verdict_id is not None and said.seen_verdict_id != row.verdict_id:
         raise FlagConflict("the post was judged again while you looked at it; please look again")
     claims.change(connection, row, _event(said.action, moderator), now=moment)
-    verdict = connection.execute(
-        select(tables.verdicts).where(tables.verdicts.c.id == row.verdict_id)
-    ).one()
-    statement = decisions.insert().values(
-        flag_id=flag_id,
-        verdict_id=row.verdict_id,
-        moderator_id=moderator.id,
+    written = _insert(connection, row, moderator, said, moment, batch)
+    sampling.open_after(
+        connection,
+        row,
+        moderator,
+        decision_id=written,
         action=said.action,
-        reason_code=said.reason_code,
-        note=clean_text(said.note.strip(), MAX_NOTE_CHARACTERS) if said.note else None,
-        sentiment=said.sentiment,
-        sarcastic=said.sarcastic,
-        agrees_sentiment=_agrees(_said_by_model(verdict), said.sentiment),
-        agrees_sarcasm=_agrees(bool(verdict.sarcasm >= _SARCASTIC), said.sarcastic),
-        seconds_taken=_seconds_taken(connection, row, moderator, moment),
-        batch=batch,
-        created_at=moment,
+        sampling=second_looks,
+        not_before=moment + timedelta(seconds=UNDO_SECONDS),
     )
-    written = connection.execute(statement.returning(decisions.c.id)).scalar_one()
     decision = by_id(connection, written)
     write_events(connection, decision, moderator, before=row.state, report=report)
     return decision
+
+
+def decide_again(
+    connection: Connection,
+    flag: Row[Any],
+    moderator: Moderator,
+    said: Said,
+    *,
+    report: bool,
+    now: datetime,
+) -> int:
+    """Writes the decision that an appeal ends with; the flag stays closed. It cannot be undone.
+
+    Args:
+        flag: its row, locked.
+
+    Returns:
+        the decision's id.
+
+    Raises:
+        FlagConflict: the flag is not decided.
+    """
+    assert said.action in ("approve", "remove")
+    claims.change(connection, flag, DecideAgain(said.action), now=now)
+    written = _insert(connection, flag, moderator, said, now, None)
+    decision = by_id(connection, written)
+    write_events(connection, decision, moderator, before=flag.state, report=report)
+    return written
 
 
 def undo(
@@ -185,6 +216,7 @@ def undo(
             f"a decision can be undone for {UNDO_SECONDS} seconds, and they are over; "
             "ask a lead if it was a mistake"
         )
+    sampling.withdraw(connection, decision.id, decision.flag_id)
     until = None if claim_seconds is None else moment + timedelta(seconds=claim_seconds)
     # A post has at most one flag that waits. The unique index says so if a new one was opened.
     try:
@@ -217,6 +249,7 @@ def decide_many(
     *,
     report: bool = False,
     now: datetime | None = None,
+    second_looks: Sampling = _NONE,
 ) -> tuple[str, list[Decision], dict[int, str]]:
     """Writes the same decision for many flags; those that cannot be decided are left as they are.
 
@@ -236,7 +269,16 @@ def decide_many(
         )
         try:
             made.append(
-                decide(connection, flag_id, moderator, one, report=report, now=now, batch=batch)
+                decide(
+                    connection,
+                    flag_id,
+                    moderator,
+                    one,
+                    report=report,
+                    now=now,
+                    batch=batch,
+                    second_looks=second_looks,
+                )
             )
         except (FlagConflict, NotFound) as error:
             refused[flag_id] = str(error)
@@ -375,12 +417,14 @@ def history(
 def _select() -> Select[Any]:
     later = decisions.alias("later")
     undone = select(later.c.id).where(later.c.undoes == decisions.c.id).exists()
+    appeal = select(review_votes.c.id).where(review_votes.c.decision_id == decisions.c.id).exists()
     return (
         select(
             decisions,
             tables.flags.c.post_id,
             moderators.c.name.label("moderator"),
             undone.label("undone"),
+            appeal.label("appeal"),
         )
         .join(tables.flags, tables.flags.c.id == decisions.c.flag_id)
         .join(moderators, moderators.c.id == decisions.c.moderator_id)
@@ -389,6 +433,40 @@ def _select() -> Select[Any]:
 
 def _read(connection: Connection, statement: Select[Any]) -> list[Decision]:
     return [Decision(**row._mapping) for row in connection.execute(statement)]
+
+
+def _insert(
+    connection: Connection,
+    flag: Row[Any],
+    moderator: Moderator,
+    said: Said,
+    now: datetime,
+    batch: str | None,
+) -> int:
+    verdict = connection.execute(
+        select(tables.verdicts).where(tables.verdicts.c.id == flag.verdict_id)
+    ).one()
+    statement = decisions.insert().values(
+        flag_id=flag.id,
+        verdict_id=flag.verdict_id,
+        moderator_id=moderator.id,
+        action=said.action,
+        reason_code=said.reason_code,
+        note=cleaned_note(said),
+        sentiment=said.sentiment,
+        sarcastic=said.sarcastic,
+        agrees_sentiment=_agrees(_said_by_model(verdict), said.sentiment),
+        agrees_sarcasm=_agrees(bool(verdict.sarcasm >= _SARCASTIC), said.sarcastic),
+        seconds_taken=_seconds_taken(connection, flag, moderator, now),
+        batch=batch,
+        created_at=now,
+    )
+    return int(connection.execute(statement.returning(decisions.c.id)).scalar_one())
+
+
+def cleaned_note(said: Said) -> str | None:
+    """The note as a database takes it."""
+    return clean_text(said.note.strip(), MAX_NOTE_CHARACTERS) if said.note else None
 
 
 def _event(action: str, moderator: Moderator) -> Event:

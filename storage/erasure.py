@@ -18,6 +18,7 @@ from sqlalchemy import Connection, String, cast, delete, insert, or_, select, up
 from storage import audit, tables
 from storage.console_tables import decisions
 from storage.queries import in_parts
+from storage.review_tables import known_answers, review_votes, reviews
 from storage.text import clean_text, printed_post_id
 
 Kind = Literal["post", "author"]
@@ -117,6 +118,7 @@ def erase(
         ).rowcount
         notes += _erase_notes(connection, named)
         notes += _erase_decisions(connection, named)
+        notes += _erase_reviews(connection, named, moment)
         _erase_events(connection, named)
     alone = _alone(connection, hashes, verdict_ids)
     for unused in in_parts(sorted(alone)):
@@ -176,6 +178,42 @@ def _erase_decisions(connection: Connection, post_ids: Sequence[str]) -> int:
         .where(columns.flag_id.in_(of_these), columns.note.is_not(None), columns.note != ERASED)
         .values(note=ERASED)
     ).rowcount
+
+
+def _erase_reviews(connection: Connection, post_ids: Sequence[str], now: datetime) -> int:
+    """What was written in second looks and appeals; those that wait are closed."""
+    columns, votes = reviews.c, review_votes.c
+    flags = select(tables.flags.c.id).where(tables.flags.c.post_id.in_(post_ids))
+    mine = columns.flag_id.in_(flags)
+    changed = connection.execute(
+        update(reviews)
+        .where(mine, columns.why.is_not(None), columns.why != ERASED)
+        .values(why=ERASED)
+    ).rowcount
+    changed += connection.execute(
+        update(review_votes)
+        .where(
+            votes.review_id.in_(select(columns.id).where(mine)),
+            votes.note.is_not(None),
+            votes.note != ERASED,
+        )
+        .values(note=ERASED)
+    ).rowcount
+    connection.execute(
+        update(reviews)
+        .where(mine, columns.state != "decided")
+        .values(
+            state="decided",
+            closed_at=now,
+            claimed_by=None,
+            claim_expires_at=None,
+            row_version=columns.row_version + 1,
+        )
+    )
+    connection.execute(
+        update(known_answers).where(known_answers.c.flag_id.in_(flags)).values(retired_at=now)
+    )
+    return changed
 
 
 def _erase_events(connection: Connection, post_ids: Sequence[str]) -> None:

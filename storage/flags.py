@@ -113,7 +113,14 @@ class Undo:
     until: datetime | None = None
 
 
-Event = Claim | Renew | Release | HandOver | Expire | Decide | Escalate | Skip | Undo
+@dataclass(frozen=True, slots=True)
+class DecideAgain:
+    """An appeal against what was decided ends with this outcome."""
+
+    outcome: Outcome
+
+
+Event = Claim | Renew | Release | HandOver | Expire | Decide | Escalate | Skip | Undo | DecideAgain
 
 
 def transition(standing: Standing, event: Event, *, now: datetime) -> Standing:
@@ -155,6 +162,10 @@ def transition(standing: Standing, event: Event, *, now: datetime) -> Standing:
         case Skip():
             _free_for(standing, event.by, event.lead, now)
             return _waiting(standing)
+        case DecideAgain():
+            if standing.state != "decided":
+                raise FlagConflict(f"this flag is not decided; {_who(standing, now)}")
+            return replace(standing, outcome=event.outcome)
         case Undo():
             return _undone(standing, event, now)
 

@@ -24,10 +24,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from storage import console_tables
+from storage import console_tables, review_tables
 from storage.columns import NUMBERED, Base, Id, JsonValue, UtcDateTime
 
-__all__ = ["Base", "UtcDateTime", "console_tables"]
+__all__ = ["Base", "UtcDateTime", "console_tables", "review_tables"]
 
 #: The states of a flag that still waits for a human; a post has at most one such flag.
 UNCLOSED_STATES: Final = ("open", "claimed", "escalated")

@@ -25,9 +25,11 @@ SCOPES: Final = (
     "verdicts:read",
     "flags:read",
     "flags:decide",
+    "flags:appeal",
     "dead-letters:read",
     "dead-letters:replay",
     "audit:read",
+    "agreement:read",
 )
 _PREFIX: Final = "deadpan_"
 """So that a token is recognised where it should not be, as in a repository."""

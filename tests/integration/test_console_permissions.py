@@ -41,6 +41,7 @@ def _paths() -> list[tuple[str, str, str]]:
         "flag_id": "999999",
         "decision_id": "999999",
         "letter_id": "999999",
+        "review_id": "999999",
         "token_id": "999999",
         "sha256": "a" * 64,
         "name": "nobody",

@@ -1,0 +1,158 @@
+"""Second looks: the page that hides what was decided, the vote, and what a lead can ask for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from console import blind, reasons
+from console.access import GuardedRoute
+from console.flag import number_of, post_of
+from console.queue import take_next
+from console.render import page, see_other
+from console.state import console_of, visitor_of
+from deadpan.errors import ConfigurationError, FlagConflict
+from storage import exposures, known_answers, review_work, reviews, worklist
+from storage.database import transaction
+from storage.decisions import Said
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+_Short = Annotated[str, Form(max_length=64)]
+
+
+@router.get("/reviews/{review_id}")
+def review_page(
+    request: Request,
+    review_id: int,
+    queue: Annotated[str, Query(max_length=64)] = "",
+    pictures: str = "",
+) -> Response:
+    """The post alone; after the vote, what was said of it before."""
+    return _page(request, review_id, queue=queue, pictures=pictures)
+
+
+@router.post("/reviews/{review_id}/vote")
+def vote(
+    request: Request,
+    review_id: int,
+    action: Annotated[str, Form(max_length=16)],
+    reason_code: _Short = "",
+    note: Annotated[str, Form(max_length=20_000)] = "",
+    sentiment: Annotated[str, Form(max_length=16)] = "",
+    sarcastic: Annotated[str, Form(max_length=3)] = "",
+    queue: _Short = "",
+) -> Response:
+    """Say what one thinks of it; nothing that was typed is lost."""
+    console, me = console_of(request), visitor_of(request).moderator
+    try:
+        said = Said(
+            action=action,  # type: ignore[arg-type]  # checked by Said
+            reason_code=reasons.check(console.reasons, action, reason_code),
+            note=note or None,
+            sentiment=sentiment or None,
+            sarcastic={"yes": True, "no": False}.get(sarcastic),
+        )
+        with transaction(console.database) as connection:
+            made = review_work.vote(
+                connection, number_of(review_id), me, said, report=console.report_decisions
+            )
+    except ConfigurationError as error:
+        typed = {"reason_code": reason_code, "note": note, "sentiment": sentiment}
+        return _page(
+            request, review_id, queue=queue, error=error, typed={**typed, "sarcastic": sarcastic}
+        )
+    except FlagConflict as error:
+        kept = f"; what you wrote: {note}" if note else ""
+        raise FlagConflict(f"{error}{kept}") from None
+    if made.action == "skip":
+        return see_other(take_next(request, queue))
+    return see_other(f"/reviews/{review_id}")
+
+
+@router.post("/reviews/{review_id}/renew")
+def renew(request: Request, review_id: int) -> JSONResponse:
+    """Hold it for longer; asked by a page whose reader is active."""
+    console, me = console_of(request), visitor_of(request).moderator
+    with transaction(console.database) as connection:
+        review_work.renew(connection, number_of(review_id), me, claim_seconds=console.claim_seconds)
+    return JSONResponse({"seconds": console.claim_seconds})
+
+
+@router.post("/reviews/{review_id}/release")
+def release(request: Request, review_id: int) -> Response:
+    """Give it back."""
+    with transaction(console_of(request).database) as connection:
+        review_work.release(connection, number_of(review_id), visitor_of(request).moderator)
+    return see_other("/")
+
+
+@router.post("/flags/{flag_id}/appeal")
+def appeal(
+    request: Request, flag_id: int, why: Annotated[str, Form(max_length=20_000)] = ""
+) -> Response:
+    """Have somebody else look at what was decided."""
+    with transaction(console_of(request).database) as connection:
+        review_work.appeal(
+            connection,
+            number_of(flag_id),
+            actor=visitor_of(request).moderator,
+            why=why.strip() or None,
+        )
+    return see_other(f"/flags/{flag_id}")
+
+
+@router.post("/flags/{flag_id}/known-answer")
+def known_answer(
+    request: Request, flag_id: int, action: Annotated[str, Form(max_length=16)] = ""
+) -> Response:
+    """Say that the right answer to this flag is known, or is not any more."""
+    with transaction(console_of(request).database) as connection:
+        known_answers.mark(connection, number_of(flag_id), action, visitor_of(request).moderator)
+    return see_other(f"/flags/{flag_id}")
+
+
+def _page(
+    request: Request,
+    review_id: int,
+    *,
+    queue: str = "",
+    pictures: str = "",
+    typed: dict[str, str] | None = None,
+    error: ConfigurationError | None = None,
+) -> Response:
+    console, visitor, now = console_of(request), visitor_of(request), datetime.now(UTC)
+    me = visitor.moderator
+    with transaction(console.database, read_only=True) as connection:
+        review = reviews.by_id(connection, number_of(review_id))
+        said = reviews.votes(connection, review.id)
+        flag = worklist.one(connection, review.flag_id)
+    own = [each for each in said if each.moderator_id == me.id]
+    mine = review.state == "claimed" and review.claimed_by == me.name
+    if not mine and not own:
+        raise FlagConflict("this second look is not in your hands; take the next one")
+    if mine and flag.verdict.negative >= exposures.NEGATIVE:
+        exposures.note(console.database, me, "negative", f"flag {flag.id}")
+    left = 0
+    if mine and review.claim_expires_at:
+        left = max(0, int((review.claim_expires_at - now).total_seconds()))
+    hidden = bool(blind.hidden(request, [flag.id]))
+    return page(
+        request,
+        "review.html",
+        status=200 if error is None else 422,
+        review=review,
+        flag=flag,
+        mine=mine,
+        own=own[-1] if own else None,
+        hidden=hidden,
+        post=post_of(request, visitor, flag, pictures),
+        path=f"/reviews/{review.id}",
+        left=left,
+        reasons=console.reasons,
+        queue=queue,
+        typed=typed or {},
+        error=error,
+    )

@@ -1,0 +1,262 @@
+"""Second looks, appeals, known answers and exposure over real HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import Engine, select
+
+from storage import decisions, exposures, known_answers, reviews, worklist
+from storage.database import transaction
+from storage.decisions import Said
+from storage.evidence import EvidenceStore
+from storage.outcomes import record
+from storage.sampling import Sampling
+from storage.tables import outbox
+from tasks.intake import Intake
+from tests.console_data import flag, reason, verdict
+from tests.console_server import ConsoleServer, serving
+
+REMOVE = {"action": "remove", "reason_code": "hate"}
+#: What only the model and the first decision say; on no page before the vote.
+TELLING = ("0.87", "0.31", "first-rule", "First rule", "mini-1", "ann", "hate speech", "secret note", "moved the score", 'class="bar', "class=\"up")  # noqa: E501 # fmt: skip
+
+
+@pytest.fixture
+def console(tmp_path: Path, intake: Intake, database: Engine) -> Iterator[ConsoleServer]:
+    store = EvidenceStore(str(tmp_path / "evidence"))
+    with serving(database, intake, store, second_review_share=1.0, report_decisions=True) as server:
+        yield server
+
+
+def _flagged(console: ConsoleServer, post_id: str = "p1") -> int:
+    sha = console.store.put(b"what a day")
+    judged = verdict(
+        post_id,
+        author="the author",
+        negative=0.87,
+        sarcasm=0.31,
+        reasons=[reason("first-rule", "sentiment.negative", 0.7, 0.87)],
+        evidence=[{"kind": "original_text", "sha256": sha}, {"kind": "text", "sha256": sha}],
+        explanation={
+            "score": "sentiment.negative",
+            "words": [{"start": 0, "end": 4, "word": "what", "effect": 0.4}],
+        },
+    )
+    with transaction(console.database) as connection:
+        return record(connection, verdicts=[judged]).opened_flag_ids[post_id]
+
+
+def _decided(console: ConsoleServer, by: str = "ann", role: str = "moderator", share: float = 1.0) -> int:  # noqa: E501 # fmt: skip
+    """A flag that was decided two minutes ago."""
+    number, who = _flagged(console), console.person(by, role)
+    said = Said("remove", reason_code="hate", note="secret note")
+    with transaction(console.database) as connection:
+        decisions.decide(
+            connection,
+            number,
+            who,
+            said,
+            now=datetime.now(UTC) - timedelta(minutes=2),
+            second_looks=Sampling(share),
+        )
+    return number
+
+
+def _events(console: ConsoleServer) -> list[str]:
+    with transaction(console.database, read_only=True) as connection:
+        return [p["action"] for p in connection.execute(select(outbox.c.payload)).scalars()]
+
+
+def test_before_the_vote_nothing_tells_what_was_decided_or_judged(console: ConsoleServer) -> None:
+    number = _decided(console)
+    bob = console.client("bob")
+    where = bob.post("/next").headers["location"]
+    assert re.fullmatch(r"/reviews/\d+", where)
+    page = bob.get(where).text
+    assert "what a day" in page
+    assert "In your hands" in page
+    for told in TELLING:
+        assert told not in page.replace("Hate speech", ""), told
+    assert bob.get(f"/flags/{number}").headers["location"] == where
+    for path in ("/history", "/?state=decided", "/?post=p1", "/?author=the+author&state=decided"):
+        assert f"/flags/{number}" not in bob.get(path).text, path
+    for form in (f"/flags/{number}/claim", f"/flags/{number}/decide"):
+        answer = bob.post(form, {**REMOVE, "note": "my words"})
+        assert answer.status_code == 409
+        assert "removed" not in answer.text
+    assert "my words" in answer.text
+    assert "0.87" not in bob.post("/bulk", {"flag": number, "action": "approve"}).text
+    answer = bob.post("/bulk/decide", {"seen": f"{number}:1", **REMOVE})
+    assert answer.status_code == 409
+    assert "removed" not in answer.text
+    platform = console.token("platform", "verdicts:read", "flags:read")
+    with httpx.Client(base_url=f"{console.url}/api/v1", headers=platform) as api:
+        assert api.get("/verdicts/p1").json()["verdict"]["negative"] == 0.87
+        assert api.get(f"/flags/{number}").json()["outcome"] == "remove"
+    headers = console.token("bob", "flags:read", "flags:decide", "verdicts:read")
+    with httpx.Client(base_url=f"{console.url}/api/v1", headers=headers) as api:
+        assert api.get(f"/flags/{number}").status_code == 409
+        assert api.get("/verdicts/p1").status_code == 409
+        assert api.get("/flags?state=decided").json()["flags"] == []
+        assert api.get("/decisions").json()["decisions"] == []
+        assert "removed" not in api.post(f"/flags/{number}/claim").text
+    wrong = bob.post(f"{where}/vote", {"action": "remove", "note": "kept"})
+    assert wrong.status_code == 422
+    assert "choose a reason" in wrong.text
+    assert "kept" in wrong.text
+    assert bob.post(f"{where}/vote", REMOVE).headers["location"] == where
+    page = bob.get(where).text
+    assert "Before you it was removed; you removed it." in page
+    assert "secret note" in bob.get(f"/flags/{number}").text
+    assert _events(console) == []
+
+
+def test_a_second_look_is_for_its_holder_alone(console: ConsoleServer) -> None:
+    number = _decided(console)
+    where = console.client("bob").post("/next").headers["location"]
+    ann, cat = console.client("ann"), console.client("cat")
+    for person in (ann, cat):
+        assert person.get(where).status_code == 409
+        assert person.post(f"{where}/vote", REMOVE).status_code == 409
+        assert person.post(f"{where}/renew").status_code == 409
+        assert person.post("/next").headers["location"].startswith("/?")
+    assert ann.get(f"/flags/{number}").status_code == 200, "it is her own decision"
+    assert "hidden until then" in cat.get(f"/flags/{number}").text
+    assert console.client("vic", "viewer").get(f"/flags/{number}").status_code == 200
+
+
+def test_a_lead_settles_what_two_disagree_on_and_sees_how_far_people_agree(
+    console: ConsoleServer,
+) -> None:
+    number = _decided(console)
+    bob, eve = console.client("bob"), console.client("eve", "lead")
+    where = bob.post("/next").headers["location"]
+    bob.post(f"{where}/vote", {"action": "approve"})
+    assert "A lead settles it." in bob.get(where).text
+    assert eve.post("/next").headers["location"] == where
+    page = eve.get(where).text
+    assert "Two disagree" in page
+    for told in TELLING:
+        assert told not in page.replace("Hate speech", ""), told
+    eve.post(f"{where}/vote", REMOVE)
+    with transaction(console.database, read_only=True) as connection:
+        (look,) = reviews.of_flag(connection, number)
+        assert (look.state, look.outcome) == ("decided", "remove")
+    insight = eve.get("/insight").text
+    assert "0 of 1 the same" in insight
+    assert "ann and bob" in insight
+    assert "ann and bob" not in bob.get("/insight").text
+    headers = console.token("eve", "agreement:read", role="lead")
+    told = httpx.get(f"{console.url}/api/v1/agreement", headers=headers).json()
+    assert (told["looks"], told["same"], told["queues"][0]["name"]) == (1, 0, "negative")
+    assert told["pairs"][0]["kappa"] == 0.0
+
+
+def test_the_platform_appeals_and_hears_the_outcome(console: ConsoleServer) -> None:
+    number = _decided(console, share=0.0)
+    headers = console.token("platform", "flags:appeal")
+    with httpx.Client(base_url=f"{console.url}/api/v1", headers=headers) as api:
+        made = api.post(f"/flags/{number}/appeal", json={"why": "it was <b>a joke</b>"})
+        assert made.status_code == 201
+        assert made.json()["flag_id"] == number
+        assert api.post(f"/flags/{number}/appeal").json()["id"] == made.json()["id"]
+        waiting = _flagged(console, "p2")
+        refused = api.post(f"/flags/{waiting}/appeal")
+        assert refused.status_code == 409
+        assert "nobody has decided" in refused.json()["detail"]
+    ann, bob = console.client("ann"), console.client("bob")
+    assert ann.post("/next").headers["location"] == f"/flags/{waiting}", "she decided it"
+    where = bob.post("/next").headers["location"]
+    page = bob.get(where).text
+    assert "Appeal" in page
+    assert "it was &lt;b&gt;a joke&lt;/b&gt;" in page
+    assert "secret note" not in page
+    bob.post(f"{where}/vote", {"action": "approve"})
+    assert "What you said is now the decision." in bob.get(where).text
+    assert _events(console) == ["approve"]
+    with transaction(console.database, read_only=True) as connection:
+        assert worklist.one(connection, number).outcome == "approve"
+
+
+def test_a_lead_reopens_a_flag_for_somebody_else_and_marks_known_answers(
+    console: ConsoleServer,
+) -> None:
+    number = _decided(console, share=0.0)
+    eve, bob = console.client("eve", "lead"), console.client("bob")
+    assert "Have somebody else look" in eve.get(f"/flags/{number}").text
+    assert "Have somebody else look" not in bob.get(f"/flags/{number}").text
+    eve.post(f"/flags/{number}/appeal", {"why": "please"})
+    assert "An appeal waits" in eve.get(f"/flags/{number}").text
+    eve.post(f"/flags/{number}/known-answer", {"action": "remove"})
+    with transaction(console.database, read_only=True) as connection:
+        assert known_answers.of_flag(connection, number) == "remove"
+    assert eve.post(f"/flags/{number}/known-answer", {"action": "skip"}).status_code == 422
+    page = bob.get(bob.post("/next").headers["location"]).text
+    assert "please" in page
+
+
+def test_a_known_answer_looks_like_any_second_look(
+    tmp_path: Path, intake: Intake, database: Engine
+) -> None:
+    store = EvidenceStore(str(tmp_path / "evidence"))
+    with serving(database, intake, store, known_answer_share=1.0) as console:
+        number = _decided(console, share=0.0)
+        lead = console.person("eve", "lead")
+        with transaction(database) as connection:
+            known_answers.mark(connection, number, "approve", lead)
+        bob, cat = console.client("bob"), console.client("cat")
+        where = bob.post("/next").headers["location"]
+        page = bob.get(where).text
+        assert "Second look" in page
+        assert "nown" not in page
+        bob.post(f"{where}/vote", REMOVE)
+        assert "Before you it was approved; you removed it." in bob.get(where).text
+        assert bob.post("/next").headers["location"].startswith("/?")
+        assert "0 %" in bob.get("/insight").text
+        assert "Known answers" not in cat.get("/insight").text
+        assert "bob" in console.client("eve", "lead").get("/insight").text
+
+
+def test_what_was_seen_this_hour_is_counted_once_and_suggests_a_break(
+    console: ConsoleServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    monkeypatch.setattr(exposures, "_hour", lambda now: hour)  # no hour ends in the middle
+    hard = _flagged(console)
+    flag(console.database, "mild", negative=0.2)
+    sha = console.store.put(b"\xff\xd8")
+    bob = console.client("bob")
+    assert "this hour" not in bob.get("/").text
+    for path in (f"/flags/{hard}", f"/flags/{hard}", f"/flags/{hard + 1}", f"/evidence/{sha}"):
+        bob.get(path)
+    assert "1 this hour<" in bob.get("/").text
+    bob.post("/settings", {"pictures": "blur", "theme": "auto", "break_after": "1"})
+    assert "1 this hour · time for a short break?" in bob.get("/").text
+    bob.post("/settings", {"pictures": "blur", "theme": "auto", "break_after": "0"})
+    assert "break?" not in bob.get("/").text
+    assert bob.post("/settings", {"break_after": "-1"}).status_code == 422
+    assert "this hour" not in console.client("cat").get("/").text, "only they see it"
+
+
+def test_exposure_counts_uncovered_pictures_and_forgets_after_a_day(
+    console: ConsoleServer,
+) -> None:
+    who, now = console.person("bob"), datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
+    for moment in (now, now + timedelta(minutes=5), now + timedelta(hours=1)):
+        exposures.note(console.database, who, "picture", "evidence a", now=moment)
+    exposures.note(console.database, who, "negative", "flag 1", now=now)
+
+    def seen(moment: datetime) -> tuple[int, int]:
+        with transaction(console.database, read_only=True) as connection:
+            found = exposures.this_hour(connection, who, now=moment)
+        return found.negative, found.pictures
+
+    assert (seen(now), seen(now + timedelta(hours=1))) == ((1, 1), (0, 1))
+    exposures.note(console.database, who, "negative", "flag 1", now=now + timedelta(hours=26))
+    assert seen(now) == (0, 0)
