@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling chaos fuzz audit
+.PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling chaos fuzz audit compose-test
 
 help:
 	@echo "make demo     run the main job on embedded services"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench    measure Deadpan against its limit and its peers into docs/performance.md"
 	@echo "make bench-scaling  measure backlogs, many verdicts and several workers"
 	@echo "make chaos    kill workers and servers for a quarter of an hour, then count every post"
+	@echo "make compose-test  bring docker-compose.yml up, kill a worker and Redis, and count 500 posts"
 	@echo "make bench-autoscaling  replay loads against ways to scale into docs/autoscaling.md"
 
 install: $(INSTALLED)
@@ -79,3 +80,7 @@ audit: $(SECURITY)
 	@$(BIN)/python -m pip list --format=freeze --exclude-editable > $(VENV)/audited.txt
 	@$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $(VENV)/audited.txt \
 		|| { echo "error: a dependency has a known hole, or the database of holes could not be asked: see above" >&2; exit 1; }
+
+# Needs a Docker engine, and says so where there is none; the report is .compose-test/report.json.
+compose-test: $(INSTALLED)
+	@$(BIN)/python -m tests.compose

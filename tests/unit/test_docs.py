@@ -6,16 +6,17 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
-import yaml
 
 from deadpan.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = {f"DEADPAN_{name.upper()}" for name in Settings.model_fields}
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *(page for folder in ("docs", "deploy") for page in (ROOT / folder).rglob("*.md")),
+]
 
 
 def generator() -> ModuleType:
@@ -54,55 +55,3 @@ def test_the_make_targets_that_documents_name_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     for page in PAGES:
         assert set(re.findall(r"\bmake ([a-z-]+)`", page.read_text())) <= targets, page.name
-
-
-def compose() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return loaded
-
-
-def test_compose_has_the_services_that_deadpan_needs() -> None:
-    assert set(compose()["services"]) == {
-        "redis", "postgres", "migrate", "worker", "housekeeping", "console"
-    }  # fmt: skip
-
-
-def test_compose_names_only_settings_and_commands_that_exist() -> None:
-    commands = set(re.findall(r"^## `(.*)`$", generator().PAGES["commands.md"](), re.M))
-    for name, service in compose()["services"].items():
-        given = {k for k in service.get("environment", {}) if k.startswith("DEADPAN_")}
-        assert given <= VARIABLES, name
-        command = service.get("command", [])
-        if command[:1] == ["deadpan"]:
-            words = [word for word in command if not word.startswith("-")]
-            assert any(" ".join(words).startswith(known) for known in commands), command
-
-
-def test_the_settings_in_compose_are_valid_together() -> None:
-    from deadpan.settings import load
-
-    environment = compose()["services"]["worker"]["environment"]
-    filled = {
-        name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(value)) for name, value in environment.items()
-    }
-    filled["DEADPAN_SECRET_KEY"] = "x" * 48
-    filled["DEADPAN_SOURCE"] = "https://platform.example/posts?ids={ids}"
-    del filled["DEADPAN_SOURCE_TOKEN"]
-    settings = load(filled)
-    port = re.search(
-        r"127\.0\.0\.1:(\d+)/readyz", str(compose()["services"]["worker"]["healthcheck"])
-    )
-    assert port
-    assert int(port[1]) == settings.metrics_port
-
-
-def test_compose_keeps_what_redis_accepted() -> None:
-    command = compose()["services"]["redis"]["command"]
-    assert command[command.index("--appendonly") + 1] == "yes"
-    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
-
-
-def test_the_image_holds_every_package() -> None:
-    copied = set(re.findall(r"^COPY (\w+) ", (ROOT / "deploy/Dockerfile").read_text(), re.M))
-    for package in ("deadpan", "worker", "tasks", "models", "sources", "storage", "console"):
-        assert package in copied
