@@ -111,7 +111,10 @@ class ExposureRow(Base):
     kind: Mapped[str] = mapped_column(String(16), primary_key=True)
     subject: Mapped[str] = mapped_column(String(80), primary_key=True)
 
-    __table_args__ = (CheckConstraint("kind IN ('negative', 'picture')", name="kind_is_known"),)
+    __table_args__ = (
+        CheckConstraint("kind IN ('negative', 'picture')", name="kind_is_known"),
+        Index("ix_exposures_hour", "hour"),
+    )
 
 
 reviews: Final = cast(Table, ReviewRow.__table__)

@@ -260,3 +260,7 @@ def test_exposure_counts_uncovered_pictures_and_forgets_after_a_day(
     assert (seen(now), seen(now + timedelta(hours=1))) == ((1, 1), (0, 1))
     exposures.note(console.database, who, "negative", "flag 1", now=now + timedelta(hours=26))
     assert seen(now) == (0, 0)
+    exposures.note(console.database, who, "picture", "evidence a", now=now)
+    other = console.person("cat")
+    exposures.note(console.database, other, "negative", "flag 1", now=now + timedelta(days=2))
+    assert seen(now) == (0, 0), "what people saw who have left is forgotten too"

@@ -45,6 +45,7 @@ def upgrade() -> None:
             "kind IN ('negative', 'picture')", name=op.f("ck_exposures_kind_is_known")
         ),
     )
+    op.create_index("ix_exposures_hour", "exposures", ["hour"])
 
 
 def _reviews() -> None:
