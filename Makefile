@@ -31,8 +31,10 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED)
 	@$(BIN)/deadpan demo $(ARGS)
 
+# Several processes compute at once here: torch's threads, which spin while they wait, would take the
+# cores from one another (a worker that starts in 10 seconds took more than 120).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

@@ -14,7 +14,7 @@ from storage import queries
 from storage.database import transaction
 from worker.processes import ChildProcess
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 200.0
 """No test waits longer for anything; a test that gets here has failed."""
 
 
