@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling chaos fuzz audit compose-test
 
 help:
-	@echo "make demo     run the main job on embedded services"
+	@echo "make demo     run the main job on embedded services, with a link to the console, until Ctrl-C"
 	@echo "make test     run the tests"
 	@echo "make check    lint, check formatting, types and calls that are often a hole"
 	@echo "make fuzz     search for inputs that break a promise, SECONDS=60 for each target"

@@ -65,6 +65,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/audit"): _LEAD,
     ("GET", "/audit.jsonl"): _LEAD,
     ("GET", "/decisions.jsonl"): _LEAD,
+    ("GET", "/labelled-posts.zip"): _LEAD,
     # admins say who may sign in
     ("GET", "/moderators"): _ADMIN,
     ("POST", "/moderators"): _ADMIN,

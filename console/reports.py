@@ -19,7 +19,7 @@ from console.access import GuardedRoute
 from console.queue import clean
 from console.render import page
 from console.state import Console, console_of, visitor_of
-from storage import audit, decisions, fairness, insight, reviews, worklist
+from storage import audit, decisions, fairness, insight, labelled, reviews, worklist
 from storage.database import transaction
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -142,9 +142,29 @@ def decisions_export(request: Request) -> Response:
     return _download(lines(), "decisions.jsonl")
 
 
-def _note_export(request: Request, what: str) -> None:
+@router.get("/labelled-posts.zip")
+def labelled_export(request: Request, since: str = "") -> Response:
+    """Posts as moderators labelled them, with their pictures, for `deadpan train`."""
+    console = console_of(request)
+    since = clean(since)
+    start = labelled.moment(since) if since else None
+    _note_export(request, "labelled posts", since=since or None)
+
+    def pieces() -> Iterator[bytes]:
+        with transaction(console.database, read_only=True) as connection:
+            yield from labelled.zipped(connection, console.evidence, since=start)
+
+    return StreamingResponse(
+        pieces(),
+        media_type="application/zip",
+        headers={"Content-Disposition": 'attachment; filename="labelled-posts.zip"'},
+    )
+
+
+def _note_export(request: Request, what: str, **after: str | None) -> None:
     with transaction(console_of(request).database) as connection:
-        audit.write(connection, visitor_of(request).moderator.name, "export", what)
+        name = visitor_of(request).moderator.name
+        audit.write(connection, name, "export", what, after=after or None)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from deadpan import __version__
-from deadpan.commands import callbacks, erase, measure, model, operate, people, posts, run
+from deadpan.commands import callbacks, erase, export, measure, model, operate, people, posts, run
 from deadpan.commands.output import complain
 from deadpan.errors import DeadpanError
 
@@ -41,7 +41,7 @@ def _root(
     pass
 
 
-for group in (run, posts, model, measure, callbacks, operate, people, erase):
+for group in (run, posts, model, measure, callbacks, operate, people, erase, export):
     group.register(app)
 
 

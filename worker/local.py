@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,17 @@ def housekeeping_process(environment: Mapping[str, str], *, log_path: Path) -> C
     )
 
 
+def console_process(environment: Mapping[str, str], *, port: int, log_path: Path) -> ChildProcess:
+    """A console on loopback that is started again when it ends by itself."""
+    return ChildProcess(
+        "console",
+        [sys.executable, "-m", "deadpan", "console", "--port", str(port)],
+        environment=environment,
+        log_path=log_path,
+        restart=True,
+    )
+
+
 def migrate_database(url: str) -> None:
     """Bring a database to the schema of this version."""
     database = connect(url)
@@ -56,3 +68,23 @@ def wait_until_ready(worker: ChildProcess, intake: Intake) -> None:
         lambda: any(said["ready"] for said in intake.status()["workers"]),
         timeout_seconds=READY_WITHIN_SECONDS,
     )
+
+
+def wait_until_served(console: ChildProcess, port: int) -> None:
+    """Wait until a console on loopback answers.
+
+    Raises:
+        DeadpanError: the console ended for good or took too long; with the end of its log.
+    """
+    console.wait_for(lambda: _is_alive(port), timeout_seconds=READY_WITHIN_SECONDS)
+
+
+def _is_alive(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,12 +31,36 @@ def demo(
     picture: Annotated[
         Path | None, typer.Option(help="Also write the table as an SVG picture.")
     ] = None,
+    stay: Annotated[
+        bool | None,
+        typer.Option(
+            "--stay/--no-stay",
+            help="Open the console on the flags until Ctrl-C; by default on a terminal only.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the console; 0 takes a free one.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Run the main job on embedded services: a sample platform, Valkey, SQLite, one worker."""
-    from deadpan.demo.run import run_demo
+    """Run the main job on embedded services: a sample platform, Valkey, SQLite, one worker.
 
-    run_demo(posts=posts, folder=folder, picture=picture, as_json=as_json)
+    On a terminal it stays until Ctrl-C, with a link to the console; with --json it ends when all
+    posts are through.
+    """
+    from deadpan.demo.run import run_demo
+    from worker.embedded import free_port
+
+    if stay and as_json:
+        raise ConfigurationError("--stay and --json: with --json the demo ends; give one of them")
+    if stay is None:
+        stay = sys.stdout.isatty() and not as_json
+    run_demo(
+        posts=posts,
+        folder=folder,
+        picture=picture,
+        as_json=as_json,
+        console_port=(port or free_port()) if stay else None,
+    )
 
 
 def up(

@@ -13,17 +13,20 @@ from pathlib import Path
 from console.links import local_link
 from deadpan.errors import ConfigurationError
 from deadpan.settings import load
-from storage.database import connect
+from storage import worklist
+from storage.database import connect, transaction
 from tasks.intake import Intake
 from worker import checks
 from worker.embedded import EmbeddedValkey
 from worker.local import (
+    console_process,
     housekeeping_process,
     migrate_database,
     wait_until_ready,
+    wait_until_served,
     worker_process,
 )
-from worker.processes import ChildProcess, Interrupts
+from worker.processes import Interrupts
 
 
 def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
@@ -32,7 +35,12 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
     Raises:
         ConfigurationError: with all that is wrong with the settings, before anything starts.
     """
-    problems = checks.configuration_problems(load())
+    settings = load()
+    problems = checks.configuration_problems(settings)
+    if not settings.source:
+        problems.append(
+            "to look around first, `deadpan demo` has posts of its own and opens the same console"
+        )
     if problems:
         raise ConfigurationError(problems)
     folder = folder.resolve()
@@ -54,18 +62,13 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
         running.enter_context(
             housekeeping_process(environment, log_path=folder / "housekeeping.log")
         )
-        running.enter_context(
-            ChildProcess(
-                "console",
-                [sys.executable, "-m", "deadpan", "console", "--port", str(console_port)],
-                environment=environment,
-                log_path=folder / "console.log",
-                restart=True,
-            )
+        console = running.enter_context(
+            console_process(environment, port=console_port, log_path=folder / "console.log")
         )
         intake = Intake.at(valkey.url, settings.prefix)
         running.callback(intake.close)
         wait_until_ready(worker, intake)
+        wait_until_served(console, console_port)
         _announce(valkey.url, settings.prefix, folder, console_port, environment)
         while True:
             time.sleep(3600)
@@ -77,12 +80,24 @@ def _announce(
     database = connect(environment["DEADPAN_DATABASE_URL"])
     try:
         link = local_link(database, f"http://127.0.0.1:{port}")
+        with transaction(database, read_only=True) as connection:
+            waiting = sum(sum(states.values()) for states in worklist.waiting(connection).values())
     finally:
         database.dispose()
     sys.stdout.write(
         f"ready. Push post ids:  redis-cli -u {redis_url} RPUSH {prefix}:posts 12345\n"
         f"console:               {link}\n"
+        f"                       {_in_words(waiting)}\n"
         f"logs and data:         {folder}\n"
         "Ctrl-C stops everything; what waits is kept.\n"
     )
     sys.stdout.flush()
+
+
+def _in_words(waiting: int) -> str:
+    if waiting:
+        return f"{waiting} flag{'s' if waiting != 1 else ''} in its queue; the link works once"
+    return (
+        "its queue is empty: push ids as above, and what is flagged appears by itself; "
+        "the link works once"
+    )

@@ -1,19 +1,22 @@
-"""`deadpan demo`: the main job on embedded services, from RPUSH to a table of verdicts."""
+"""`deadpan demo`: the main job on embedded services, from RPUSH to flags in the console."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
+from console.links import local_link
 from deadpan.commands.output import print_json
 from deadpan.demo.platform import SamplePlatform
 from deadpan.demo.table import Row, print_rows
@@ -22,7 +25,14 @@ from storage import queries
 from storage.database import connect, transaction
 from tasks.intake import Intake
 from worker.embedded import EmbeddedValkey
-from worker.local import migrate_database, wait_until_ready, worker_process
+from worker.local import (
+    console_process,
+    housekeeping_process,
+    migrate_database,
+    wait_until_ready,
+    wait_until_served,
+    worker_process,
+)
 from worker.processes import ChildProcess, Interrupts
 
 OWN_POSTS = Path(__file__).parent / "posts.jsonl"
@@ -58,13 +68,22 @@ class Result:
     first_verdict_seconds: float | None = None
 
 
-def run_demo(*, posts: Path | None, folder: Path, picture: Path | None, as_json: bool) -> None:
+def run_demo(
+    *,
+    posts: Path | None,
+    folder: Path,
+    picture: Path | None,
+    as_json: bool,
+    console_port: int | None = None,
+) -> None:
     """Serve posts over HTTP, push their ids, and show what became of them.
 
     Args:
         posts: a JSONL file to serve instead of the demo's own posts.
         folder: emptied, then holds Valkey's data, the database, the evidence and the logs.
         picture: where to write the table as SVG.
+        console_port: serve the console there, and stay until Ctrl-C; None ends when every post
+            has an outcome.
     """
     began = time.monotonic()
     say = _Narrator(quiet=as_json)
@@ -82,6 +101,11 @@ def run_demo(*, posts: Path | None, folder: Path, picture: Path | None, as_json:
         running.callback(database.dispose)
         say(f"embedded Valkey at {valkey.url}, SQLite in {folder / 'deadpan.db'}")
         worker = running.enter_context(worker_process(environment, log_path=folder / "worker.log"))
+        console = None
+        if console_port is not None:
+            console = running.enter_context(
+                console_process(environment, port=console_port, log_path=folder / "console.log")
+            )
         intake = Intake.at(valkey.url)
         running.callback(intake.close)
         with say.waiting("starting a worker and warming the model"):
@@ -92,11 +116,41 @@ def run_demo(*, posts: Path | None, folder: Path, picture: Path | None, as_json:
         if result.first_verdict_seconds is not None:
             say(f"first verdict {result.first_verdict_seconds - began:.1f} seconds after the start")
         _read_results(platform, database, result)
+        if console is not None and console_port is not None:
+            _show(platform, result, as_json=as_json, folder=folder, picture=picture)
+            wait_until_served(console, console_port)
+            running.enter_context(
+                housekeeping_process(environment, log_path=folder / "housekeeping.log")
+            )
+            _stay(local_link(database, f"http://127.0.0.1:{console_port}"), result.flags)
+            return
+    _show(platform, result, as_json=as_json, folder=folder, picture=picture)
+
+
+def _show(
+    platform: SamplePlatform, result: Result, *, as_json: bool, folder: Path, picture: Path | None
+) -> None:
     summary = _summary(platform, result)
     if as_json:
         print_json(summary)
     else:
         print_rows(result.rows, summary, folder=folder, picture=picture)
+
+
+def _stay(link: str, flags: int) -> None:
+    """Tell where the console is, and keep everything running until Ctrl-C."""
+    # Not through rich, which would break the link where the terminal ends.
+    sys.stdout.write(
+        f"\nNow decide: {flags} flag{'s' if flags != 1 else ''} in the queue. "
+        "Open this link, it signs you in once:\n\n"
+        f"  {link}\n\n"
+        "Ctrl-C stops everything.\n"
+    )
+    sys.stdout.flush()
+    # Whoever presses it is done: that is how this ends, not a failure.
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
 
 
 def _emptied(folder: Path) -> Path:
@@ -126,6 +180,7 @@ def _environment(folder: Path, redis_url: str, source: str) -> dict[str, str]:
         "DEADPAN_DATABASE_URL": f"sqlite:///{folder / 'deadpan.db'}",
         "DEADPAN_EVIDENCE_URL": str(folder / "evidence"),
         "DEADPAN_SOURCE": source,
+        "DEADPAN_SECRET_KEY": secrets.token_urlsafe(48),
         # The sample platform's pictures are on this machine; nothing else private is opened.
         "DEADPAN_ALLOW_PRIVATE_ADDRESSES": "127.0.0.0/8",
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
+from storage import decisions
 from storage.database import connect, transaction
 from storage.outcomes import NewDeadLetter, record
 from storage.schema import migrate
@@ -86,6 +90,8 @@ def test_enqueue_takes_ids_from_arguments_a_file_or_standard_input(
         (["train"], "--data", 2),
         (["demo", "--posts", "/nowhere.jsonl"], "/nowhere.jsonl", 2),
         (["up"], "DEADPAN_SOURCE", 2),
+        (["up"], "`deadpan demo` has posts of its own", 2),
+        (["demo", "--stay", "--json"], "--stay and --json", 2),
     ],
 )
 def test_a_users_mistake_is_named_with_its_value_and_an_exit_code(
@@ -242,7 +248,7 @@ def test_a_demo_that_is_interrupted_at_any_moment_leaves_no_process_behind(
 ) -> None:
     folder = tmp_path / "demo"
     child = subprocess.Popen(
-        [sys.executable, "-m", "deadpan", "demo", "--folder", str(folder)],
+        [sys.executable, "-m", "deadpan", "demo", "--stay", "--folder", str(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment(),
@@ -254,6 +260,55 @@ def test_a_demo_that_is_interrupted_at_any_moment_leaves_no_process_behind(
     if child.poll() is None:
         child.send_signal(number)  # an impatient person presses it twice
     child.wait(timeout=60)
+    wait_until(lambda: _processes_about(folder) == [], "the end of its children")
+
+
+def test_a_demo_on_a_terminal_stays_and_a_newcomer_decides_by_its_link(tmp_path: Path) -> None:
+    folder, posts, policy = tmp_path / "demo", tmp_path / "posts.jsonl", tmp_path / "policy.toml"
+    posts.write_text('{"id": "1", "text": "I hate this"}\n{"id": "2", "text": "what a day"}\n')
+    policy.write_text(
+        '[[rules]]\nname = "all"\nwhen = "sarcasm >= 0"\nqueue = "all"\npriority = 1\n'
+    )
+    terminal, far_end = pty.openpty()
+    child = subprocess.Popen(
+        [
+            *[sys.executable, "-m", "deadpan", "demo", "--folder", str(folder)],
+            *["--posts", str(posts)],
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=far_end,
+        stderr=subprocess.DEVNULL,
+        env={**environment(policy=policy), "COLUMNS": "160"},
+        start_new_session=True,
+    )
+    os.close(far_end)
+    try:
+        shown = ""
+        while not (found := re.search(r"(http://127\.0\.0\.1:\d+)/sign-in\?token=(\S+)\s", shown)):
+            shown += os.read(terminal, 65536).decode(errors="replace")
+        assert "flagged because" in shown
+        with httpx.Client(base_url=found[1], follow_redirects=True, timeout=30) as browser:
+            door = browser.get("/sign-in", params={"token": found[2]}).text
+            fields = dict(re.findall(r'name="(form|token)" value="([^"]+)"', door))
+            queue = browser.post("/sign-in/link", data=fields).text
+            flag_path = re.search(r'href="(/flags/\d+)"', queue)
+            csrf = re.search(r'data-csrf="([0-9a-f]+)"', queue)
+            assert flag_path, "the queue has no work in it"
+            assert csrf
+            said = {"csrf": csrf[1], "action": "approve"}
+            assert browser.post(f"{flag_path[1]}/decide", data=said).status_code == 200
+            assert browser.post("/sign-in/link", data=fields).status_code == 403, "used twice"
+        assert child.poll() is None, "it stays until somebody ends it"
+    finally:
+        child.send_signal(signal.SIGINT)
+        code = child.wait(timeout=60)
+        os.close(terminal)
+    assert code == 0
+    engine = connect(f"sqlite:///{folder / 'deadpan.db'}")
+    with transaction(engine, read_only=True) as connection:
+        made = decisions.history(connection, limit=9)
+    engine.dispose()
+    assert [(each.moderator, each.action) for each in made] == [("admin", "approve")]
     wait_until(lambda: _processes_about(folder) == [], "the end of its children")
 
 
@@ -288,6 +343,8 @@ def test_up_runs_everything_on_one_machine_until_it_is_interrupted(tmp_path: Pat
             assert child.stdout.readline().startswith("ready.")
             link = child.stdout.readline().split()[-1]
             assert link.startswith(f"http://127.0.0.1:{port}/sign-in?token=")
+            assert "its queue is empty: push ids as above" in child.stdout.readline()
+            assert httpx.get(link).status_code == 200
             url = f"redis://127.0.0.1:{redis_port}/0"
             reached = {"redis_url": url, "database_url": f"sqlite:///{folder / 'deadpan.db'}"}
             told(deadpan("enqueue", "1", "--json", **reached))
