@@ -21,6 +21,8 @@ PATIENCE_SECONDS = 200.0
 def environment(**settings: object) -> dict[str, str]:
     """An environment for a child: this one's, with these DEADPAN_* settings and no others."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("DEADPAN_")}
+    # Workers on openvino that started beside other computing tests were seen to hang.
+    kept["DEADPAN_ENGINE"] = "torch"
     return kept | {f"DEADPAN_{name.upper()}": str(value) for name, value in settings.items()}
 
 
