@@ -272,10 +272,11 @@ def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[
     numbers = [n for n in range(len(shas) + len(unseen)) if n not in unseen]
     mode = "show" if asked == "shown" else str(visitor.moderator.settings.get("pictures", "blur"))
     sizes = _pictures(request)
+    own, read = words.apart(words.marked(seen, told.get("words", ())))
     return {
         "original": console.text(verdict.evidence, "original_text"),
-        "seen": words.marked(seen, told.get("words", ())),
-        "seen_text": seen,
+        "seen": own,
+        "read_in_pictures": read,
         "explained": told.get("score"),
         "method": told.get("method"),
         "moved": [w for w in told.get("words", ()) if abs(w.get("effect", 0)) >= 0.01],

@@ -81,6 +81,22 @@ def marked(text: str, words: Sequence[Mapping[str, Any]]) -> list[tuple[str, int
     return pieces
 
 
+def apart(pieces: Sequence[tuple[str, int]]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """The post's own words, and those that were read in its pictures.
+
+    Args:
+        pieces: of the text as the model read it, where a line break stands between the two; a
+            prepared text holds no other.
+    """
+    for n, (piece, moved) in enumerate(pieces):
+        own, found, read = piece.partition("\n")
+        if found:
+            sides = [*pieces[:n], (own, moved)], [(read, moved), *pieces[n + 1 :]]
+            first, second = ([each for each in side if each[0]] for side in sides)
+            return first, second
+    return list(pieces), []
+
+
 def level(effect: float, most: float) -> int:
     """-3 to 3: an effect as a share of the strongest one."""
     if most < 0.01:  # a hundredth moves nothing that a person would notice

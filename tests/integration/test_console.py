@@ -75,6 +75,31 @@ def test_what_a_platform_wrote_is_shown_as_text_and_never_as_markup(
     assert "Picture 2 could not be seen" in page
 
 
+def test_words_in_pictures_are_told_apart_from_what_the_author_wrote(
+    console: ConsoleServer,
+) -> None:
+    original, seen = "nice day", "nice day\nGO AWAY"
+    texts = {"original_text": console.store.put(original.encode())}
+    texts["text"] = console.store.put(seen.encode())
+    shouting = verdict(
+        "post",
+        queue="negative",
+        evidence=[{"kind": kind, "sha256": sha} for kind, sha in texts.items()],
+        explanation={
+            "score": "negative",
+            "words": [{"start": 9, "end": 11, "word": "GO", "effect": 0.3}],
+        },
+    )
+    kept = [NewEvidence(sha, kind, "text/plain", 9) for kind, sha in texts.items()]
+    with transaction(console.database) as connection:
+        number = record(connection, verdicts=[shouting], evidence=kept).opened_flag_ids["post"]
+    page = console.client("ann").get(f"/flags/{number}").text
+    assert '<p dir="auto">nice day</p>' in page
+    assert (
+        '<h3>Read in the pictures</h3><p dir="auto"><mark class="up l3">GO</mark> AWAY</p>' in page
+    )
+
+
 def test_answers_carry_what_keeps_a_browser_safe(console: ConsoleServer) -> None:
     person = console.client("ann")
     for path in ("/", "/nothing", "/static/console.js", "/healthz"):
