@@ -3,7 +3,8 @@
     python -m benchmarks.console postgresql://user:password@host/an_empty_database
 
 Fills the database, starts a console on loopback, reads what the console itself says it took
-(`Server-Timing`), then lets moderators decide flag after flag for a while.
+(`Server-Timing`), then lets moderators decide flag after flag for a while. `--filled` measures a
+database again that was filled before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import secrets
 import statistics
 import subprocess
 import sys
@@ -22,31 +24,51 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
+from benchmarks.console_fill import Size, fill, put_evidence
 from console.access import COOKIE, csrf_token
-from storage import moderators, sessions
+from storage import moderators, sessions, tokens
 from storage.database import connect, transaction
+from storage.evidence import EvidenceStore
 from storage.schema import migrate
+from storage.tokens import SCOPES
 
 _PAGES = {
     "queue": "/",
     "queue, one queue": "/?queue=sarcasm",
     "queue, rare rule": "/?rule=rare",
+    "queue, frequent rule": "/?rule=negative",
+    "queue, words that many have": "/?words=people+write",
+    "queue, words that few have": "/?words=word5001+post",
+    "queue, words that none has": "/?words=nowhere",
+    "queue, decided, words that none has": "/?state=decided&words=nowhere",
+    "queue, language": "/?language=de",
+    "queue, rare language": "/?language=is",
+    "queue, rare language, one queue": "/?language=is&queue=degraded",
+    "queue, decided, rare language": "/?state=decided&language=is",
+    "queue, no such language": "/?language=fr",
     "queue, author": "/?author=author77",
     "queue, no such score": "/?negative=0.9999",
+    "queue, nothing so old": "/?age=3d&queue=none",
+    "queue, decided": "/?state=decided",
+    "queue, decided, no such score": "/?state=decided&negative=0.9999",
+    "queue, decided, rare rule": "/?state=decided&rule=rare",
+    "queue, decided, frequent rule": "/?state=decided&rule=negative",
     "search": "/?post=p5000",
     "flag": "/flags/5000",
     "counts": "/counts",
     "history": "/history",
     "insight": "/insight?days=30",
     "audit": "/audit",
+    "API, flags": "/api/v1/flags",
+    "API, words that none has": "/api/v1/flags?words=nowhere",
+    "API, language": "/api/v1/flags?language=is",
+    "API, verdict": "/api/v1/verdicts/p5000",
 }
-_NUMBERS = {
-    "postgresql": "SELECT n FROM generate_series(1, :n) AS n",
-    "sqlite": "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < :n) "
-    "SELECT n FROM s",
-}
+_TIMES = 20
+#: Counts are kept for two seconds and insight for a minute; these say what computing them takes.
+_KEPT = {"counts": 2.1, "insight": 61.0}
 
 
 def main() -> None:
@@ -55,15 +77,19 @@ def main() -> None:
     parser.add_argument("database", help="URL of an empty database")
     parser.add_argument("--verdicts", type=int, default=10_000_000)
     parser.add_argument("--flags", type=int, default=100_000)
+    parser.add_argument("--decided", type=int, default=500_000)
+    parser.add_argument("--filled", action="store_true", help="measure only")
     parser.add_argument("--moderators", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20.0)
     asked = parser.parse_args()
     database = connect(asked.database)
     migrate(database)
-    began = time.monotonic()
-    _fill(database, asked.verdicts, asked.flags)
-    sys.stderr.write(f"filled in {time.monotonic() - began:.0f} s\n")
     with tempfile.TemporaryDirectory() as folder:
+        evidence = put_evidence(EvidenceStore(folder))
+        if not asked.filled:
+            began = time.monotonic()
+            fill(database, Size(asked.verdicts, asked.flags, asked.decided), evidence)
+            sys.stderr.write(f"filled in {time.monotonic() - began:.0f} s\n")
         child = _console(asked.database, folder)
         try:
             assert child.stdout
@@ -72,6 +98,7 @@ def main() -> None:
             result: dict[str, Any] = {
                 "verdicts": asked.verdicts,
                 "open flags": asked.flags,
+                "decided flags": asked.decided,
                 "server milliseconds": _pages(database, found[0]),
                 "decide and next": _load(database, found[0], asked.moderators, asked.seconds),
             }
@@ -80,44 +107,6 @@ def main() -> None:
             child.wait(timeout=30)
     database.dispose()
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
-
-
-def _fill(database: Engine, verdicts: int, flags: int) -> None:
-    kind = database.dialect.name
-    numbers = _NUMBERS[kind]
-    now = "now()" if kind == "postgresql" else "datetime('now')"
-    plain = (
-        "INSERT INTO verdicts (post_id, author, content_hash, model_version, calibration_version,"
-        " policy_version, negative, neutral, positive, sarcasm, degraded, evidence, timings,"
-        f" created_at) SELECT 'p' || n, 'author' || (n % 5000), 'c', 'm', 'c', 'p',"
-        f" (n % 997) / 1000.0, 0.1, 0.1, (n % 991) / 1000.0, '[]', '[]', '{{}}', {now}"
-        f" FROM ({numbers}) AS s"
-    )
-    reasons = (
-        """CASE WHEN n % 9973 = 0 THEN '[{"rule": "rare", "conditions": []}]'"""
-        """ ELSE '[{"rule": "negative", "conditions": []}]' END"""
-    )
-    opened = {
-        "postgresql": "now() - n * interval '2 seconds'",
-        "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || (2 * n) || ' seconds')",
-    }[kind]
-    cast = f"CAST({reasons} AS jsonb)" if kind == "postgresql" else reasons
-    waiting = (
-        "INSERT INTO flags (post_id, verdict_id, state, queue, priority, reasons, row_version,"
-        " opened_at, author, negative, sarcasm) SELECT 'p' || n, n, 'open',"
-        " CASE n % 4 WHEN 0 THEN 'sarcasm' WHEN 1 THEN 'degraded' ELSE 'negative' END,"
-        f" (n % 3) * 20, {cast}, 1, {opened}, 'author' || (n % 5000), (n % 997) / 1000.0,"
-        f" (n % 991) / 1000.0 FROM ({numbers}) AS s"
-    )
-    with transaction(database) as connection:
-        connection.execute(text(plain), {"n": verdicts})
-        connection.execute(text(waiting), {"n": flags})
-        connection.execute(
-            text("INSERT INTO tallies VALUES ('verdicts', 1, :v), ('flags', 1, :f)"),
-            {"v": verdicts, "f": flags},
-        )
-    with transaction(database) as connection:
-        connection.execute(text("ANALYZE"))
 
 
 def _console(url: str, folder: str) -> subprocess.Popen[str]:
@@ -131,34 +120,41 @@ def _person(database: Engine, name: str) -> requests.Session:
     with transaction(database) as connection:
         who = moderators.add(connection, name, "lead", actor="benchmark")
         token = sessions.start(connection, who, client="benchmark", address=None)
+        made = tokens.make(connection, who, name, SCOPES, actor="benchmark")
     session = requests.Session()
     session.cookies.set(COOKIE, token)
     session.headers["X-CSRF-Token"] = csrf_token(token)
+    session.headers["Authorization"] = f"Bearer {made}"
     return session
 
 
 def _pages(database: Engine, url: str) -> dict[str, dict[str, float]]:
-    person = _person(database, "reader")
+    person = _person(database, f"reader-{secrets.token_hex(4)}")
     took: dict[str, dict[str, float]] = {}
     for name, path in _PAGES.items():
-        times = []
-        for _ in range(20):
-            answer = person.get(url + path, timeout=60)
-            answer.raise_for_status()
-            times.append(float(answer.headers["Server-Timing"].partition("dur=")[2]))
-        took[name] = {"first": times[0], **_spread(times)}
+        took[name] = _spread([_took(person, url + path) for _ in range(_TIMES)])
+    for name, seconds in _KEPT.items():
+        time.sleep(seconds)
+        took[f"{name}, anew"] = {"once": _took(person, url + _PAGES[name])}
     return took
 
 
+def _took(person: requests.Session, address: str) -> float:
+    answer = person.get(address, timeout=60)
+    answer.raise_for_status()
+    return float(answer.headers["Server-Timing"].partition("dur=")[2])
+
+
 def _load(database: Engine, url: str, number: int, seconds: float) -> dict[str, float]:
-    people = [_person(database, f"m{each}") for each in range(number)]
+    people = [_person(database, f"m{each}-{secrets.token_hex(4)}") for each in range(number)]
     deadline = time.monotonic() + seconds
 
     def shift(person: requests.Session) -> list[float]:
         times = []
         answer = person.post(f"{url}/next", timeout=60)
-        while time.monotonic() < deadline and "/flags/" in answer.url:
-            path = answer.url.partition("?")[0] + "/decide"
+        while time.monotonic() < deadline and answer.ok and answer.url != f"{url}/":
+            path = answer.url.partition("?")[0]
+            path += "/vote" if "/reviews/" in path else "/decide"
             began = time.perf_counter()
             fields = {"action": "remove", "reason_code": "hate"}
             answer = person.post(path, data=fields, timeout=60)

@@ -18,7 +18,7 @@ from console import blind, reasons, shapes
 from console.access import GuardedRoute
 from console.queue import cursor_of, position_of
 from console.render import PROBLEM
-from console.shapes import BeforeId, Limit, Number, Word
+from console.shapes import BeforeId, Language, Limit, Number, Word, Words
 from console.state import console_of, visitor_of
 from deadpan.errors import FlagConflict, NotFound
 from storage import (
@@ -109,24 +109,35 @@ def flags(
     rule: Word | None = None,
     author: Word | None = None,
     post_id: Word | None = None,
+    language: Language | None = None,
+    words: Words | None = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Limit = 50,
 ) -> shapes.Flags:
-    """List flags, the highest priority first, then the oldest."""
+    """List flags, the highest priority first, then the oldest.
+
+    A search for words looks at 20,000 flags at once: a page may be short or empty while its
+    `next_cursor` still leads on.
+    """
     wanted = Filter(
         states=tables.UNCLOSED_STATES if state == "unclosed" else (state,),
         queue=queue,
         rule=rule,
         author=author,
         post_id=post_id,
+        language=language,
+        words=words,
     )
+    after = position_of(cursor or "")
     with transaction(console_of(request).database, read_only=True) as connection:
-        found = worklist.page(connection, wanted, limit=limit + 1, after=position_of(cursor or ""))
+        found = worklist.page(connection, wanted, limit=limit + 1, after=after)
+        stopped = worklist.searched_until(connection, wanted, after=after)
     shown = found[:limit]
+    end = shown[-1].position if len(found) > limit else stopped
     not_now = blind.hidden(request, [each.id for each in shown])
     return shapes.Flags(
         flags=[shapes.Flag.model_validate(each) for each in shown if each.id not in not_now],
-        next_cursor=cursor_of(shown[-1].position) if len(found) > limit else None,
+        next_cursor=cursor_of(end) if end else None,
     )
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from console import accounts, api, bulk, flag, queue, render, reports, review, sign_in
+from console import accounts, api, bulk, erasure, flag, queue, render, reports, review, sign_in
 from console.access import GuardedRoute
 from console.edges import Edges
 from console.pictures import Pictures
@@ -88,7 +88,7 @@ def create_app(
     )
     app.state.pictures = Pictures(evidence)
     app.state.insight = reports.InsightCache()
-    for part in (health, sign_in, queue, flag, review, bulk, reports, accounts, api):
+    for part in (health, sign_in, queue, flag, review, bulk, reports, accounts, erasure, api):
         app.include_router(part if isinstance(part, APIRouter) else part.router)
     app.include_router(api.document)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

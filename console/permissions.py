@@ -74,6 +74,9 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/moderators/{name}/link"): _ADMIN,
     ("POST", "/tokens"): _ADMIN,
     ("POST", "/tokens/{token_id}/revoke"): _ADMIN,
+    ("GET", "/erasure"): _ADMIN,
+    ("POST", "/erasure/preview"): _ADMIN,
+    ("POST", "/erasure"): _ADMIN,
     # the API
     ("GET", "/api/v1/openapi.json"): _ANYBODY,
     ("POST", "/api/v1/posts"): Permission("moderator", "posts:write"),

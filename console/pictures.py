@@ -24,6 +24,11 @@ class Pictures:
         self._size = lru_cache(8192)(self._read_size)
         self._blurred = lru_cache(2048)(self._make_blurred)
 
+    def forget(self) -> None:
+        """Forget what is kept in memory."""
+        self._size.cache_clear()
+        self._blurred.cache_clear()
+
     def size(self, sha256: str) -> tuple[int, int]:
         """Width and height; a usual shape where it cannot be read."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from deadpan.errors import ConfigurationError, NotFound
 from storage import claims, decisions, review_work, reviews, tables, worklist
 from storage.database import transaction
 from storage.queries import FlagPosition
+from storage.text import UNKNOWN_LANGUAGE
 from storage.worklist import Filter
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -44,6 +46,8 @@ class Asked:
     rule: str = ""
     author: str = ""
     post: str = ""
+    words: str = ""
+    language: str = ""
     negative: str = ""
     sarcasm: str = ""
     age: str = ""
@@ -73,6 +77,8 @@ class Asked:
             rule=self.rule or None,
             author=self.author or None,
             post_id=self.post or None,
+            words=self.words or None,
+            language=_language(self.language),
             negative=_share("negative", self.negative),
             sarcasm=_share("sarcasm", self.sarcasm),
             opened_before=datetime.now(UTC) - _AGES[self.age] if self.age else None,
@@ -87,6 +93,8 @@ def queue_page(
     rule: str = "",
     author: str = "",
     post: str = "",
+    words: str = "",
+    language: str = "",
     negative: str = "",
     sarcasm: str = "",
     age: str = "",
@@ -97,12 +105,23 @@ def queue_page(
 ) -> Response:
     """What waits."""
     console, me = console_of(request), visitor_of(request).moderator
-    asked = Asked(state, queue, clean(rule), clean(author), clean(post), negative, sarcasm, age)
+    asked = Asked(
+        state=state,
+        queue=queue,
+        rule=clean(rule),
+        author=clean(author),
+        post=clean(post),
+        words=clean(words),
+        language=language.strip(),
+        negative=negative,
+        sarcasm=sarcasm,
+        age=age,
+    )
     now = datetime.now(UTC)
     with transaction(console.database, read_only=True) as connection:
-        flags = worklist.page(
-            connection, asked.filter(), limit=PAGE_SIZE + 1, after=position_of(cursor)
-        )
+        position = position_of(cursor)
+        flags = worklist.page(connection, asked.filter(), limit=PAGE_SIZE + 1, after=position)
+        stopped = worklist.searched_until(connection, asked.filter(), after=position)
         not_now = reviews.hidden_from(connection, me, [each.id for each in flags])
         mine = worklist.many(connection, claims.held_by(connection, me, now=now))
         banner = done_banner(connection, me, after, batch, now)
@@ -114,7 +133,8 @@ def queue_page(
         {"flag": flag, "text": excerpt(console.text(flag.verdict.evidence, "original_text"))}
         for flag in flags
     ]
-    onwards = cursor_of(last) if last else ""
+    end = last or stopped
+    onwards = cursor_of(end) if end else ""
     return page(
         request,
         "queue.html",
@@ -125,6 +145,8 @@ def queue_page(
         banner=banner,
         empty=empty,
         cursor=cursor,
+        stopped=stopped is not None and not more,
+        searched=worklist.SEARCHED_AT_ONCE,
         onwards=asked.query(cursor=onwards) if onwards else "",
         reasons=console.reasons,
         now=now,
@@ -242,6 +264,15 @@ def position_of(cursor: str) -> FlagPosition | None:
         raise ConfigurationError(
             f"cursor {cursor[:80]!r} is none; start again without one"
         ) from None
+
+
+def _language(given: str) -> str | None:
+    if given and not re.fullmatch("[A-Za-z]{2,3}", given):
+        raise ConfigurationError(
+            f"language {given[:20]!r} is none; give two or three letters such as de, "
+            f"or {UNKNOWN_LANGUAGE} for posts of which it is not known"
+        )
+    return given or None
 
 
 def _share(name: str, given: str) -> float | None:

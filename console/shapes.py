@@ -17,6 +17,18 @@ BeforeId = Annotated[
     int | None, Query(ge=1, le=BIGGEST, description="The id of the last one seen; reads on.")
 ]
 # The database takes no NUL.
+Language = Annotated[
+    str,
+    Query(pattern="^[A-Za-z]{2,3}$", description="Of the post: `de`, or `und` for unknown ones."),
+]
+Words = Annotated[
+    str,
+    Query(
+        max_length=256,
+        pattern=r"^[^\x00]*$",
+        description="All of these words, or parts of words, in the post or read in its pictures.",
+    ),
+]
 Word = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
 
 
@@ -103,6 +115,7 @@ class Flag(BaseModel):
     author: str | None
     escalated_at: datetime | None
     outcome: str | None
+    language: str = Field(description="Of the post: `de`, or `und` where the platform says none.")
     verdict: Verdict
 
 

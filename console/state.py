@@ -85,6 +85,10 @@ class Console:
                     return f"({error})"
         return ""
 
+    def forget_texts(self) -> None:
+        """Forget texts that are kept in memory."""
+        self._text_of.cache_clear()
+
     def _read_text(self, sha256: str) -> str:
         content = self.evidence.get(sha256)
         text = content[:_MAX_TEXT_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")

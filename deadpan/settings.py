@@ -9,7 +9,7 @@ import base64
 import binascii
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from deadpan.errors import SettingsError
 
 PREFIX = "DEADPAN_"
+MAX_DAYS = 36_500
 
 
 def _split(value: Any) -> Any:
@@ -35,6 +36,9 @@ def _split(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+_Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 def _networks(value: Any) -> Any:
@@ -79,7 +83,7 @@ class Settings(BaseSettings):
     source_token: SecretStr | None = Field(
         None, description="Bearer token sent to an HTTP post source, and to nobody else."
     )
-    source_fields: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    source_fields: _Words = Field(
         (),
         description="How an HTTP source's answer is laid out where it differs, e.g. "
         "posts=data.items,text=body,images=media.*.url",
@@ -89,7 +93,8 @@ class Settings(BaseSettings):
     )
     source_query: str = Field(
         "",
-        description="A query with :ids that gives id, text, images (JSON), author, created_at.",
+        description="A query with :ids that gives id, text, images (JSON), author, created_at, "
+        "language.",
     )
     model: str = Field("mini", description="A preset's name, or the folder of a checkpoint.")
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -231,7 +236,7 @@ class Settings(BaseSettings):
         50_000_000, ge=1024, description="Images with more pixels are not decoded."
     )
     max_images: int = Field(10, ge=0, le=100, description="Images looked at in one post.")
-    image_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    image_hosts: _Words = Field(
         (),
         description="The only hosts images may come from, e.g. cdn.example.org,*.example.net; "
         "empty allows every public host.",
@@ -276,6 +281,43 @@ class Settings(BaseSettings):
         le=3650,
         description="Days that delivered callbacks are kept in the outbox; 0 keeps them for good.",
     )
+    retention_verdicts_days: int = Field(
+        0,
+        ge=0,
+        le=MAX_DAYS,
+        description="Days that verdicts without a flag are kept; such a post is judged again when "
+        "it is pushed later. 0 keeps them for good.",
+    )
+    retention_evidence_days: int = Field(
+        0,
+        ge=0,
+        le=MAX_DAYS,
+        description="Days that text, pictures and explanations of a post are kept after its last "
+        "flag was closed; 0 keeps them for good.",
+    )
+    retention_evidence_queues: _Words = Field(
+        (),
+        description="Other days than DEADPAN_RETENTION_EVIDENCE_DAYS for flags of these queues, "
+        "each as queue:days, e.g. degraded:7,sarcasm:365; 0 keeps them for good.",
+    )
+    retention_decisions_days: int = Field(
+        0,
+        ge=0,
+        le=MAX_DAYS,
+        description="Days that decisions of closed flags are kept after the last of a flag, with "
+        "their notes; 0 keeps them for good.",
+    )
+    retention_decisions_queues: _Words = Field(
+        (),
+        description="Other days than DEADPAN_RETENTION_DECISIONS_DAYS for flags of these queues, "
+        "each as queue:days, e.g. degraded:7,sarcasm:365; 0 keeps them for good.",
+    )
+    retention_audit_days: int = Field(
+        0,
+        ge=0,
+        le=MAX_DAYS,
+        description="Days that entries of the audit log are kept; 0 keeps them for good.",
+    )
     secret_key: SecretStr | None = Field(
         None,
         description="Signs the sign-in form and the mark of browsers that signed in before, and "
@@ -302,7 +344,7 @@ class Settings(BaseSettings):
         description="How often the next flag is, as a second look, one of which a lead knows the "
         "answer.",
     )
-    reason_codes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    reason_codes: _Words = Field(
         (),
         description="What moderators choose a reason from, each as code:Words, e.g. "
         "hate:Hate speech,other:Something else; empty takes the console's own list.",
@@ -332,6 +374,12 @@ class Settings(BaseSettings):
                 "it is shorter than 32 characters; make one with "
                 "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
+        return value
+
+    @field_validator("retention_evidence_queues", "retention_decisions_queues")
+    @classmethod
+    def _days_of_queues(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        queue_days(value)
         return value
 
     @field_validator("callback_url")
@@ -374,6 +422,23 @@ class Settings(BaseSettings):
         if value.get_secret_value().split("://", 1)[0] not in ("redis", "rediss", "unix"):
             raise ValueError("write redis://HOST:PORT/DB, rediss://… for TLS, or unix://PATH")
         return value
+
+
+def queue_days(given: Iterable[str]) -> dict[str, int]:
+    """Days by queue, from `queue:days` each.
+
+    Raises:
+        ValueError: one of them is something else, or a queue is named twice.
+    """
+    found: dict[str, int] = {}
+    for part in given:
+        queue, colon, days = (each.strip() for each in part.rpartition(":"))
+        if not (queue and colon and days.isascii() and days.isdigit() and int(days) <= MAX_DAYS):
+            raise ValueError(f"'{part}' is not queue:days, such as degraded:7, at most {MAX_DAYS}")
+        if queue in found:
+            raise ValueError(f"'{queue}' is given twice; keep one")
+        found[queue] = int(days)
+    return found
 
 
 def signing_secrets(value: SecretStr | None) -> tuple[bytes, ...]:

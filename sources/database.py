@@ -37,8 +37,8 @@ class DatabaseSource:
 
     Args:
         url: of the platform's database, as SQLAlchemy takes it.
-        query: gives columns id, text and, if there are, images (a JSON list of URLs), author and
-            created_at, for the ids in `:ids`, as in `… WHERE id IN :ids`.
+        query: gives columns id, text and, if there are, images (a JSON list of URLs), author,
+            created_at and language, for the ids in `:ids`, as in `… WHERE id IN :ids`.
         timeout_seconds: to connect, and again for the query.
         ids_per_request: at most in one query.
 

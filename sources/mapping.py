@@ -13,6 +13,7 @@ from sources.post import Post
 
 MAX_TEXT_CHARACTERS = 1024 * 1024
 MAX_AUTHOR_CHARACTERS = 256
+MAX_LANGUAGE_CHARACTERS = 35  # as RFC 5646 advises for what stores tags
 # A post may list a million images; no more than this many are carried along to be refused.
 MAX_LISTED_IMAGES = 100
 
@@ -33,6 +34,7 @@ class PostMapping:
         images: to the list of its image URLs, or to the only one.
         author: to the author's name.
         created_at: to the time, in RFC 3339.
+        language: to the language of its text, a tag such as `de` or `pt-BR`.
     """
 
     posts: str = "posts"
@@ -41,6 +43,7 @@ class PostMapping:
     images: str = "images"
     author: str = "author"
     created_at: str = "created_at"
+    language: str = "language"
 
     @classmethod
     def parse(cls, fields: Iterable[str]) -> PostMapping:
@@ -130,6 +133,7 @@ def post_of(value: Any, mapping: PostMapping, *, base_url: str | None = None) ->
         images=_images(pick(value, mapping.images), mapping.images, base_url),
         author=_author(pick(value, mapping.author), mapping.author),
         created_at=_time(pick(value, mapping.created_at)),
+        language=_language(pick(value, mapping.language)),
     )
 
 
@@ -169,6 +173,13 @@ def _author(value: Any, field: str) -> str | None:
     if not isinstance(value, str):
         raise WrongFieldError(f"field '{field}' is {_kind(value)}, not a string")
     return value[:MAX_AUTHOR_CHARACTERS]
+
+
+def _language(value: Any) -> str | None:
+    """As it is said; what is no text says nothing, and is no reason to lose a post."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_LANGUAGE_CHARACTERS:
+        return None
+    return value
 
 
 def _time(value: Any) -> datetime | None:

@@ -18,6 +18,7 @@ class Post:
         images: where its images are, in order: URLs, or paths for a JSONL source.
         author: the platform's name for the author, if it tells.
         created_at: when it was posted, with a time zone, if the platform tells.
+        language: in which it is written, as the platform says it, such as `de` or `pt-BR`.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Post:
     images: tuple[str, ...] = ()
     author: str | None = None
     created_at: datetime | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class DecisionRow(Base):
         Index("ix_decisions_moderator_id_id", "moderator_id", "id"),
         Index("ix_decisions_batch", "batch"),
         Index("ix_decisions_created_at", "created_at"),
+        Index("ix_decisions_verdict_id", "verdict_id"),
         NUMBERED,
     )
 

@@ -8,18 +8,18 @@ comes again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Connection, String, cast, delete, insert, or_, select, update
+from sqlalchemy import Connection, String, cast, delete, exists, insert, select, update
 
 from storage import audit, tables
 from storage.console_tables import decisions
 from storage.queries import in_parts
 from storage.review_tables import known_answers, review_votes, reviews
-from storage.text import clean_text, printed_post_id
+from storage.text import UNKNOWN_LANGUAGE, clean_text, printed_post_id
 
 Kind = Literal["post", "author"]
 ERASED = "erased on request"
@@ -104,7 +104,11 @@ def erase(
         )
     closed = notes = 0
     for named in in_parts(sorted(posts)):
-        connection.execute(update(tables.flags).where(flags.post_id.in_(named)).values(author=None))
+        connection.execute(
+            update(tables.flags)
+            .where(flags.post_id.in_(named))
+            .values(author=None, search_text=None, language=UNKNOWN_LANGUAGE)
+        )
         closed += connection.execute(
             update(tables.flags)
             .where(flags.post_id.in_(named), flags.state.in_(tables.UNCLOSED_STATES))
@@ -120,10 +124,8 @@ def erase(
         notes += _erase_decisions(connection, named)
         notes += _erase_reviews(connection, named, moment)
         _erase_events(connection, named)
-    alone = _alone(connection, hashes, verdict_ids)
-    for unused in in_parts(sorted(alone)):
-        connection.execute(delete(tables.evidence).where(tables.evidence.c.sha256.in_(unused)))
-    found = Erased(0, len(posts), len(verdict_ids), closed, notes, tuple(sorted(alone)))
+    removed = let_go(connection, verdict_ids, hashes)
+    found = Erased(0, len(posts), len(verdict_ids), closed, notes, removed)
     receipt = _write_receipts(connection, kind, subject, posts, found, requested_by, moment)
     audit.write(
         connection,
@@ -134,6 +136,38 @@ def erase(
         now=moment,
     )
     return Erased(receipt, found.posts, found.verdicts, closed, notes, found.evidence)
+
+
+def preview(connection: Connection, kind: Kind, subject: str) -> Erased:
+    """Says what an erasure would remove, by doing it and taking it back.
+
+    Args:
+        connection: inside a transaction, in which nothing is changed in the end.
+    """
+    tried = connection.begin_nested()
+    try:
+        return erase(connection, kind, subject, requested_by="")
+    finally:
+        tried.rollback()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That something was erased; see `docs/tables.md`."""
+
+    id: int
+    kind: str
+    requested_by: str
+    counts: Mapping[str, int]
+    erased_at: datetime
+
+
+def receipts(connection: Connection, *, limit: int) -> list[Receipt]:
+    """Gives receipts, the newest first."""
+    columns = tables.erasures.c
+    wanted = [columns[name] for name in Receipt.__slots__]
+    rows = connection.execute(select(*wanted).order_by(columns.id.desc()).limit(limit))
+    return [Receipt(**row._mapping) for row in rows]
 
 
 def erased(connection: Connection, post_ids: Iterable[str]) -> set[str]:
@@ -230,31 +264,26 @@ def _erase_events(connection: Connection, post_ids: Sequence[str]) -> None:
         )
 
 
-def _alone(connection: Connection, hashes: set[str], verdict_ids: Sequence[int]) -> set[str]:
-    """Those that are evidence of no other verdict: the same picture is posted by many.
+def let_go(
+    connection: Connection, verdict_ids: Sequence[int], hashes: Collection[str]
+) -> tuple[str, ...]:
+    """Takes from verdicts their evidence, and removes what no other verdict has, for the same
+    picture is posted by many.
 
-    Only flagged posts have evidence, so only their verdicts are looked at.
+    Returns:
+        SHA-256 of what was removed; the caller deletes it from the evidence store.
     """
-    if not hashes:
-        return set()
-    own = set(verdict_ids)
-    alone = set(hashes)
-    columns = tables.verdicts.c
-    statement = (
-        select(columns.id, columns.evidence)
-        .join(tables.flags, tables.flags.c.post_id == columns.post_id)
-        .where(
-            # the text of the JSON is searched, so that what cannot match is not sent
-            or_(*(cast(columns.evidence, String).contains(sha256) for sha256 in sorted(hashes)))
-            if len(hashes) <= 100
-            else columns.id.is_not(None)
-        )
-        .execution_options(yield_per=1000)
-    )
-    for number, evidence in connection.execute(statement):
-        if number not in own:
-            alone.difference_update(item["sha256"] for item in evidence)
-    return alone
+    uses, evidence = tables.evidence_uses.c, tables.evidence.c
+    for part in in_parts(verdict_ids):
+        connection.execute(delete(tables.evidence_uses).where(uses.verdict_id.in_(part)))
+    removed: list[str] = []
+    for names in in_parts(sorted(hashes)):
+        removed += connection.execute(
+            delete(tables.evidence)
+            .where(evidence.sha256.in_(names), ~exists().where(uses.sha256 == evidence.sha256))
+            .returning(evidence.sha256)
+        ).scalars()
+    return tuple(sorted(removed))
 
 
 def _write_receipts(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, text
+from sqlalchemy import Connection, case, delete, func, insert, text
 
 from storage import tables, tallies
 from storage.database import insert as _insert
 from storage.outbox import add_events
-from storage.text import MAX_ERROR_CHARACTERS, clean_json, clean_text, printed_post_id
+from storage.text import (
+    MAX_ERROR_CHARACTERS,
+    MAX_RULE_CHARACTERS,
+    clean_json,
+    clean_text,
+    primary_language,
+    printed_post_id,
+    search_form,
+)
 from storage.values import (
     EVIDENCE_KINDS,
     SCORES,
@@ -69,6 +77,7 @@ def record(
     judged = {_key(verdict): verdict for verdict in verdicts}
     new_verdicts = _write_verdicts(connection, [judged[key] for key in sorted(judged)], moment)
     written = [(judged[key], number) for key, number in sorted(new_verdicts.items())]
+    _write_uses(connection, written)
     opened, updated = _write_flags(connection, written, moment)
     add_events(
         connection,
@@ -138,11 +147,22 @@ def _verdict_values(verdict: NewVerdict, now: datetime) -> dict[str, Any]:
     }
 
 
+def _write_uses(connection: Connection, written: Sequence[tuple[NewVerdict, int]]) -> None:
+    rows = [
+        {"sha256": sha256, "verdict_id": number}
+        for verdict, number in written
+        for sha256 in sorted({item["sha256"] for item in verdict.evidence})
+    ]
+    if rows:
+        connection.execute(insert(tables.evidence_uses), rows)
+
+
 def _write_flags(
     connection: Connection, written: Sequence[tuple[NewVerdict, int]], now: datetime
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Gives the ids of flags opened, and of those renewed, by post id."""
     rows: dict[str, dict[str, Any]] = {}
+    rules: dict[str, list[str]] = {}
     for verdict, verdict_id in written:
         if verdict.flag is None:
             continue
@@ -161,12 +181,15 @@ def _write_flags(
             "author": None if verdict.author is None else clean_text(verdict.author, 256),
             "negative": float(verdict.negative),
             "sarcasm": float(verdict.sarcasm),
+            "search_text": None if verdict.flag.text is None else search_form(verdict.flag.text),
+            "language": primary_language(verdict.flag.language),
         }
+        rules[verdict.post_id] = _rules(verdict.flag)
     if not rows:
         return {}, {}
-    insert = _insert(connection, tables.flags)
-    there, new = tables.flags.c, insert.excluded
-    statement = insert.on_conflict_do_update(
+    upsert = _insert(connection, tables.flags)
+    there, new = tables.flags.c, upsert.excluded
+    statement = upsert.on_conflict_do_update(
         index_elements=["post_id"],
         index_where=text(tables.UNCLOSED_FLAG),
         set_={
@@ -176,6 +199,8 @@ def _write_flags(
             "author": new.author,
             "negative": new.negative,
             "sarcasm": new.sarcasm,
+            "search_text": new.search_text,
+            "language": new.language,
             "priority": case((new.priority > there.priority, new.priority), else_=there.priority),
             "due_at": case(
                 (new.due_at < func.coalesce(there.due_at, new.due_at), new.due_at),
@@ -188,7 +213,34 @@ def _write_flags(
     updated: dict[str, int] = {}
     for number, post_id, row_version in connection.execute(statement, list(rows.values())):
         (opened if row_version == 1 else updated)[post_id] = number
+    _write_rules(connection, opened | updated, updated.values(), rules)
     return opened, updated
+
+
+def _rules(flag: NewFlag) -> list[str]:
+    found = (reason.get("rule") for reason in flag.reasons)
+    names = (name for name in found if isinstance(name, str))
+    return sorted({clean_text(name, MAX_RULE_CHARACTERS) for name in names})
+
+
+def _write_rules(
+    connection: Connection,
+    flag_ids: Mapping[str, int],
+    renewed: Collection[int],
+    rules: Mapping[str, Sequence[str]],
+) -> None:
+    """The rows of a flag are guarded by the lock on the flag itself, which was written before."""
+    if renewed:
+        connection.execute(
+            delete(tables.flag_rules).where(tables.flag_rules.c.flag_id.in_(renewed))
+        )
+    rows = [
+        {"rule": rule, "flag_id": number}
+        for post_id, number in flag_ids.items()
+        for rule in rules[post_id]
+    ]
+    if rows:
+        connection.execute(insert(tables.flag_rules), rows)
 
 
 def _write_dead_letters(
@@ -208,11 +260,11 @@ def _write_dead_letters(
     }
     if not rows:
         return 0
-    insert = _insert(connection, tables.dead_letters)
-    statement = insert.on_conflict_do_update(
+    upsert = _insert(connection, tables.dead_letters)
+    statement = upsert.on_conflict_do_update(
         index_elements=["post_id"],
         index_where=text(tables.UNREPLAYED_DEAD_LETTER),
-        set_={name: insert.excluded[name] for name in ("stage", "error", "attempts", "updated_at")},
+        set_={name: upsert.excluded[name] for name in ("stage", "error", "attempts", "updated_at")},
     )
     connection.execute(statement, [rows[key] for key in sorted(rows)])
     return len(rows)
@@ -230,10 +282,10 @@ def _write_gone(connection: Connection, gone: Iterable[GonePost], now: datetime)
     }
     if not rows:
         return 0
-    insert = _insert(connection, tables.gone_posts)
-    statement = insert.on_conflict_do_update(
+    upsert = _insert(connection, tables.gone_posts)
+    statement = upsert.on_conflict_do_update(
         index_elements=["post_id"],
-        set_={name: insert.excluded[name] for name in ("why", "last_seen_at")},
+        set_={name: upsert.excluded[name] for name in ("why", "last_seen_at")},
     )
     connection.execute(statement, [rows[key] for key in sorted(rows)])
     return len(rows)

@@ -72,6 +72,10 @@ class FlagPosition:
     id: int
 
 
+#: Of a flag, what is read: all but what is only searched in.
+FLAG_COLUMNS: Final = tuple(each for each in tables.flags.c if each.name != "search_text")
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """A flag, with the verdict it stands for."""
@@ -94,6 +98,7 @@ class Flag:
     sarcasm: float | None
     escalated_at: datetime | None
     outcome: str | None
+    language: str
     verdict: Verdict
 
     @property
@@ -197,7 +202,7 @@ def open_flags(
     """
     columns = tables.flags.c
     statement = (
-        select(tables.flags, tables.verdicts)
+        select(*FLAG_COLUMNS, tables.verdicts)
         .join(tables.verdicts, columns.verdict_id == tables.verdicts.c.id)
         .where(columns.state.in_(states))
         .order_by(columns.priority.desc(), columns.opened_at, columns.id)
@@ -213,7 +218,7 @@ def open_flags(
         statement = statement.where(
             or_(columns.priority < after.priority, and_(columns.priority == after.priority, older))
         )
-    names = [column.name for column in columns]
+    names = [column.name for column in FLAG_COLUMNS]
     verdict_names = [column.name for column in tables.verdicts.c]
     flags = []
     for row in connection.execute(statement):

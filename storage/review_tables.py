@@ -55,6 +55,7 @@ class ReviewRow(Base):
         Index("ix_reviews_state_opened_at_id", "state", "opened_at", "id"),
         Index("ix_reviews_flag_id", "flag_id"),
         Index("ix_reviews_decision_id", "decision_id"),
+        Index("ix_reviews_verdict_id", "verdict_id"),
         NUMBERED,
     )
 

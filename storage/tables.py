@@ -26,6 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from storage import console_tables, review_tables
 from storage.columns import NUMBERED, Base, Id, JsonValue, UtcDateTime
+from storage.text import UNKNOWN_LANGUAGE
 
 __all__ = ["Base", "UtcDateTime", "console_tables", "review_tables"]
 
@@ -106,6 +107,8 @@ class FlagRow(Base):
     sarcasm: Mapped[float | None] = mapped_column(Double)
     escalated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None] = mapped_column(String(16))
+    search_text: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str] = mapped_column(String(3), server_default=UNKNOWN_LANGUAGE)
 
     __table_args__ = (
         CheckConstraint(
@@ -118,9 +121,10 @@ class FlagRow(Base):
             sqlite_where=text(UNCLOSED_FLAG),
             postgresql_where=text(UNCLOSED_FLAG),
         ),
-        # Both end in the id, so that a page and the next flag are read in the order of an index.
+        # All end in the id, so that a page and the next flag are read in the order of an index.
         Index("ix_flags_work", "state", "queue", text("priority DESC"), "opened_at", "id"),
         Index("ix_flags_priority", "state", text("priority DESC"), "opened_at", "id"),
+        Index("ix_flags_language", "state", "language", text("priority DESC"), "opened_at", "id"),
         Index("ix_flags_post_id", "post_id"),
         Index("ix_flags_author_id", "author", "id"),
         Index("ix_flags_opened_at", "opened_at"),
@@ -128,6 +132,19 @@ class FlagRow(Base):
         Index("ix_flags_verdict_id", "verdict_id"),
         NUMBERED,
     )
+
+
+class FlagRuleRow(Base):
+    """A rule that fired for a flag: what `reasons` says too, where an index finds it. No foreign
+    key: see its migration.
+    """
+
+    __tablename__ = "flag_rules"
+
+    rule: Mapped[str] = mapped_column(String(100), primary_key=True)
+    flag_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+
+    __table_args__ = (Index("ix_flag_rules_flag_id", "flag_id"),)
 
 
 class DeadLetterRow(Base):
@@ -188,6 +205,19 @@ def _partial_index(name: str, *columns: str, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
+class EvidenceUseRow(Base):
+    """That a verdict has a piece of evidence: what its `evidence` says too, found by SHA-256. No
+    foreign key: see its migration.
+    """
+
+    __tablename__ = "evidence_uses"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    verdict_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+
+    __table_args__ = (Index("ix_evidence_uses_verdict_id", "verdict_id"),)
+
+
 class OutboxRow(Base):
     """Something that the platform is told; pending until it was delivered or parked."""
 
@@ -246,9 +276,11 @@ class LeaseRow(Base):
 
 verdicts: Final = cast(Table, VerdictRow.__table__)
 flags: Final = cast(Table, FlagRow.__table__)
+flag_rules: Final = cast(Table, FlagRuleRow.__table__)
 dead_letters: Final = cast(Table, DeadLetterRow.__table__)
 gone_posts: Final = cast(Table, GonePostRow.__table__)
 evidence: Final = cast(Table, EvidenceRow.__table__)
+evidence_uses: Final = cast(Table, EvidenceUseRow.__table__)
 outbox: Final = cast(Table, OutboxRow.__table__)
 leases: Final = cast(Table, LeaseRow.__table__)
 erasures: Final = cast(Table, ErasureRow.__table__)

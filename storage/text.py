@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 
@@ -16,6 +18,9 @@ from numbers import Integral, Real
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 MAX_POST_ID_BYTES = 256
+UNKNOWN_LANGUAGE = "und"
+MAX_SEARCH_CHARACTERS = 1000
+MAX_RULE_CHARACTERS = 100
 MAX_ERROR_CHARACTERS = 4000
 MAX_JSON_STRING_CHARACTERS = 2000
 
@@ -39,6 +44,27 @@ def clean_text(text: str, limit: int) -> str:
         return clean
     mark = f"… [cut, {len(clean)} characters in all]"
     return clean[: max(0, limit - len(mark))] + mark[:limit]
+
+
+def search_form(text: str) -> str:
+    """Gives the form in which texts are searched, on both databases with the same result: small
+    letters, without invisible characters, compatible characters as one, white space collapsed, cut
+    at 1,000 characters.
+    """
+    # Cut before and after: a letter may become up to 18 others.
+    clean = clean_text(text[:MAX_SEARCH_CHARACTERS], 2 * MAX_SEARCH_CHARACTERS)
+    plain = "".join(
+        each for each in unicodedata.normalize("NFKC", clean) if unicodedata.category(each) != "Cf"
+    )
+    return " ".join(plain.casefold().split())[:MAX_SEARCH_CHARACTERS]
+
+
+def primary_language(tag: str | None) -> str:
+    """Gives the language of a tag such as `pt-BR` or `zh_Hant` (BCP 47) in two or three small
+    letters, `pt` or `zh`; `und`, which there means undetermined, where it names none.
+    """
+    found = re.match(r"([A-Za-z]{2,3})(?![^_-])", (tag or "").strip())
+    return found[1].lower() if found else UNKNOWN_LANGUAGE
 
 
 def clean_json(value: object) -> Json:

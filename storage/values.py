@@ -29,6 +29,8 @@ class NewFlag:
         priority: higher is served first.
         reasons: the rules that fired, as JSON objects.
         due_at: until when a human should have seen it; aware.
+        text: what moderators find it by; any text.
+        language: in which it is written, a tag such as `pt-BR`, where that is known.
 
     Raises:
         ValueError: a value that cannot be written.
@@ -39,6 +41,8 @@ class NewFlag:
     priority: int
     reasons: Sequence[Mapping[str, Any]]
     due_at: datetime | None = None
+    text: str | None = None
+    language: str | None = None
 
     def __post_init__(self) -> None:
         _check_word("queue", self.queue, 64)

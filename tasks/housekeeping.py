@@ -21,6 +21,7 @@ from storage.database import transaction
 from storage.schema import require_schema
 from tasks import callback_metrics as metrics
 from tasks.delivery import Deliverer
+from tasks.retention import Retention
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ class Housekeeper:
         holder: a name that no other process has.
         deliverer: sends callbacks; None where no receiver is set, and then they wait.
         retention_days: how long delivered callbacks are kept; 0 keeps them for good.
+        retention: forgets all else that is old; None keeps it for good.
         lease_seconds: how long the others wait for a leader that fell silent.
     """
 
@@ -55,12 +57,14 @@ class Housekeeper:
         holder: str,
         deliverer: Deliverer | None,
         retention_days: float,
+        retention: Retention | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._database = database
         self._holder = holder
         self._deliverer = deliverer
         self._retention_days = retention_days
+        self._retention = retention
         self._lease_seconds = lease_seconds
         self._stopping = threading.Event()
         self._not_ready: str | None = "the database was not asked yet"
@@ -69,7 +73,11 @@ class Housekeeper:
         self._was_leading = False
         self._next_try_at = 0.0
         self._watch = _Chore(10.0, self._measure)
-        self._chores = [_Chore(5.0, self._expire_claims), _Chore(60.0, self._forget)]
+        self._chores = [
+            _Chore(5.0, self._expire_claims),
+            _Chore(60.0, self._forget),
+            _Chore(300.0, self._retain),
+        ]
 
     def not_ready(self) -> str | None:
         """Why this process cannot do its job, or None when it can. Standing by is its job too."""
@@ -172,6 +180,16 @@ class Housekeeper:
         if forgotten:
             log.info("old callbacks forgotten", callbacks=forgotten)
         return forgotten > 0
+
+    def _retain(self) -> bool:
+        if self._retention is None:
+            return False
+        try:
+            return self._retention.turn(self._database)
+        except StorageError as error:
+            # An evidence store that is away is no reason to keep callbacks waiting.
+            log.warning("what is old is forgotten later", error=str(error))
+            return False
 
     def _set_ready(self, problem: str | None) -> None:
         if problem != self._not_ready:

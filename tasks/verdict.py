@@ -12,6 +12,7 @@ from PIL import Image
 
 from models.explain import Explanation
 from models.prediction import Prediction, PreparedImage, PreparedPost, Scores
+from models.text import OCR_MARKER
 from sources.post import FetchedPost
 from storage.evidence import EvidenceStore
 from storage.outcomes import EvidenceKind, NewEvidence, NewFlag, NewVerdict
@@ -107,19 +108,26 @@ def new_verdict(
         degraded=item.degraded,
         evidence=[{"kind": e.kind, "sha256": e.sha256} for e in evidence],
         timings=dict(timings),
-        flag=_flag(item.reasons),
+        flag=_flag(item),
         explanation=item.explanation.as_row() if item.explanation else None,
     )
 
 
-def _flag(reasons: Sequence[Reason]) -> NewFlag | None:
+def _flag(item: Item) -> NewFlag | None:
+    reasons = item.reasons
     if not reasons:
         return None
+    assert item.fetched is not None
+    assert item.prepared is not None
+    # As its author wrote it, for so moderators see it, and what was read in its pictures.
+    _, _, in_pictures = item.prepared.text.partition(OCR_MARKER)
     return NewFlag(
         queue=reasons[0].queue,
         priority=reasons[0].priority,
         reasons=[reason.as_row() for reason in reasons],
         due_at=None,
+        text=f"{item.fetched.post.text} {in_pictures}".strip(),
+        language=item.fetched.post.language,
     )
 
 

@@ -32,6 +32,8 @@ def verdict(
     negative: float = 0.8,
     sarcasm: float = 0.2,
     flagged: bool = True,
+    text: str | None = None,
+    language: str | None = None,
     **more: Any,
 ) -> NewVerdict:
     """A verdict, flagged unless said otherwise."""
@@ -47,7 +49,7 @@ def verdict(
         positive=0.0,
         sarcasm=sarcasm,
         author=author,
-        flag=NewFlag(queue, priority, why) if flagged else None,
+        flag=NewFlag(queue, priority, why, text=text, language=language) if flagged else None,
         **more,
     )
 

@@ -14,11 +14,13 @@ from sqlalchemy import Engine
 
 from deadpan import logs
 from deadpan.errors import ConfigurationError
-from deadpan.settings import Settings, signing_secrets
+from deadpan.settings import Settings, queue_days, signing_secrets
 from storage.database import connect, dispose
+from storage.evidence import EvidenceStore
 from tasks.callbacks import Schedule, Sender
 from tasks.delivery import Deliverer
 from tasks.housekeeping import Housekeeper
+from tasks.retention import Periods, Retention
 from worker.checks import callback_problems
 from worker.health import HealthServer
 
@@ -72,6 +74,17 @@ def _housekeeper(settings: Settings, database: Engine) -> Housekeeper:
         holder=f"{socket.gethostname()[:100]}/{os.getpid()}/{secrets.token_hex(4)}",
         deliverer=_deliverer(settings),
         retention_days=settings.retention_callbacks_days,
+        retention=Retention(
+            Periods(
+                verdicts=settings.retention_verdicts_days,
+                evidence=settings.retention_evidence_days,
+                decisions=settings.retention_decisions_days,
+                audit=settings.retention_audit_days,
+                evidence_queues=queue_days(settings.retention_evidence_queues),
+                decisions_queues=queue_days(settings.retention_decisions_queues),
+            ),
+            EvidenceStore(settings.evidence_url),
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,6 +71,34 @@ def fill(database: Engine, store: EvidenceStore) -> None:
             )
 
 
+def fill_calmly(database: Engine, store: EvidenceStore) -> None:
+    """A quiet morning: some of the demo's posts, as the README shows them."""
+    now = datetime.now(UTC)
+    lines = (IMAGES.parent / "posts.jsonl").read_text(encoding="utf-8").splitlines()
+    posts = {post["id"]: post for post in map(json.loads, lines)}
+    for number, post_id in enumerate(("1001", "1019", "1012", "1003", "1014", "1011")):
+        post = posts[post_id]
+        is_sarcastic = post["about"].startswith(("sarcastic", "text only, sarcastic"))
+        made, evidence = _judged(
+            store,
+            post_id,
+            post["text"],
+            [Path(name).name for name in post.get("images", ())],
+            now,
+            queue="sarcasm" if is_sarcastic else "negative",
+            reasons=[_SARCASTIC] if is_sarcastic else [_NEGATIVE],
+            priority=40 if is_sarcastic else 30,
+            author=post["author"],
+        )
+        with transaction(database) as connection:
+            record(
+                connection,
+                verdicts=[made],
+                evidence=evidence,
+                now=now - timedelta(minutes=11 * (7 - number)),
+            )
+
+
 def _judged(
     store: EvidenceStore, post_id: str, text: str, images: Sequence[str], now: datetime, **more: Any
 ) -> tuple[NewVerdict, list[NewEvidence]]:
@@ -92,6 +121,7 @@ def _judged(
         text_alone=alone if text else None,
         image_alone={**alone, "negative": 0.8, "positive": 0.0} if images else None,
         evidence=[{"kind": each.kind, "sha256": each.sha256} for each in kept],
+        text=text,
         posted_at=now - timedelta(hours=5),
         **more,
     )

@@ -7,18 +7,23 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
+from sqlalchemy import Engine
 
 from storage import decisions
 from storage.database import transaction
 from storage.decisions import Said
+from storage.evidence import EvidenceStore
+from tasks.intake import Intake
 from tests.browser.conftest import People
-from tests.console_server import ConsoleServer
+from tests.browser.posts import fill_calmly
+from tests.console_server import ConsoleServer, serving
 
 PAGES = {
     "queue": "/",
     "filtered": "/?rule=sarcastic&negative=0.1",
     "nothing": "/?queue=none",
+    "words": "/?words=another+delay",
     "flag": "/flags/1",
     "ten-pictures": "/flags/5",
     "right-to-left": "/flags/3",
@@ -27,6 +32,7 @@ PAGES = {
     "audit": "/audit",
     "settings": "/settings",
     "people": "/moderators",
+    "erasure": "/erasure",
     "missing": "/flags/4711",
 }
 SIZES = {1440: 900, 768: 1024, 390: 844}
@@ -73,6 +79,21 @@ def test_every_page_is_fit_for_everybody(
         # Rules do not depend on the width but for what is hidden; twice is enough.
         if width != 768:
             look_with_axe(page, name)
+
+
+def test_the_queue_of_a_quiet_morning_shows_all_of_it_on_one_screen(
+    chrome: Browser, database: Engine, intake: Intake, tmp_path: Path
+) -> None:
+    store = EvidenceStore(str(tmp_path / "evidence"))
+    fill_calmly(database, store)
+    with serving(database, intake, store) as console:
+        people = People(chrome, console)
+        page = people.page("ada", viewport={"width": 1440, "height": 900})
+        page.goto("/")
+        assert page.locator("[data-row]").count() == 6
+        assert page.evaluate("document.documentElement.scrollHeight") <= 900
+        _keep_picture(page, "readme-queue")
+        people.close()
 
 
 def test_the_sign_in_page_is_fit_for_everybody(people: People, console: ConsoleServer) -> None:

@@ -49,11 +49,12 @@ SECRETS = {
 CALLBACK_SECRET = "whsec_" + base64.b64encode(CANARY.encode() * 3).decode()
 
 
-def rules(fence: str) -> list[str]:
-    """The lines of a fenced block of docs/security.md."""
-    found = re.search(rf"```{fence}\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.DOTALL)
-    assert found, fence
-    return found[1].strip().splitlines()
+def rules(fence: str, number: int = 0) -> list[str]:
+    """The lines of a fenced block of docs/security.md, the first of its kind or a later one."""
+    found = re.findall(rf"```{fence}\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.DOTALL)
+    assert len(found) > number, fence
+    lines: list[str] = found[number].strip().splitlines()
+    return lines
 
 
 @dataclass

@@ -267,6 +267,30 @@ def test_insight_counts_what_was_decided(console: ConsoleServer) -> None:
     }
 
 
+def test_an_admin_erases_a_post_after_seeing_how_much_would_go(console: ConsoleServer) -> None:
+    number = _hostile_flag(console)
+    admin, post = console.client("root", "admin"), "post/42 <i>ünï"
+    assert "Nothing was erased yet" in admin.get("/erasure").text
+    assert "alert(1)" in admin.get(f"/flags/{number}").text
+    asked = {"kind": "post", "subject": post}
+    page = admin.post("/erasure/preview", asked).text
+    assert "1 post, 1 verdict, 1 open flag closed, 2 pieces of evidence" in page
+    assert "<i>" not in page
+    refused = admin.post("/erasure", asked)
+    assert (refused.status_code, "nothing is erased" in refused.text) == (422, True)
+    assert "alert(1)" in admin.get(f"/flags/{number}").text
+    assert "Nothing was erased yet" in admin.get("/erasure").text
+    done = admin.post("/erasure", {**asked, "sure": "yes"}).text
+    assert "1 post, 1 verdict, 1 open flag closed, 2 pieces of evidence" in done
+    assert "Receipt" in done
+    assert "alert(1)" not in admin.get(f"/flags/{number}").text
+    assert admin.post("/erasure/preview", {"kind": "all", "subject": "x"}).status_code == 422
+    assert admin.post("/erasure/preview", {"kind": "post", "subject": " "}).status_code == 422
+    with transaction(console.database, read_only=True) as connection:
+        entries = audit.read(connection, limit=9, action="erase.post")
+    assert [entry.actor for entry in entries] == ["root"]
+
+
 def test_an_admin_adds_people_and_tokens(console: ConsoleServer) -> None:
     admin = console.client("root", "admin")
     page = admin.post("/moderators", {"name": "zoe", "role": "lead"}).text

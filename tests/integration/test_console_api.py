@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from storage import decisions
+from storage import decisions, worklist
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import GonePost, NewDeadLetter, record
@@ -140,6 +140,29 @@ def test_dead_letters_are_listed_and_replayed_once(
     assert (again.status_code, "was replayed at" in again.json()["detail"]) == (422, True)
     assert api.get("/dead-letters").json()["dead_letters"] == []
     assert api.get("/audit").json()["entries"][0]["action"] == "dead-letter.replay"
+
+
+def test_flags_are_listed_by_words_and_language(
+    api: httpx.Client, console: ConsoleServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag(console.database, "1", text="the tap drips", language="en-GB", priority=1)
+    for number in range(2, 6):
+        flag(console.database, str(number), text="der Hahn tropft", language="de", priority=9)
+
+    def listed(**asked: str) -> list[str]:
+        return [each["post_id"] for each in api.get("/flags", params=asked).json()["flags"]]
+
+    assert listed(words="TAP dr") == ["1"]
+    assert listed(words="hahn", language="de", limit="2") == ["2", "3"]
+    assert listed(words="hahn", language="en") == []
+    assert api.get("/flags", params={"language": "en"}).json()["flags"][0]["language"] == "en"
+    assert api.get("/flags", params={"language": "e"}).status_code == 422
+    assert api.get("/flags", params={"words": "x" * 257}).status_code == 422
+    monkeypatch.setattr(worklist, "SEARCHED_AT_ONCE", 3)
+    page = api.get("/flags", params={"words": "tap"}).json()
+    assert page["flags"] == []
+    page = api.get("/flags", params={"words": "tap", "cursor": page["next_cursor"]}).json()
+    assert ([each["post_id"] for each in page["flags"]], page["next_cursor"]) == (["1"], None)
 
 
 # Once is enough, on the database that takes less of what it should not get.

@@ -44,7 +44,7 @@ def _verdict(post_id: str, author: str | None, evidence: list[NewEvidence]) -> N
         degraded=[{"image": 0, "location": f"https://x.example/{SECRET}", "problem": SECRET}],
         evidence=[{"kind": item.kind, "sha256": item.sha256} for item in evidence],
         explanation={"words": [{"word": SECRET}]},
-        flag=NewFlag("negative", 10, [{"rule": "negative"}]),
+        flag=NewFlag("negative", 10, [{"rule": "negative"}], text=SECRET),
     )
 
 

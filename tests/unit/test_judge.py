@@ -57,7 +57,7 @@ class Posts:
             FetchedImage(f"{post_id}/{number}", content, None if content else "it answered 404")
             for number, content in enumerate(contents)
         )
-        return FetchedPost(Post(post_id, text), images)
+        return FetchedPost(Post(post_id, text, language="en-GB"), images)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -190,6 +190,9 @@ def test_evidence_of_a_flagged_post_is_kept_although_its_picture_was_known(
     picture = jpeg("purple")
     flagging.source.posts = {"a": ("one", [picture])}
     (first,) = flagging.chunk("a").verdicts
+    assert first.flag is not None
+    assert first.flag.text == "one"
+    assert first.flag.language == "en-GB"
     # The same picture in another post, and the same post under another id.
     flagging.source.posts = {"b": ("two", [picture]), "c": ("one", [picture])}
     outcomes = flagging.chunk("b", "c")

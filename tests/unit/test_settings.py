@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from deadpan.errors import SettingsError
-from deadpan.settings import cache_folder, describe, load, unknown_variables, without_password
+from deadpan.settings import (
+    cache_folder,
+    describe,
+    load,
+    queue_days,
+    unknown_variables,
+    without_password,
+)
 from worker.checks import configuration_problems
 
 
@@ -92,3 +99,11 @@ def test_the_cache_is_where_its_user_says(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_engine_that_cannot_be_is_found_before_the_worker_starts() -> None:
     settings = load({"DEADPAN_ENGINE": "openvino", "DEADPAN_DEVICE": "cuda"})
     assert "OpenVINO runs on the CPU" in " ".join(configuration_problems(settings))
+
+
+def test_queues_have_days_of_their_own() -> None:
+    settings = load({"DEADPAN_RETENTION_EVIDENCE_QUEUES": "degraded:7, a:b:0"})
+    assert queue_days(settings.retention_evidence_queues) == {"degraded": 7, "a:b": 0}
+    for wrong in ("degraded", "degraded:x", ":7", "degraded:-1", "degraded:36501", "a:1,a:2"):
+        with pytest.raises(SettingsError, match=r"RETENTION_DECISIONS_QUEUES.*'(degraded|:7|a)"):
+            load({"DEADPAN_RETENTION_DECISIONS_QUEUES": wrong})

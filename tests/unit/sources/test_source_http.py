@@ -69,6 +69,7 @@ def failure(result: FetchResult) -> FetchFailure:
 def test_many_posts_arrive_with_all_their_fields(server: Server, many: Open) -> None:
     full = post("1", images=["http://a.example/1.png"], author="ann")
     full["created_at"] = "2026-03-01T12:00:00+02:00"
+    full["language"] = "pt-BR"
     server.answer = lambda handler: handler.json({"posts": [full, post("2")]})
     results = many(limits=ImageLimits(max_images=0)).fetch(["1", "2"])
     assert list(results) == ["1", "2"]
@@ -78,6 +79,7 @@ def test_many_posts_arrive_with_all_their_fields(server: Server, many: Open) -> 
         images=("http://a.example/1.png",),
         author="ann",
         created_at=datetime(2026, 3, 1, 10, tzinfo=UTC),
+        language="pt-BR",
     )
     assert fetched(results["2"]) == Post(id="2", text="text of 2")
     assert server.paths == ["/posts?ids=1,2"]
@@ -438,6 +440,12 @@ def test_text_and_lists_of_images_have_an_end(server: Server, many: Open) -> Non
 def test_a_time_that_cannot_be_read_is_no_time(server: Server, many: Open, value: object) -> None:
     server.answer = lambda handler: handler.json({"posts": [post("1", created_at=value)]})
     assert fetched(many().fetch(["1"])["1"]).created_at is None
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "x" * 36, ["de"]])
+def test_a_language_that_is_no_tag_is_left_out(server: Server, many: Open, value: object) -> None:
+    server.answer = lambda handler: handler.json({"posts": [post("1", language=value)]})
+    assert fetched(many().fetch(["1"])["1"]).language is None
 
 
 def endless(handler: Handler) -> None:
