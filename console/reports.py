@@ -19,7 +19,7 @@ from console.access import GuardedRoute
 from console.queue import clean
 from console.render import page
 from console.state import Console, console_of, visitor_of
-from storage import audit, decisions, fairness, insight, labelled, reviews, worklist
+from storage import audit, comparison, decisions, fairness, insight, labelled, reviews, worklist
 from storage.database import transaction
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -51,6 +51,7 @@ class InsightCache:
                     "days": insight.days(connection, until=now),
                     "agreement": fairness.agreement(connection, since=since),
                     "hits": fairness.hit_rates(connection, since=since),
+                    "canary": comparison.brief(connection, since=since),
                     "oldest": worklist.oldest(connection),
                     "at": now,
                 }

@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from deadpan import __version__
-from deadpan.commands import callbacks, erase, export, measure, model, operate, people, posts, run
+from deadpan.commands import (
+    callbacks,
+    canary,
+    erase,
+    export,
+    measure,
+    model,
+    operate,
+    people,
+    posts,
+    run,
+)
 from deadpan.commands.output import complain
 from deadpan.errors import DeadpanError
 
@@ -41,7 +52,7 @@ def _root(
     pass
 
 
-for group in (run, posts, model, measure, callbacks, operate, people, erase, export):
+for group in (run, posts, model, measure, callbacks, operate, people, erase, export, canary):
     group.register(app)
 
 

@@ -97,6 +97,18 @@ class Settings(BaseSettings):
         "language.",
     )
     model: str = Field("mini", description="A preset's name, or the folder of a checkpoint.")
+    challenger: str = Field(
+        "",
+        description="A second model, named as DEADPAN_MODEL is, that judges the same posts beside "
+        "it; `deadpan canary` compares them. Nothing else comes of what it says.",
+    )
+    challenger_share: float = Field(
+        0.1,
+        gt=0.0,
+        le=1.0,
+        description="Share of posts that the challenger judges too; which ones follows from their "
+        "ids.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; auto takes a GPU if there is one."
     )
@@ -317,6 +329,12 @@ class Settings(BaseSettings):
         ge=0,
         le=MAX_DAYS,
         description="Days that entries of the audit log are kept; 0 keeps them for good.",
+    )
+    retention_challenger_days: int = Field(
+        30,
+        ge=0,
+        le=3650,
+        description="Days that what a challenger said is kept; 0 keeps it for good.",
     )
     secret_key: SecretStr | None = Field(
         None,

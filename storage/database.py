@@ -95,14 +95,20 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
         SchemaError: a table or column is missing.
         StorageError: the database refused a statement for another reason.
     """
+    with in_words(engine), engine.connect() as connection:
+        if read_only:
+            connection = connection.execution_options(
+                postgresql_readonly=True, **{sqlite.READ_ONLY_OPTION: True}
+            )
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def in_words(engine: Engine) -> Iterator[None]:
+    """Raises what the driver raises in the block as `transaction` says."""
     try:
-        with engine.connect() as connection:
-            if read_only:
-                connection = connection.execution_options(
-                    postgresql_readonly=True, **{sqlite.READ_ONLY_OPTION: True}
-                )
-            with connection.begin():
-                yield connection
+        yield
     except (DBAPIError, PoolTimeout) as error:
         raise _in_words(engine, error) from error
 

@@ -16,6 +16,7 @@ from typing import Literal
 from sqlalchemy import Connection, String, cast, delete, exists, insert, select, update
 
 from storage import audit, tables
+from storage.challenger_tables import challenger_verdicts
 from storage.console_tables import decisions
 from storage.queries import in_parts
 from storage.review_tables import known_answers, review_votes, reviews
@@ -124,6 +125,10 @@ def erase(
         notes += _erase_decisions(connection, named)
         notes += _erase_reviews(connection, named, moment)
         _erase_events(connection, named)
+        # Of a trial nothing need stay; the hash of a short text can be guessed.
+        connection.execute(
+            delete(challenger_verdicts).where(challenger_verdicts.c.post_id.in_(named))
+        )
     removed = let_go(connection, verdict_ids, hashes)
     found = Erased(0, len(posts), len(verdict_ids), closed, notes, removed)
     receipt = _write_receipts(connection, kind, subject, posts, found, requested_by, moment)

@@ -24,11 +24,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from storage import console_tables, review_tables
+from storage import challenger_tables, console_tables, review_tables
 from storage.columns import NUMBERED, Base, Id, JsonValue, UtcDateTime
 from storage.text import UNKNOWN_LANGUAGE
 
-__all__ = ["Base", "UtcDateTime", "console_tables", "review_tables"]
+__all__ = ["Base", "UtcDateTime", "challenger_tables", "console_tables", "review_tables"]
 
 #: The states of a flag that still waits for a human; a post has at most one such flag.
 UNCLOSED_STATES: Final = ("open", "claimed", "escalated")
@@ -274,6 +274,17 @@ class LeaseRow(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class CompatibilityRow(Base):
+    """The one row that says which versions of Deadpan this database works with."""
+
+    __tablename__ = "compatibility"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    oldest_revision: Mapped[str] = mapped_column(String(32))
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
 verdicts: Final = cast(Table, VerdictRow.__table__)
 flags: Final = cast(Table, FlagRow.__table__)
 flag_rules: Final = cast(Table, FlagRuleRow.__table__)
@@ -284,3 +295,4 @@ evidence_uses: Final = cast(Table, EvidenceUseRow.__table__)
 outbox: Final = cast(Table, OutboxRow.__table__)
 leases: Final = cast(Table, LeaseRow.__table__)
 erasures: Final = cast(Table, ErasureRow.__table__)
+compatibility: Final = cast(Table, CompatibilityRow.__table__)

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Engine
 
 from deadpan.errors import StorageError
-from storage import claims, lease, outbox, queries
+from storage import challenger, claims, lease, outbox, queries
 from storage.database import transaction
 from storage.schema import require_schema
 from tasks import callback_metrics as metrics
@@ -47,6 +47,7 @@ class Housekeeper:
         deliverer: sends callbacks; None where no receiver is set, and then they wait.
         retention_days: how long delivered callbacks are kept; 0 keeps them for good.
         retention: forgets all else that is old; None keeps it for good.
+        challenger_days: the same for what a challenger said.
         lease_seconds: how long the others wait for a leader that fell silent.
     """
 
@@ -58,6 +59,7 @@ class Housekeeper:
         deliverer: Deliverer | None,
         retention_days: float,
         retention: Retention | None = None,
+        challenger_days: float = 0,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._database = database
@@ -65,6 +67,7 @@ class Housekeeper:
         self._deliverer = deliverer
         self._retention_days = retention_days
         self._retention = retention
+        self._challenger_days = challenger_days
         self._lease_seconds = lease_seconds
         self._stopping = threading.Event()
         self._not_ready: str | None = "the database was not asked yet"
@@ -76,6 +79,7 @@ class Housekeeper:
         self._chores = [
             _Chore(5.0, self._expire_claims),
             _Chore(60.0, self._forget),
+            _Chore(60.0, self._forget_challenger),
             _Chore(300.0, self._retain),
         ]
 
@@ -190,6 +194,12 @@ class Housekeeper:
             # An evidence store that is away is no reason to keep callbacks waiting.
             log.warning("what is old is forgotten later", error=str(error))
             return False
+    def _forget_challenger(self) -> bool:
+        if not self._challenger_days:
+            return False
+        with transaction(self._database) as connection:
+            forgotten = challenger.forget(connection, days=self._challenger_days)
+        return forgotten > 0
 
     def _set_ready(self, problem: str | None) -> None:
         if problem != self._not_ready:

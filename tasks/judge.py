@@ -218,7 +218,7 @@ class Judge:
         return prepared
 
     def _prepare_together(self, items: Sequence[Item]) -> None:
-        prepared = self._classifier.prepare_all([_unprepared(item) for item in items])
+        prepared = self._classifier.prepare_all([unprepared(item) for item in items])
         for item, post in zip(items, prepared, strict=True):
             item.prepared = post
 
@@ -324,6 +324,7 @@ class Judge:
             else:
                 outcomes.evidence += evidence
                 outcomes.verdicts.append(verdict)
+                outcomes.judged.append(item)
 
 
 @contextmanager
@@ -361,7 +362,8 @@ def _grouped(items: Sequence[Item]) -> dict[str, list[Item]]:
     return same
 
 
-def _unprepared(item: Item) -> tuple[str, list[bytes | ImageProblem]]:
+def unprepared(item: Item) -> tuple[str, list[bytes | ImageProblem]]:
+    """A fetched post's words and files, or why one is not there: what a model prepares."""
     assert item.fetched is not None
     return item.fetched.post.text, [_content_or_problem(image) for image in item.fetched.images]
 

@@ -26,6 +26,7 @@ from storage.evidence import EvidenceStore
 from storage.outcomes import record
 from storage.verdict_event import Report
 from tasks import metrics
+from tasks.challenger import Challenger
 from tasks.chunks import Chunk
 from tasks.intake import Intake
 from tasks.judge import Judge, timed
@@ -55,6 +56,7 @@ class Moderator:
         remembered: how many posts' predictions are kept for posts of the same content.
         report: of which new verdicts the platform is told by a callback.
         pace: is told how long chunks take.
+        challenger: is offered what was recorded.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Moderator:
         remembered: int = 0,
         report: Report = "none",
         pace: Pace | None = None,
+        challenger: Challenger | None = None,
     ) -> None:
         self._report: Report = report
         self._intake = intake
@@ -80,6 +83,7 @@ class Moderator:
         self._database = database
         self._tries = tries
         self._pace = pace
+        self._challenger = challenger
         self._trouble: tuple[float, str] | None = None
         self._judge = Judge(
             source=source,
@@ -144,6 +148,9 @@ class Moderator:
             self._give_back(chunk, delay_seconds=self._tries.delay_seconds(chunk.losses), loss=True)
             return False
         self._count(chunk, outcomes, timings, released=released)
+        if self._challenger is not None:
+            # Only now: the verdicts are committed, and nobody waits for this chunk any more.
+            self._challenger.offer(outcomes.judged, outcomes.verdicts)
         return released
 
     def _record(self, outcomes: Outcomes) -> None:

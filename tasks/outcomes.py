@@ -21,6 +21,7 @@ class Outcomes:
     Attributes:
         unchanged: how many had a verdict of these versions already, with the same content.
         repeated: how many had the content of another post that was judged before.
+        judged: the posts of `verdicts`, in the same order.
     """
 
     tries: Tries
@@ -31,6 +32,7 @@ class Outcomes:
     retries: list[Retry] = field(default_factory=list)
     unchanged: int = 0
     repeated: int = 0
+    judged: list[Item] = field(default_factory=list)
 
     def failed(
         self,

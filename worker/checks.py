@@ -73,6 +73,14 @@ def configuration_problems(settings: Settings) -> list[str]:
     return problems + callback_problems(settings) + validate(settings.model)
 
 
+def challenger_problems(settings: Settings) -> list[str]:
+    """What is wrong with the challenger. It keeps no worker from its job: it is left out."""
+    if not settings.challenger:
+        return []
+    found = validate(settings.challenger)
+    return [problem.replace("DEADPAN_MODEL", "DEADPAN_CHALLENGER") for problem in found]
+
+
 def callback_problems(settings: Settings) -> list[str]:
     """What is wrong with the receiver of callbacks, without asking for its name's address."""
     if not settings.callback_url:

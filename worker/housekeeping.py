@@ -85,6 +85,7 @@ def _housekeeper(settings: Settings, database: Engine) -> Housekeeper:
             ),
             EvidenceStore(settings.evidence_url),
         ),
+        challenger_days=settings.retention_challenger_days,
     )
 
 

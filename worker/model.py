@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import structlog
+
+from deadpan.errors import CheckpointError, ModelError
 from deadpan.settings import Settings, cache_folder
-from models.classifier import Classifier
+from models.checkpoint import read_info
+from models.classifier import Classifier, ModelInfo
 from models.feature_cache import FeatureStore
 from models.ocr import Reader
+
+log = structlog.get_logger(__name__)
 
 
 def load_classifier(
     settings: Settings,
     *,
     model: str | None = None,
+    engine: str | None = None,
     feature_cache_bytes: int = 0,
     feature_store: FeatureStore | None = None,
 ) -> Classifier:
@@ -19,6 +26,7 @@ def load_classifier(
 
     Args:
         model: a preset or a checkpoint folder, instead of the settings' own.
+        engine: instead of the settings' own.
         feature_cache_bytes: of memory, for features of pictures that were seen before.
         feature_store: keeps such features for other processes too.
 
@@ -29,7 +37,7 @@ def load_classifier(
     return Classifier.load(
         model or settings.model,
         device=settings.device,
-        engine=settings.engine,
+        engine=engine or settings.engine,
         cache_dir=cache_folder(settings),
         compiled=settings.torch_compile == "on",
         max_image_pixels=settings.max_image_pixels,
@@ -37,3 +45,46 @@ def load_classifier(
         feature_cache_bytes=feature_cache_bytes,
         feature_store=feature_store,
     )
+
+
+def load_challenger(settings: Settings, champion: Classifier) -> Classifier | None:
+    """Load the challenger, warm; None where it is the champion itself, as after a takeover.
+
+    It runs on the champion's engine: measuring which is faster, beside a champion at work, would
+    measure the champion too, and the result is kept. Where that engine cannot run it, torch does,
+    unless the settings insist.
+
+    Raises:
+        ModelError, CheckpointError: it cannot be loaded.
+    """
+    try:
+        checkpoint = read_info(settings.challenger)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace("DEADPAN_MODEL", "DEADPAN_CHALLENGER")) from error
+    if (checkpoint.version, checkpoint.calibration.version) == (
+        champion.checkpoint.version,
+        champion.info.calibration_version,
+    ):
+        log.warning(
+            "DEADPAN_CHALLENGER is the model that judges already; there is nothing to compare",
+            model=checkpoint.version,
+        )
+        return None
+    found = _load_on(settings, champion.info)
+    found.warm()
+    return found
+
+
+def _load_on(settings: Settings, champion: ModelInfo) -> Classifier:
+    size = settings.feature_cache_bytes
+    try:
+        return load_classifier(
+            settings, model=settings.challenger, engine=champion.engine, feature_cache_bytes=size
+        )
+    except ModelError as error:
+        if settings.engine != "auto" or champion.engine == "torch":
+            raise
+        log.warning("challenger runs on torch", error=str(error))
+        return load_classifier(
+            settings, model=settings.challenger, engine="torch", feature_cache_bytes=size
+        )

@@ -19,18 +19,19 @@ from storage.database import connect
 from storage.evidence import EvidenceStore
 from storage.schema import require_schema
 from tasks import metrics
+from tasks.challenger import Challenger
 from tasks.feature_store import RedisFeatures
 from tasks.intake import Intake
 from tasks.leases import LeaseKeeper
 from tasks.moderate import Moderator
 from tasks.pace import Pace
-from tasks.policy import load_policy
+from tasks.policy import Policy, load_policy
 from tasks.tries import Tries
 from worker import checks
 from worker.dispatcher import Dispatcher
 from worker.ending import STUCK_EXIT_CODE, Ending
 from worker.health import HealthServer
-from worker.model import load_classifier
+from worker.model import load_challenger, load_classifier
 from worker.sampler import Sampler
 from worker.watchdog import Watchdog
 
@@ -74,6 +75,7 @@ class Runtime:
         policy = load_policy(settings.policy)
         self._parts = self._build()
         self._pace = Pace(settings.chunk_size)
+        self._challenger = self._make_challenger(policy) if settings.challenger else None
         self.moderator = Moderator(
             intake=self._parts.intake,
             leases=self._parts.leases,
@@ -88,6 +90,7 @@ class Runtime:
             remembered=settings.remembered_posts,
             report=settings.callback_verdicts if settings.callback_url else "none",
             pace=self._pace,
+            challenger=self._challenger,
         )
         info = self._parts.classifier.info
         metrics.MODEL_INFO.info(
@@ -146,6 +149,16 @@ class Runtime:
             features=features,
         )
 
+    def _make_challenger(self, policy: Policy) -> Challenger:
+        classifier = self._parts.classifier
+        return Challenger(
+            load=lambda: load_challenger(self._settings, classifier),
+            policy=policy,
+            database=self._parts.database,
+            share=self._settings.challenger_share,
+            remembered=self._settings.remembered_posts,
+        )
+
     def not_ready(self) -> str | None:
         """Why this worker cannot do its job, or None when it can."""
         return self._not_ready
@@ -168,6 +181,8 @@ class Runtime:
             lease_seconds=self._settings.lease_seconds,
         )
         self._dispatcher.start()
+        if self._challenger is not None:
+            self._challenger.start()
         self._sampler.start()
         self._watcher.start()
 
@@ -199,6 +214,8 @@ class Runtime:
     def close(self) -> None:
         """Let go of everything; to be called when no chunk is in hand."""
         self.stop_dispatching()
+        if self._challenger is not None:
+            self._challenger.stop()
         parts = self._parts
         parts.leases.stop()
         try:

@@ -39,7 +39,7 @@ def check(
     except SettingsError as error:
         problems = list(error.problems)
     else:
-        problems = checks.configuration_problems(loaded)
+        problems = checks.configuration_problems(loaded) + checks.challenger_problems(loaded)
         if not offline:
             problems += checks.service_problems(loaded)
         warnings = checks.warnings()

@@ -1,4 +1,4 @@
-"""Alembic runs this file; `storage.schema` gives it a connection with a transaction begun."""
+"""Alembic runs this file; `storage.schema` gives it a connection."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ context.configure(
     # SQLite changes tables only by copying them.
     render_as_batch=True,
     transactional_ddl=True,
+    # On SQLite all are in the caller's one. On PostgreSQL, what one migration has locked is free
+    # again before the next, and an index can be made outside of any transaction.
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -68,6 +68,7 @@ def test_a_worker_refuses_a_database_of_another_version_and_says_what_to_do(
 ) -> None:
     with transaction(sqlite) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+        connection.execute(text("UPDATE compatibility SET oldest_revision = '9999'"))
     intake.enqueue(IDS)
     (tmp_path / "posts.jsonl").write_text('{"id": "1", "text": "x"}\n')
     child = worker(tmp_path, source=f"file:{tmp_path / 'posts.jsonl'}", **settings)

@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, PrimaryKeyConstraint, inspect, text
 
 from deadpan.errors import SchemaError
+from storage import schema
 from storage.database import connect, transaction
 from storage.outcomes import record
 from storage.schema import migrate, require_schema, schema_problem
@@ -78,8 +79,23 @@ def test_migrations_make_what_alembic_does_not_compare(database: Engine) -> None
         assert "WHERE" in indexes["uq_dead_letters_unreplayed_post_id"]
 
 
+def test_a_database_of_a_newer_deadpan_that_works_with_this_one_stays_as_it_is(
+    database: Engine,
+) -> None:
+    _set_revision(database, "9999")
+    require_schema(database)
+    migrate(database)
+    with transaction(database, read_only=True) as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        oldest = connection.execute(text("SELECT oldest_revision FROM compatibility")).all()
+    assert found == "9999"
+    assert oldest == [(schema.OLDEST_REVISION,)]
+
+
 def test_a_database_of_a_newer_deadpan_is_refused(database: Engine) -> None:
     _set_revision(database, "9999")
+    with transaction(database) as connection:
+        connection.execute(text("UPDATE compatibility SET oldest_revision = '9999'"))
     with pytest.raises(SchemaError, match="written by a newer Deadpan"):
         require_schema(database)
     with pytest.raises(SchemaError, match="written by a newer Deadpan"):

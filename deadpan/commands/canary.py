@@ -1,0 +1,202 @@
+"""`deadpan canary`: how a challenger compares with the model that judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.settings import load
+
+if TYPE_CHECKING:
+    from storage.comparison import Comparison, Trial
+    from storage.proportions import Paired, Share
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(canary)
+
+
+def canary(
+    challenger: Annotated[
+        str, typer.Option(help="Its model version; empty takes the latest that judged.")
+    ] = "",
+    champion: Annotated[
+        str, typer.Option(help="The version of the model that judged; empty takes the latest.")
+    ] = "",
+    since: Annotated[
+        str,
+        typer.Option(help="Only posts judged since: a day or a moment, UTC if not said."),
+    ] = "",
+    examples: Annotated[
+        int, typer.Option(min=0, max=1000, help="How many of the largest differences are shown.")
+    ] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the challenger (DEADPAN_CHALLENGER) with the model that judges, on posts of both."""
+    from storage import comparison
+    from storage.database import connect, transaction
+    from storage.labelled import moment
+    from storage.schema import require_schema
+
+    start = moment(since) if since else None
+    database = connect(load().database_url.get_secret_value())
+    try:
+        require_schema(database)
+        with transaction(database, read_only=True) as connection:
+            found = comparison.trials(
+                connection, champion=champion, challenger=challenger, since=start
+            )
+            told = (
+                comparison.compare(connection, found[0], since=start, examples=examples)
+                if found
+                else None
+            )
+    finally:
+        database.dispose()
+    if as_json:
+        others = [_named(trial) for trial in found[1:]]
+        print_json({**(told.as_json() if told else {"trial": None, "posts": 0}), "others": others})
+    elif told is None:
+        typer.echo("no post was judged by a challenger; set DEADPAN_CHALLENGER of the workers")
+    else:
+        _show(told)
+        for trial in found[1:]:
+            typer.echo(f"there is also {_sentence(trial)}")
+
+
+def _named(trial: Trial) -> dict[str, Any]:
+    return {
+        "champion": trial.champion,
+        "champion_calibration": trial.champion_calibration,
+        "challenger": trial.challenger,
+        "challenger_calibration": trial.challenger_calibration,
+        "policy": trial.policy,
+        "posts": trial.posts,
+    }
+
+
+def _sentence(trial: Trial) -> str:
+    return (
+        f"challenger {trial.challenger} (calibration {trial.challenger_calibration}) beside "
+        f"{trial.champion} (calibration {trial.champion_calibration}), policy {trial.policy}: "
+        f"{trial.posts} posts"
+    )
+
+
+def _show(told: Comparison) -> None:
+    trial = told.trial
+    typer.echo(_sentence(trial))
+    typer.echo(f"from {trial.first:%Y-%m-%d %H:%M} to {trial.last:%Y-%m-%d %H:%M} UTC")
+    if told.posts < trial.posts:
+        typer.echo(f"{trial.posts - told.posts} of them have no verdict any more and are left out")
+    print_table(
+        [
+            {"of": of, "share": _percent(share), "kappa": _number(kappa)}
+            for of, share, kappa in (
+                ("the same sentiment", told.sentiment, told.sentiment_kappa),
+                ("the same on sarcasm", told.sarcasm, told.sarcasm_kappa),
+                ("flagged by the champion", told.flags.champion, None),
+                ("flagged by the challenger", told.flags.challenger, None),
+            )
+        ],
+        ["of", "share", "kappa"],
+    )
+    labels = ("negative", "neutral", "positive")
+    print_table(_confusion(labels, told.sentiment_confusion), ["champion", *labels])
+    labels = ("literal", "sarcastic", "")
+    print_table(_confusion(labels[:2], told.sarcasm_confusion), ["champion", *labels[:2]])
+    flags = told.flags
+    typer.echo(f"flags: {flags.both} of both, {flags.removed} removed, {flags.added} added")
+    rules = sorted(flags.added_by_rule.keys() | flags.removed_by_rule.keys())
+    if rules:
+        print_table(
+            [
+                {
+                    "rule": rule,
+                    "removed": flags.removed_by_rule.get(rule, 0),
+                    "added": flags.added_by_rule.get(rule, 0),
+                }
+                for rule in rules
+            ],
+            ["rule", "removed", "added"],
+        )
+    print_table(
+        [
+            {
+                "score": name,
+                "mean shift": _number(shift.mean, sign=True),
+                "95 %": f"{_number(shift.low, sign=True)} to {_number(shift.high, sign=True)}",
+                "mean distance": _number(shift.mean_absolute),
+            }
+            for name, shift in told.shifts.items()
+        ],
+        ["score", "mean shift", "95 %", "mean distance"],
+    )
+    _show_decided(told)
+    if told.examples:
+        print_table(list(_examples(told)), ["post", "distance", "champion", "challenger"])
+
+
+def _show_decided(told: Comparison) -> None:
+    decided = told.decided
+    rows = [
+        _paired("sentiment", decided.sentiment),
+        _paired("sarcasm", decided.sarcasm),
+    ]
+    if any(row["posts"] for row in rows):
+        typer.echo(
+            "who was right, where moderators, who saw what the champion said, said what is meant:"
+        )
+        print_table(
+            rows, ["of", "posts", "both", "champion only", "challenger only", "neither", "p"]
+        )
+    if decided.dropped.n or decided.kept.n:
+        typer.echo(
+            f"decided flags that the challenger would not open: {decided.dropped.n}, of them "
+            f"approved {_percent(decided.dropped)}; that it opens too: {decided.kept.n}, of them "
+            f"removed {_percent(decided.kept)}"
+        )
+
+
+def _paired(of: str, counts: Paired) -> dict[str, Any]:
+    four = (counts.both, counts.champion_only, counts.challenger_only, counts.neither)
+    names = ("both", "champion only", "challenger only", "neither")
+    p = "" if counts.p_value is None else f"{counts.p_value:.3g}"
+    return {"of": of, "posts": sum(four), **dict(zip(names, four, strict=True)), "p": p}
+
+
+def _confusion(labels: Any, rows: Any) -> list[dict[str, Any]]:
+    return [
+        {"champion": label, **dict(zip(labels, row, strict=True))}
+        for label, row in zip(labels, rows, strict=True)
+    ]
+
+
+def _examples(told: Comparison) -> Iterator[dict[str, str]]:
+    for example in told.examples:
+        yield {
+            "post": example.post_id,
+            "distance": f"{example.distance:.2f}",
+            "champion": _scores(example.champion, example.champion_rules),
+            "challenger": _scores(example.challenger, example.challenger_rules),
+        }
+
+
+def _scores(scores: Any, rules: Any) -> str:
+    label = max(("negative", "neutral", "positive"), key=lambda name: float(scores[name]))
+    flagged = f"; flagged: {', '.join(rules)}" if rules else ""
+    return f"{label} {scores[label]:.2f}, sarcasm {scores['sarcasm']:.2f}{flagged}"
+
+
+def _percent(share: Share) -> str:
+    if share.value is None:
+        return "–"
+    return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%}; {share.count} of {share.n})"
+
+
+def _number(value: float | None, *, sign: bool = False) -> str:
+    return "–" if value is None else f"{value:+.3f}" if sign else f"{value:.3f}"
