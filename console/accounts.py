@@ -14,7 +14,7 @@ from console.queue import clean
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError, NotFound
-from storage import exposures, moderators, sessions, tokens
+from storage import exposures, identities, moderators, sessions, tokens
 from storage.console_tables import ROLES
 from storage.database import transaction
 from storage.tokens import SCOPES
@@ -68,7 +68,11 @@ def change_password(
     with transaction(console.database, read_only=True) as connection:
         found = moderators.password_hash(connection, me.name)
         wait = sessions.seconds_to_wait(connection, me.name, f"session {visitor.session.id}")
+        by_provider = identities.has_one(connection, me)
     try:
+        # Else whom the provider keeps out had left themselves another door.
+        if by_provider and not me.has_password:
+            raise ConfigurationError("you sign in by a provider; an admin can make you a link")
         if wait:
             raise ConfigurationError(f"too many wrong passwords; try again in {wait} s")
         if me.has_password and not passwords.is_right(old, found[1] if found else None):
@@ -161,6 +165,24 @@ def make_link(request: Request, name: str) -> Response:
     return _moderators(request, link=_link(request, token), link_for=who.name)
 
 
+@router.post("/moderators/{name}/email")
+def change_email(
+    request: Request, name: str, email: Annotated[str, Form(max_length=254)] = ""
+) -> Response:
+    """Write down another e-mail address, by which a provider's account is met the first time."""
+    wanted = clean(email) or None
+    return _change(request, lambda c, actor: moderators.set_email(c, name, wanted, actor=actor))
+
+
+@router.post("/moderators/{name}/identity/forget")
+def forget_identity(request: Request, name: str) -> Response:
+    """Forget who somebody is at the provider; their sessions end."""
+    return _change(
+        request,
+        lambda c, actor: identities.forget(c, moderators.by_name(c, name), actor=actor),
+    )
+
+
 @router.post("/tokens")
 def make_token(
     request: Request,
@@ -202,11 +224,13 @@ def _settings(request: Request, *, status: int = 200, **context: Any) -> Respons
     visitor = visitor_of(request)
     with transaction(console_of(request).database, read_only=True) as connection:
         living = sessions.living(connection, visitor.moderator)
+        by_provider = identities.has_one(connection, visitor.moderator)
     return page(
         request,
         "settings.html",
         status=status,
         sessions=living,
+        chooses_password=visitor.moderator.has_password or not by_provider,
         this_session=visitor.session.id if visitor.session else None,
         pictures=PICTURES,
         themes=THEMES,
@@ -219,12 +243,15 @@ def _moderators(request: Request, *, status: int = 200, **context: Any) -> Respo
     with transaction(console_of(request).database, read_only=True) as connection:
         people = moderators.everyone(connection)
         keys = tokens.everything(connection)
+        known = identities.of_everyone(connection)
     return page(
         request,
         "moderators.html",
         status=status,
         people=people,
         tokens=keys,
+        identities=known,
+        provider=console_of(request).provider is not None or bool(known),
         roles=ROLES,
         scopes=SCOPES,
         now=datetime.now(UTC),
@@ -233,4 +260,5 @@ def _moderators(request: Request, *, status: int = 200, **context: Any) -> Respo
 
 
 def _link(request: Request, token: str) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}/sign-in?token={token}"
+    base = console_of(request).url or f"{request.url.scheme}://{request.url.netloc}"
+    return f"{base}/sign-in?token={token}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
@@ -10,11 +9,23 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from console import accounts, api, bulk, erasure, flag, queue, render, reports, review, sign_in
+from console import (
+    accounts,
+    api,
+    bulk,
+    erasure,
+    flag,
+    queue,
+    render,
+    reports,
+    review,
+    sign_in,
+    sign_in_openid,
+)
 from console.access import GuardedRoute
 from console.edges import Edges
+from console.openid import Provider
 from console.pictures import Pictures
-from console.reasons import OWN
 from console.state import Console, console_of
 from deadpan import __version__
 from deadpan.errors import DeadpanError
@@ -22,6 +33,7 @@ from storage import queries
 from storage.evidence import EvidenceStore
 from storage.sampling import Sampling
 from tasks.intake import Intake
+from tasks.policy_data import ReasonCodes, read_reason_codes
 
 health = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -51,20 +63,24 @@ def create_app(
     evidence: EvidenceStore,
     secret_key: str,
     claim_seconds: float = 300.0,
-    reasons: Mapping[str, str] = OWN,
+    reasons: ReasonCodes | None = None,
     report_decisions: bool = False,
     second_review_share: float = 0.0,
     known_answer_share: float = 0.0,
+    url: str = "",
+    provider: Provider | None = None,
 ) -> FastAPI:
     """The console.
 
     Args:
         secret_key: signs what people who are not signed in carry.
         claim_seconds: how long a moderator holds a flag without doing anything.
-        reasons: what moderators choose a reason from, by code.
+        reasons: what moderators choose a reason from; those of the policy that ships if left out.
         report_decisions: whether the platform is told of them by callbacks.
         second_review_share: the share of decisions that somebody else looks at too.
         known_answer_share: how often the next flag is one whose answer is known.
+        url: where browsers reach it; empty takes what each request says.
+        provider: by which people may sign in, beside passwords.
     """
     app = FastAPI(
         title="Deadpan",
@@ -81,14 +97,28 @@ def create_app(
         evidence=evidence,
         secret_key=secret_key,
         claim_seconds=claim_seconds,
-        reasons=reasons,
+        reasons=reasons if reasons is not None else read_reason_codes(),
         report_decisions=report_decisions,
         second_looks=Sampling(second_review_share, secret_key),
         known_share=known_answer_share,
+        url=url,
+        provider=provider,
     )
     app.state.pictures = Pictures(evidence)
     app.state.insight = reports.InsightCache()
-    for part in (health, sign_in, queue, flag, review, bulk, reports, accounts, erasure, api):
+    for part in (
+        health,
+        sign_in,
+        sign_in_openid,
+        queue,
+        flag,
+        review,
+        bulk,
+        reports,
+        accounts,
+        erasure,
+        api,
+    ):
         app.include_router(part if isinstance(part, APIRouter) else part.router)
     app.include_router(api.document)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from deadpan.errors import NotFound
-from storage import audit, moderators, sessions
+from storage import audit, identities, moderators, sessions
 from storage.database import transaction
 
 FIRST_NAME = "admin"
@@ -15,7 +15,7 @@ def first_link(database: Engine, base_url: str) -> str | None:
     """A link that makes the first administrator; None when somebody can sign in already."""
     with transaction(database) as connection:
         people = moderators.everyone(connection)
-        if any(each.has_password for each in people):
+        if any(each.has_password for each in people) or identities.of_everyone(connection):
             return None
         admins = [each for each in people if each.role == "admin" and each.disabled_at is None]
         admin = (

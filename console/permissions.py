@@ -31,6 +31,8 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/sign-in"): _ANYBODY,
     ("POST", "/sign-in"): _ANYBODY,
     ("POST", "/sign-in/link"): _ANYBODY,
+    ("GET", "/sign-in/oidc"): _ANYBODY,
+    ("GET", "/sign-in/oidc/callback"): _ANYBODY,
     ("POST", "/sign-out"): _VIEWER,
     # what everybody who is signed in sees
     ("GET", "/"): _VIEWER,
@@ -72,6 +74,8 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/moderators/{name}/role"): _ADMIN,
     ("POST", "/moderators/{name}/access"): _ADMIN,
     ("POST", "/moderators/{name}/link"): _ADMIN,
+    ("POST", "/moderators/{name}/email"): _ADMIN,
+    ("POST", "/moderators/{name}/identity/forget"): _ADMIN,
     ("POST", "/tokens"): _ADMIN,
     ("POST", "/tokens/{token_id}/revoke"): _ADMIN,
     ("GET", "/erasure"): _ADMIN,

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
-from console import words
+from console import reasons, words
 from console.state import Visitor, console_of
 from deadpan.errors import (
     AccessDenied,
@@ -22,6 +22,7 @@ from deadpan.errors import (
     FlagConflict,
     NotFound,
     QueueUnavailable,
+    SignInUnavailable,
     StorageError,
 )
 from storage import exposures
@@ -47,6 +48,7 @@ templates.env.filters |= {
     "duration": words.duration,
     "condition": words.condition_words,
     "rule": words.rule_words,
+    "reason": reasons.words,
     "done": lambda action: words.DONE.get(action, action),
     "number": lambda number: f"{number:,}".replace(",", "\u202f"),
 }
@@ -79,6 +81,7 @@ def status_of(error: DeadpanError) -> int:
         (NotFound, 404),
         (EvidenceUnavailable, 404),
         (QueueUnavailable, 503),
+        (SignInUnavailable, 503),
         (StorageError, 503),
     )
     return next((status for kind, status in kinds if isinstance(error, kind)), 500)

@@ -11,14 +11,15 @@ from sqlalchemy import Engine
 
 from console.app import create_app
 from console.links import first_link
-from console.reasons import parse
+from console.openid import Provider
 from deadpan import logs
 from deadpan.errors import ConfigurationError
-from deadpan.settings import load
+from deadpan.settings import Settings, load
 from storage.database import connect
 from storage.evidence import EvidenceStore
 from storage.schema import require_schema
 from tasks.intake import Intake
+from tasks.policy_data import read_reason_codes
 
 _CONNECTIONS = 20
 """Requests run in up to 40 threads, and most of their time is not spent in the database."""
@@ -29,7 +30,7 @@ def serve(*, host: str, port: int) -> None:
     makes the first administrator.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: the port is taken, or the policy cannot be read.
         SchemaError: the database has another schema than this version needs.
     """
     settings = load()
@@ -45,14 +46,16 @@ def serve(*, host: str, port: int) -> None:
             evidence=EvidenceStore(settings.evidence_url),
             secret_key=secret or secrets.token_urlsafe(48),
             claim_seconds=settings.claim_seconds,
-            reasons=parse(settings.reason_codes),
+            reasons=read_reason_codes(settings.policy),
             report_decisions=bool(settings.callback_url),
             second_review_share=settings.second_review_share,
             known_answer_share=settings.known_answer_share,
+            url=settings.console_url,
+            provider=_provider(settings),
         )
         listening = _listen(host, port)
         shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{listening.getsockname()[1]}"  # noqa: S104 - compared, not bound
-        _announce(database, shown)
+        _announce(database, settings.console_url or shown)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -65,6 +68,17 @@ def serve(*, host: str, port: int) -> None:
     finally:
         intake.close()
         database.dispose()
+
+
+def _provider(settings: Settings) -> Provider | None:
+    if not settings.oidc_issuer or settings.oidc_client_secret is None:
+        return None
+    return Provider(
+        settings.oidc_issuer,
+        settings.oidc_client_id,
+        settings.oidc_client_secret.get_secret_value(),
+        settings.console_url,
+    )
 
 
 def _announce(database: Engine, base_url: str) -> None:

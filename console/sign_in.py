@@ -15,7 +15,7 @@ from console.access import COOKIE, GuardedRoute
 from console.render import page, see_other
 from console.state import Console, address_of, console_of, visitor_of
 from deadpan.errors import AccessDenied, ConfigurationError
-from storage import audit, moderators, sessions
+from storage import audit, identities, moderators, sessions
 from storage.database import transaction
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -27,15 +27,18 @@ _DEVICE_SECONDS = 180 * 86_400
 
 
 @router.get("/sign-in")
-def sign_in_page(request: Request, token: str = "", next: str = "/") -> Response:
+def sign_in_page(request: Request, token: str = "", next: str = "/", out: str = "") -> Response:
     """The form, or what a link would do. Looking at a link uses nothing up: mail programs do it."""
     if not token:
         if request.state.visitor is not None:
-            return see_other(_inside(next))
-        return _with_form(request, "sign-in.html", next=_inside(next), name="", problem=None)
+            return see_other(inside(next))
+        provider = console_of(request).provider
+        away = provider.sign_out_url() if out and provider is not None else None
+        shown: dict[str, Any] = {"next": inside(next), "name": "", "problem": None}
+        return with_form(request, "sign-in.html", **shown, out=bool(out), away=away)
     with transaction(console_of(request).database, read_only=True) as connection:
         link = sessions.look_at_link(connection, token)
-    return _with_form(request, "link.html", link=link, token=token, problem=None)
+    return with_form(request, "link.html", link=link, token=token, problem=None)
 
 
 @router.post("/sign-in")
@@ -72,13 +75,13 @@ def sign_in(
     elif found and found[0].disabled_at is not None:
         problem = "This account is disabled. Ask an admin."
     if problem:
-        return _with_form(
-            request, "sign-in.html", status=status, next=_inside(next), name=name, problem=problem
+        return with_form(
+            request, "sign-in.html", status=status, next=inside(next), name=name, problem=problem
         )
     assert found is not None
     with transaction(console.database) as connection:
         sessions.forget_failures(connection, name, place)
-    return _signed_in(request, found[0], _inside(next))
+    return signed_in(request, found[0], inside(next), by="password")
 
 
 @router.post("/sign-in/link")
@@ -101,7 +104,7 @@ def use_link(
                 raise ConfigurationError("the two passwords are not the same")
             kept = passwords.hashed(password, link.moderator.name)
         except ConfigurationError as error:
-            return _with_form(
+            return with_form(
                 request, "link.html", status=422, link=link, token=token, problem=str(error)
             )
     with transaction(console.database) as connection:
@@ -111,7 +114,7 @@ def use_link(
             moderators.set_password(connection, moderator.id, kept, actor=moderator.name)
             # Whoever knew the password before is out.
             sessions.end(connection, moderator, actor=moderator.name)
-    return _signed_in(request, link.moderator, "/")
+    return signed_in(request, link.moderator, "/", by="link")
 
 
 @router.post("/sign-out")
@@ -126,12 +129,22 @@ def sign_out(request: Request) -> Response:
             actor=visitor.moderator.name,
             session_id=visitor.session.id,
         )
-    response = see_other("/sign-in")
+        by_provider = identities.has_one(connection, visitor.moderator)
+    # Not straight to the provider: `form-action` of our Content-Security-Policy forbids it.
+    response = see_other("/sign-in?out=1" if by_provider else "/sign-in")
     response.delete_cookie(COOKIE, path="/")
     return response
 
 
-def _signed_in(request: Request, moderator: moderators.Moderator, onwards: str) -> Response:
+def signed_in(
+    request: Request, moderator: moderators.Moderator, onwards: str, *, by: str
+) -> Response:
+    """Starts a session in this browser; one that was there ends.
+
+    Args:
+        onwards: the path to go to.
+        by: how they proved who they are, for the audit log.
+    """
     console = console_of(request)
     client = request.headers.get("User-Agent", "a browser without a name")
     with transaction(console.database) as connection:
@@ -139,33 +152,41 @@ def _signed_in(request: Request, moderator: moderators.Moderator, onwards: str) 
         before = sessions.find(connection, old) if old else None
         if before is not None:
             sessions.end(connection, before.moderator, actor=moderator.name, session_id=before.id)
-        token = sessions.start(connection, moderator, client=client, address=address_of(request))
+        token = sessions.start(
+            connection, moderator, client=client, address=address_of(request), by=by
+        )
     response = see_other(onwards)
-    _set_cookie(request, response, COOKIE, token, sessions.SESSION_HOURS * 3600)
+    set_cookie(request, response, COOKIE, token, sessions.SESSION_HOURS * 3600)
     device = _devices(console).dumps([moderator.name, secrets.token_urlsafe(12)])
-    _set_cookie(request, response, DEVICE_COOKIE, str(device), _DEVICE_SECONDS)
+    set_cookie(request, response, DEVICE_COOKIE, str(device), _DEVICE_SECONDS)
     response.delete_cookie(FORM_COOKIE, path="/")
     return response
 
 
-def _set_cookie(request: Request, response: Response, name: str, value: str, seconds: int) -> None:
+def set_cookie(
+    request: Request, response: Response, name: str, value: str, seconds: int, *, path: str = "/"
+) -> None:
+    """A cookie that no script reads and no other site's form sends."""
+    https = request.url.scheme == "https" or console_of(request).url.startswith("https:")
     response.set_cookie(
         name,
         value,
         max_age=seconds,
-        path="/",
+        path=path,
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=https,
     )
 
 
-def _with_form(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
+def with_form(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
     """A form for somebody who is not signed in: what it carries must match a signed cookie."""
     signed = URLSafeTimedSerializer(console_of(request).secret_key, salt="deadpan.form")
     value = str(signed.dumps(secrets.token_urlsafe(16)))
+    provider = console_of(request).provider
+    context["provider"] = provider.name if provider is not None else None
     response = page(request, template, status=status, form=value, **context)
-    _set_cookie(request, response, FORM_COOKIE, value, _FORM_SECONDS)
+    set_cookie(request, response, FORM_COOKIE, value, _FORM_SECONDS)
     return response
 
 
@@ -196,7 +217,7 @@ def _devices(console: Console) -> URLSafeSerializer:
     return URLSafeSerializer(console.secret_key, salt="deadpan.device")
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """A path of this console; what could lead elsewhere becomes the start page."""
     is_path = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if is_path and path.isprintable() and "\\" not in path else "/"

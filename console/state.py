@@ -12,7 +12,7 @@ from typing import Any, cast
 from fastapi import Request
 from sqlalchemy import Engine
 
-from console.reasons import ReasonCodes
+from console.openid import Provider
 from deadpan.errors import EvidenceUnavailable
 from storage import claims, worklist
 from storage.database import transaction
@@ -22,6 +22,7 @@ from storage.sampling import Sampling
 from storage.sessions import Session
 from storage.tokens import ApiToken
 from tasks.intake import Intake
+from tasks.policy_data import ReasonCodes
 
 _COUNTS_SECONDS = 2.0
 _TEXTS_KEPT = 4096
@@ -38,6 +39,8 @@ class Console:
         report_decisions: whether the platform is told of them.
         second_looks: which decisions somebody else looks at too.
         known_share: how often a known answer is mixed in, from 0 to 1.
+        url: where browsers reach the console; empty where nobody said so.
+        provider: by which people may sign in, beside passwords.
     """
 
     database: Engine
@@ -49,6 +52,8 @@ class Console:
     report_decisions: bool = False
     second_looks: Sampling = field(default_factory=Sampling)
     known_share: float = 0.0
+    url: str = ""
+    provider: Provider | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counted: tuple[float, Mapping[str, Mapping[str, int]]] | None = None
     _text_of: Any = None

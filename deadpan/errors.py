@@ -12,6 +12,7 @@
     ├── QueueUnavailable            Redis cannot be reached, or refuses
     ├── QueueStateError             a Redis key does not hold what it should
     ├── AccessDenied                nobody is signed in, or may not do this
+    ├── SignInUnavailable           the OpenID provider cannot be reached, or used
     ├── FlagConflict                another moderator was faster, or the post has changed
     ├── NotFound                    there is no such flag, moderator or token
     └── StorageError
@@ -118,6 +119,10 @@ class AccessDenied(DeadpanError):
     def __init__(self, message: str, *, signed_in: bool = False) -> None:
         super().__init__(message)
         self.signed_in = signed_in
+
+
+class SignInUnavailable(DeadpanError):
+    """The OpenID provider cannot be reached, or answers what cannot be used."""
 
 
 class FlagConflict(DeadpanError):

@@ -82,5 +82,12 @@ def configure(level: str = "info", style: str = "auto") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Celery announces every message and every result at info; a chunk has its own event.
-    for noisy in ("celery.worker.strategy", "celery.app.trace", "kombu", "urllib3", "alembic"):
+    for noisy in (
+        "celery.worker.strategy",
+        "celery.app.trace",
+        "kombu",
+        "urllib3",
+        "authlib",
+        "alembic",
+    ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -29,6 +30,10 @@ from deadpan.errors import SettingsError
 
 PREFIX = "DEADPAN_"
 MAX_DAYS = 36_500
+_REMOVED = {
+    "DEADPAN_REASON_CODES": "reason codes are part of the policy now; write them into the file of "
+    "DEADPAN_POLICY, as the table [reason_codes]",
+}
 
 
 def _split(value: Any) -> Any:
@@ -132,7 +137,9 @@ class Settings(BaseSettings):
         description="Whether words in pictures are read too (extra `ocr`); about 0.1 s a picture.",
     )
     policy: str = Field(
-        "", description="A policy file in TOML; empty takes the policy that ships with Deadpan."
+        "",
+        description="A policy file in TOML, for workers and the console; empty takes the policy "
+        "that ships with Deadpan.",
     )
     evidence_url: str = Field(
         "evidence",
@@ -342,6 +349,22 @@ class Settings(BaseSettings):
         "chooses which decisions get a second look; the same for every console process, 32 "
         "characters or more. Empty makes one at each start.",
     )
+    console_url: str = Field(
+        "",
+        description="Where browsers reach the console, e.g. https://deadpan.example; links to sign "
+        "in begin with it, and an OpenID provider sends people back to it.",
+    )
+    oidc_issuer: str = Field(
+        "",
+        description="An OpenID provider by which moderators may sign in, as it names itself: "
+        "https://… (extra `oidc`). Empty offers passwords alone.",
+    )
+    oidc_client_id: str = Field(
+        "", description="What the OpenID provider calls this console; the audience of its tokens."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="What the console proves to the OpenID provider that it is itself by."
+    )
     claim_seconds: float = Field(
         300.0,
         ge=10.0,
@@ -361,11 +384,6 @@ class Settings(BaseSettings):
         le=1.0,
         description="How often the next flag is, as a second look, one of which a lead knows the "
         "answer.",
-    )
-    reason_codes: _Words = Field(
-        (),
-        description="What moderators choose a reason from, each as code:Words, e.g. "
-        "hate:Hate speech,other:Something else; empty takes the console's own list.",
     )
     metrics_port: int = Field(
         0,
@@ -400,6 +418,29 @@ class Settings(BaseSettings):
         queue_days(value)
         return value
 
+    @field_validator("console_url", "oidc_issuer")
+    @classmethod
+    def _a_web_address(cls, value: str, info: ValidationInfo) -> str:
+        if not value:
+            return value
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.query or parts.fragment or "@" in parts.netloc or len(value) > 500:
+            raise ValueError("write https://HOST, without query or password")
+        if info.field_name == "console_url":
+            if parts.path.strip("/"):
+                raise ValueError(
+                    "the console is served at the root of its host; leave the path out"
+                )
+            return value.rstrip("/")
+        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("a provider that is not on this machine needs https://")
+        # As it is written: a provider's name is compared letter by letter.
+        return value
+
     @field_validator("callback_url")
     @classmethod
     def _a_receiver(cls, value: str) -> str:
@@ -431,6 +472,19 @@ class Settings(BaseSettings):
             raise ValueError(
                 "DEADPAN_CALLBACK_URL is set and DEADPAN_CALLBACK_SECRET is not; "
                 "make one with `deadpan callbacks secret`, and give it to the receiver too"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Self:
+        names = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
+        given = [name for name in names if getattr(self, name)]
+        wanted = (*names, "console_url")
+        missing = [f"{PREFIX}{name.upper()}" for name in wanted if not getattr(self, name)]
+        if given and missing:
+            raise ValueError(
+                f"{PREFIX}{given[0].upper()} is set and {' and '.join(missing)} not; "
+                "signing in by an OpenID provider needs them all"
             )
         return self
 
@@ -490,6 +544,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     Raises:
         SettingsError: with every variable that has no usable value, its value and what is allowed.
     """
+    variables = os.environ if environment is None else environment
+    if gone := [f"{name}: {why}" for name, why in _REMOVED.items() if variables.get(name)]:
+        raise SettingsError(gone)
     try:
         if environment is None:
             return Settings()

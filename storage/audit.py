@@ -1,4 +1,6 @@
-"""The audit log: who did what to what. It can be written and read, and nothing else."""
+"""The audit log: who did what to what. It can be written and read, and nothing else; triggers in
+the database refuse the rest, but for entries that are older than a period that was said beforehand.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from storage.console_tables import audit_log
+from storage.console_tables import audit_log, audit_retention
+from storage.database import insert
 from storage.text import clean_json, clean_text
 
 COMMAND_LINE: Final = "command line"
@@ -60,6 +63,19 @@ def write(
             after=clean_json(after),
             address=None if address is None else clean_text(address, 64),
         )
+    )
+
+
+def let_go(connection: Connection, *, before: datetime) -> None:
+    """Says that entries before a moment may be removed, which the database refuses otherwise. To be
+    called in the transaction that removes them.
+
+    Raises:
+        StorageError: the moment is less than 12 hours ago; what was just done never goes.
+    """
+    statement = insert(connection, audit_retention).values(id=1, entries_before=before)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["id"], set_={"entries_before": before})
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -109,6 +110,24 @@ class SignInLinkRow(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class IdentityRow(Base):
+    """Who an OpenID provider says that a moderator is."""
+
+    __tablename__ = "identities"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    issuer: Mapped[str] = mapped_column(String(500))
+    subject: Mapped[str] = mapped_column(String(255))
+    moderator_id: Mapped[int] = mapped_column(Id, ForeignKey("moderators.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        UniqueConstraint("issuer", "subject", name="uq_identities_issuer_subject"),
+        UniqueConstraint("moderator_id", "issuer", name="uq_identities_moderator_id_issuer"),
+        NUMBERED,
+    )
+
+
 class SignInFailureRow(Base):
     """How often a password was wrong, by account and by the place it came from."""
 
@@ -155,7 +174,7 @@ class IdempotencyKeyRow(Base):
 
 
 class AuditRow(Base):
-    """Who did what to what. Rows are added, never changed."""
+    """Who did what to what. Rows are added, never changed: the migration's triggers see to it."""
 
     __tablename__ = "audit_log"
 
@@ -175,6 +194,17 @@ class AuditRow(Base):
     )
 
 
+class AuditRetentionRow(Base):
+    """Before when entries of the audit log may be removed; its triggers ask. At most one row."""
+
+    __tablename__ = "audit_retention"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    entries_before: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (CheckConstraint("id = 1", name="there_is_one"),)
+
+
 class TallyRow(Base):
     """How many rows were ever added, in several parts so that writers seldom wait for another."""
 
@@ -189,8 +219,10 @@ moderators: Final = cast(Table, ModeratorRow.__table__)
 decisions: Final = cast(Table, DecisionRow.__table__)
 sessions: Final = cast(Table, SessionRow.__table__)
 sign_in_links: Final = cast(Table, SignInLinkRow.__table__)
+identities: Final = cast(Table, IdentityRow.__table__)
 sign_in_failures: Final = cast(Table, SignInFailureRow.__table__)
 api_tokens: Final = cast(Table, ApiTokenRow.__table__)
 idempotency_keys: Final = cast(Table, IdempotencyKeyRow.__table__)
 audit_log: Final = cast(Table, AuditRow.__table__)
+audit_retention: Final = cast(Table, AuditRetentionRow.__table__)
 tallies: Final = cast(Table, TallyRow.__table__)

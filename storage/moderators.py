@@ -60,8 +60,7 @@ def add(
     """
     _check_name(name)
     _check_role(role)
-    if email is not None and (len(email) > 254 or not re.fullmatch(r"[^@\s]+@[^@\s]+", email)):
-        raise ConfigurationError(f"email {email[:80]!r} is no address")
+    _check_email(email)
     statement = (
         insert(connection, moderators)
         .values(name=name, email=email, role=role, settings={}, created_at=datetime.now(UTC))
@@ -147,6 +146,27 @@ def set_role(connection: Connection, name: str, role: str, *, actor: str) -> Mod
     return by_id(connection, before.id)
 
 
+def set_email(connection: Connection, name: str, email: str | None, *, actor: str) -> Moderator:
+    """Gives a moderator another e-mail address, or none.
+
+    Raises:
+        ConfigurationError: it is no address.
+        NotFound: no such moderator.
+    """
+    _check_email(email)
+    before = by_name(connection, name)
+    _set(connection, before.id, email=email)
+    audit.write(
+        connection,
+        actor,
+        "moderator.email",
+        f"moderator {name}",
+        before={"email": before.email},
+        after={"email": email},
+    )
+    return by_id(connection, before.id)
+
+
 def set_disabled(connection: Connection, name: str, disabled: bool, *, actor: str) -> Moderator:
     """Keeps a moderator out, or lets them in again. Their sessions and tokens end at once.
 
@@ -211,6 +231,11 @@ def _check_name(name: str) -> None:
             f"name {name[:80]!r} is not usable; "
             "use at most 64 lower-case letters, digits, ., - and _, a letter or digit first"
         )
+
+
+def _check_email(email: str | None) -> None:
+    if email is not None and (len(email) > 254 or not re.fullmatch(r"[^@\s]+@[^@\s]+", email)):
+        raise ConfigurationError(f"email {email[:80]!r} is no address")
 
 
 def _check_role(role: str) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from storage import tables
+from storage import audit, tables
 from storage.console_tables import audit_log, decisions
 from storage.erasure import let_go
 from storage.queries import in_parts
@@ -204,6 +204,8 @@ def forget_audit(
     old = [Place(at, number) for number, at in rows if at < before.others]
     if not old:
         return Step(0, None)
+    # The triggers of the log let nothing else go.
+    audit.let_go(connection, before=before.others)
     connection.execute(delete(audit_log).where(columns.id.in_([place.id for place in old])))
     return Step(len(old), old[-1])
 

@@ -51,8 +51,20 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
-def start(connection: Connection, moderator: Moderator, *, client: str, address: str | None) -> str:
+def start(
+    connection: Connection,
+    moderator: Moderator,
+    *,
+    client: str,
+    address: str | None,
+    by: str | None = None,
+) -> str:
     """Starts a session and gives its token; a new one at every sign-in, never one that was there.
+
+    Args:
+        client: what the browser calls itself.
+        address: where it is.
+        by: how they signed in, for the audit log.
 
     Raises:
         AccessDenied: the account is disabled.
@@ -71,7 +83,14 @@ def start(connection: Connection, moderator: Moderator, *, client: str, address:
             expires_at=now + timedelta(hours=SESSION_HOURS),
         )
     )
-    audit.write(connection, moderator.name, "session.start", moderator.name, address=address)
+    audit.write(
+        connection,
+        moderator.name,
+        "session.start",
+        moderator.name,
+        after={"by": by} if by else None,
+        address=address,
+    )
     return token
 
 

@@ -194,6 +194,7 @@ class Housekeeper:
             # An evidence store that is away is no reason to keep callbacks waiting.
             log.warning("what is old is forgotten later", error=str(error))
             return False
+
     def _forget_challenger(self) -> bool:
         if not self._challenger_days:
             return False

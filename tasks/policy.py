@@ -6,15 +6,13 @@ import hashlib
 import json
 import operator
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from deadpan.errors import PolicyError
 from models.prediction import SENTIMENTS, Prediction, Scores
+from tasks.policy_data import SHIPPED, parse_reason_codes, read_policy
 
 _READ_OUTS = ("", "text_alone.", "image_alone.")
 SCORE_NAMES = (
@@ -87,7 +85,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules and the version that names them: it changes when, and only when, a rule does."""
+    """Rules and the version that names them: it changes when, and only when, a rule does. Reason
+    codes judge nothing, so they are no part of it.
+    """
 
     rules: tuple[Rule, ...]
     version: str
@@ -102,17 +102,7 @@ def load_policy(path: str = "") -> Policy:
     Raises:
         PolicyError: with everything that is wrong in the file.
     """
-    file = Path(path) if path else resources.files("tasks") / "default_policy.toml"
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PolicyError(
-            f"policy {path} cannot be read: {error.strerror}; set DEADPAN_POLICY to a TOML file, "
-            "or to nothing for the policy that ships with Deadpan"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PolicyError(f"policy {path} is not TOML: {error}") from None
-    return parse_policy(data, shown=str(path or "default_policy.toml"))
+    return parse_policy(read_policy(path), shown=path or SHIPPED)
 
 
 def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
@@ -122,9 +112,11 @@ def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
         PolicyError: with everything that is wrong.
     """
     problems = [
-        f"{shown}: unknown field {key!r}; only [[rules]] is known"
-        for key in data.keys() - {"rules"}
+        f"{shown}: unknown field {key!r}; known are [[rules]] and [reason_codes]"
+        for key in sorted(data.keys() - {"rules", "reason_codes"})
     ]
+    if "reason_codes" in data:
+        problems += parse_reason_codes(data["reason_codes"], shown=shown)[1]
     listed = data.get("rules", [])
     if not isinstance(listed, list) or not all(isinstance(rule, dict) for rule in listed):
         raise PolicyError([*problems, f"{shown}: rules are written as [[rules]] tables"])

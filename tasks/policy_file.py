@@ -10,6 +10,7 @@ from typing import Any
 
 from deadpan.errors import PolicyError
 from tasks.policy import parse_policy
+from tasks.policy_data import ReasonCodes
 
 _PRIORITIES = {"sentiment.negative": 60, "sarcasm": 40}
 _OTHER_PRIORITY = 20
@@ -21,6 +22,7 @@ def policy_toml(
     model: str,
     calibration: str,
     data: Sequence[Mapping[str, Any]],
+    reason_codes: ReasonCodes | None = None,
 ) -> str:
     """A policy with a rule for each threshold, and one for posts that could not be seen.
 
@@ -30,11 +32,17 @@ def policy_toml(
         model: version of the model that gave the scores.
         calibration: version of its calibration.
         data: "name", "sha256" and "n" of each file that the thresholds were chosen on.
+        reason_codes: to go on with; none are written if left out.
 
     Raises:
         PolicyError: a score is none that policies know.
     """
-    text = "\n".join(_lines(thresholds, model, calibration, data)) + "\n"
+    lines = [*_lines(thresholds, model, calibration, data)]
+    if reason_codes is not None:
+        lines += ["", "[reason_codes]"]
+        # Words are printable, so JSON's quotes are TOML's.
+        lines += [f"{c} = {json.dumps(w, ensure_ascii=False)}" for c, w in reason_codes.items()]
+    text = "\n".join(lines) + "\n"
     parse_policy(tomllib.loads(text), shown="the new policy")
     return text
 

@@ -87,11 +87,11 @@ class Person:
 
 @contextmanager
 def serving(
-    database: Engine, intake: Intake, store: EvidenceStore, **more: Any
+    database: Engine, intake: Intake, store: EvidenceStore, *, port: int = 0, **more: Any
 ) -> Iterator[ConsoleServer]:
-    """Run a console until the block ends."""
+    """Run a console until the block ends, on a port that is free if none is given."""
     app = create_app(database=database, intake=intake, evidence=store, secret_key=SECRET, **more)
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

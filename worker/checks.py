@@ -59,6 +59,11 @@ def configuration_problems(settings: Settings) -> list[str]:
             "DEADPAN_OCR is 'on', and what reads pictures is not installed; "
             "pip install 'deadpan[ocr]', or set it to off"
         )
+    if settings.oidc_issuer and importlib.util.find_spec("authlib") is None:
+        problems.append(
+            "DEADPAN_OIDC_ISSUER is set, and what speaks to OpenID providers is not installed; "
+            "pip install 'deadpan[oidc]', or leave it empty"
+        )
     if settings.engine == "openvino":
         if settings.device == "cuda":
             problems.append(

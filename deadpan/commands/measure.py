@@ -119,6 +119,7 @@ def calibrate(
     from models.evaluation.calibrate import calibrate as fit
     from models.evaluation.calibrate import logits_of, refuse_training_data
     from models.evaluation.thresholds import Wanted, choose, score_values
+    from tasks.policy_data import read_reason_codes
     from tasks.policy_file import policy_toml, write_policy
 
     wanted = Wanted.parse(precision or [], flags_per_day or [], posts_per_day, bound=by)
@@ -142,6 +143,8 @@ def calibrate(
             model=info.version,
             calibration=calibration.version,
             data=calibration.data,
+            # Those of the platform's own policy; the ones that ship need not be written.
+            reason_codes=read_reason_codes(load().policy) if load().policy else None,
         )
         write_policy(policy, text)
     written = write_calibration(info.path, calibration, output)

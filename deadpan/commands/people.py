@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.errors import ConfigurationError
 from deadpan.settings import load
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ moderators = typer.Typer(
 def add(
     name: Name,
     role: Annotated[str, typer.Option(help="viewer, moderator, lead or admin.")] = "moderator",
-    email: Annotated[str, typer.Option(help="For people; Deadpan sends no mail.")] = "",
+    email: Annotated[
+        str, typer.Option(help="An OpenID provider's account is met by it; no mail is sent.")
+    ] = "",
     url: Url = _URL,
     as_json: AsJson = False,
 ) -> None:
@@ -97,6 +100,44 @@ def role(
     with _database() as connection:
         people.set_role(connection, name, new_role, actor=audit.COMMAND_LINE)
     typer.echo(f"{name} is {new_role} now")
+
+
+@moderators.command()
+def email(
+    name: Name,
+    address: Annotated[str, typer.Argument(help="Empty takes it away.")] = "",
+) -> None:
+    """Write down somebody's e-mail address; an OpenID provider's account is first met by it."""
+    from storage import audit
+    from storage import moderators as people
+
+    with _database() as connection:
+        people.set_email(connection, name, address or None, actor=audit.COMMAND_LINE)
+    typer.echo(f"the e-mail address of {name} is {address or 'taken away'}")
+
+
+@moderators.command()
+def identity(
+    name: Name,
+    subject: Annotated[str, typer.Argument(help="The `sub` of their account there.")] = "",
+    forget: Annotated[bool, typer.Option("--forget", help="Forget it; sessions end.")] = False,
+) -> None:
+    """Say who somebody is at the OpenID provider of the settings, or forget it."""
+    from storage import audit, identities
+    from storage import moderators as people
+
+    issuer = load().oidc_issuer
+    if forget == bool(subject):
+        raise ConfigurationError("give either a subject or --forget")
+    if not forget and not issuer:
+        raise ConfigurationError("there is no provider; set DEADPAN_OIDC_ISSUER")
+    with _database() as connection:
+        who = people.by_name(connection, name)
+        if forget:
+            identities.forget(connection, who, actor=audit.COMMAND_LINE)
+        else:
+            identities.bind(connection, who, issuer, subject, actor=audit.COMMAND_LINE)
+    typer.echo(f"{name} is {'nobody' if forget else subject} at {issuer or 'any provider'} now")
 
 
 @moderators.command("reset-link")

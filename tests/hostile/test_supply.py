@@ -41,7 +41,8 @@ IDS = [f"p{n}" for n in range(20)]
 CANARY = "canary-7f3a"
 ROLES = ("deadpan_worker", "deadpan_housekeeping", "deadpan_console")
 SECRETS = {
-    name: f"{CANARY}-{name}-{'x' * 32}" for name in ("redis", "sql", "token", "key", "other")
+    name: f"{CANARY}-{name}-{'x' * 32}"
+    for name in ("redis", "sql", "token", "key", "other", "oidc")
 }
 
 
@@ -147,6 +148,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Ite
             "secret_key": SECRETS["key"],
             "callback_url": "https://platform.example/callbacks",
             "callback_secret": CALLBACK_SECRET,
+            "console_url": "https://console.example",
+            "oidc_issuer": "https://login.example",
+            "oidc_client_id": "deadpan",
+            "oidc_client_secret": SECRETS["oidc"],
             "source_database_url": f"postgresql://u:{SECRETS['other']}@127.0.0.1:1/x",
         }
         child = worker(
@@ -325,7 +330,7 @@ def test_every_secret_setting_has_a_canary_here() -> None:
     secret = {name for name, field in Settings.model_fields.items() if is_secret(field)}
     assert secret == {
         "redis_url", "database_url", "source_token", "secret_key", "source_database_url",
-        "callback_secret",
+        "callback_secret", "oidc_client_secret",
     }  # fmt: skip
 
 
@@ -345,6 +350,7 @@ def test_nothing_that_is_printed_holds_a_secret(guarded: Guarded, tmp_path: Path
         "DEADPAN_DATABASE_URL": f"nosql://u:{SECRETS['sql']}@h/d",
         "DEADPAN_REDIS_URL": f"http://u:{SECRETS['redis']}@h",
         "DEADPAN_SECRET_KEY": CANARY,
+        "DEADPAN_OIDC_ISSUER": "",
     }
     odd = here | {
         "DEADPAN_REDIS_URL": f"redis://u:{SECRETS['redis']}@h:port/0",
@@ -395,6 +401,10 @@ def test_settings_show_no_secret_in_repr_or_errors() -> None:
         {
             "DEADPAN_SOURCE_TOKEN": SECRETS["token"],
             "DEADPAN_SECRET_KEY": SECRETS["key"],
+            "DEADPAN_CONSOLE_URL": "https://console.example",
+            "DEADPAN_OIDC_ISSUER": "https://login.example",
+            "DEADPAN_OIDC_CLIENT_ID": "deadpan",
+            "DEADPAN_OIDC_CLIENT_SECRET": SECRETS["oidc"],
             "DEADPAN_REDIS_URL": f"redis://:{SECRETS['redis']}@h",
             "DEADPAN_DATABASE_URL": f"postgresql://u:{SECRETS['sql']}@h/d",
         }

@@ -319,3 +319,29 @@ def test_the_console_says_whether_it_can_do_its_job(console: ConsoleServer) -> N
     person = console.client()
     assert person.get("/healthz").status_code == 200
     assert person.get("/readyz").json() == {"ready": True, "why": None}
+
+
+def test_a_reason_that_the_policy_has_no_more_stays_readable_and_is_offered_no_more(
+    console: ConsoleServer, intake: Intake
+) -> None:
+    number = flag(console.database, "p1")
+    ann = console.person("ann", "lead")
+    with transaction(console.database) as connection:
+        said = decisions.Said("remove", reason_code="self-harm")
+        decisions.decide(connection, number, ann, said)
+    other = flag(console.database, "p2")
+    codes = {"nudity": "Nudity"}
+    with serving(console.database, intake, console.store, reasons=codes) as later:
+        person = later.client("ann", "lead")
+        assert "Self harm" in person.get("/history").text
+        assert "self harm" in person.get(f"/flags/{number}").text
+        person.post(f"/flags/{other}/claim")
+        page = person.get(f"/flags/{other}").text
+        assert re.findall(r'name="reason_code" value="([^"]*)"', page) == ["nudity"]
+        old = {"action": "remove", "reason_code": "self-harm"}
+        answer = person.post(f"/flags/{other}/decide", old)
+        assert (answer.status_code, "known are nudity" in answer.text) == (422, True)
+        assert person.post(f"/flags/{other}/decide", {**old, "reason_code": "nudity"}).is_redirect
+        headers = later.token("ann", "flags:read")
+        told = httpx.get(f"{later.url}/api/v1/decisions", headers=headers).json()
+        assert [d["reason_code"] for d in told["decisions"]] == ["nudity", "self-harm"]

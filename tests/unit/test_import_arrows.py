@@ -18,7 +18,15 @@ SHARED = {"deadpan", "deadpan.errors", "deadpan.settings", "deadpan.logs"}
 
 ALLOWED = {
     "worker": {"worker", "tasks", "models", "sources", "storage", *SHARED},
-    "console": {"console", "storage", "tasks.erasure", "tasks.intake", "tasks.replay", *SHARED},
+    "console": {
+        "console",
+        "storage",
+        "tasks.erasure",
+        "tasks.intake",
+        "tasks.policy_data",
+        "tasks.replay",
+        *SHARED,
+    },
     "tasks": {"tasks", "models", "sources", "storage", *SHARED},
     "models": {"models", "deadpan", "deadpan.errors"},
     "sources": {"sources", "deadpan.errors"},

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from deadpan.errors import PolicyError
 from models.prediction import Prediction, Scores, Sentiment
 from tasks.policy import SCORE_NAMES, decide, load_policy, parse_policy, scores_of
+from tasks.policy_data import read_reason_codes
+from tasks.policy_file import policy_toml
 
 RULE = {"name": "loud", "when": "sarcasm >= 0.7", "queue": "sarcasm", "priority": 10}
 
@@ -120,3 +122,63 @@ def test_a_threshold_is_compared_exactly(score: float, threshold: float) -> None
     policy = parse_policy({"rules": [{**RULE, "when": f"sarcasm >= {written}"}]})
     fired = decide(scores_of(Prediction(scores(sarcasm=score), None, None)), policy)
     assert bool(fired) == (score >= float(written))
+
+
+CODES = {"nudity": 'Nudity, of "art" too', "other": "Ünd sonst"}
+
+
+def test_a_policy_says_what_moderators_choose_from_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        """
+        [reason_codes]
+        z-last = "Comes first"
+        a = " Comes second "
+        """
+    )
+    assert list(read_reason_codes(str(path)).items()) == [
+        ("z-last", "Comes first"), ("a", "Comes second"),
+    ]  # fmt: skip
+    assert load_policy(str(path)).rules == ()
+
+
+def test_a_policy_without_reason_codes_takes_those_that_ship(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("")
+    assert read_reason_codes(str(path)) == read_reason_codes()
+    assert read_reason_codes()["hate"] == "Hate speech"
+
+
+def test_reason_codes_judge_nothing_and_change_no_version() -> None:
+    version = parse_policy({"rules": [RULE]}).version
+    assert parse_policy({"rules": [RULE], "reason_codes": CODES}).version == version
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("reason_codes = {}", "leave it out to take those that ship"),
+        ("reason_codes = ['hate']", "written as a table"),
+        ('[reason_codes]\n"No Code" = "x"', "reason code 'No Code' is none"),
+        ('[reason_codes]\nhate = ""', "reason code 'hate' is ''"),
+        ("[reason_codes]\nhate = 3", "reason code 'hate' is '3'"),
+        ('[reason_codes]\nhate = "a\\nb"', "give it words for people"),
+        (f'[reason_codes]\nhate = "{"x" * 81}"', "at most 80 characters"),
+    ],
+)
+def test_reason_codes_that_cannot_be_used_are_refused_by_worker_and_console(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(line)
+    for read in (load_policy, read_reason_codes):
+        with pytest.raises(PolicyError, match=said) as caught:
+            read(str(path))
+        assert str(path) in str(caught.value)
+
+
+def test_a_policy_that_is_written_anew_goes_on_with_the_reason_codes(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(policy_toml([], model="m", calibration="c", data=[], reason_codes=CODES))
+    assert read_reason_codes(str(path)) == CODES
+    assert list(read_reason_codes(str(path))) == list(CODES)

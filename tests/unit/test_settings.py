@@ -107,3 +107,43 @@ def test_queues_have_days_of_their_own() -> None:
     for wrong in ("degraded", "degraded:x", ":7", "degraded:-1", "degraded:36501", "a:1,a:2"):
         with pytest.raises(SettingsError, match=r"RETENTION_DECISIONS_QUEUES.*'(degraded|:7|a)"):
             load({"DEADPAN_RETENTION_DECISIONS_QUEUES": wrong})
+
+
+OIDC = {
+    "DEADPAN_OIDC_ISSUER": "https://login.example/realm/",
+    "DEADPAN_OIDC_CLIENT_ID": "deadpan",
+    "DEADPAN_OIDC_CLIENT_SECRET": "hush",
+    "DEADPAN_CONSOLE_URL": "https://deadpan.example/",
+}
+
+
+def test_a_provider_is_named_letter_by_letter_and_needs_all_its_settings() -> None:
+    loaded = load(OIDC)
+    assert loaded.oidc_issuer == "https://login.example/realm/"
+    assert loaded.console_url == "https://deadpan.example"
+    for missing in list(OIDC)[1:]:
+        with pytest.raises(SettingsError, match=f"DEADPAN_OIDC_ISSUER is set and {missing} not"):
+            load({name: value for name, value in OIDC.items() if name != missing})
+    with pytest.raises(SettingsError, match="CLIENT_ID is set and DEADPAN_OIDC_ISSUER"):
+        load({"DEADPAN_OIDC_CLIENT_ID": "deadpan"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DEADPAN_OIDC_ISSUER", "http://login.example", "needs https"),
+        ("DEADPAN_OIDC_ISSUER", "login.example", "write https"),
+        ("DEADPAN_OIDC_ISSUER", "https://u:p@login.example", "write https"),
+        ("DEADPAN_CONSOLE_URL", "https://deadpan.example/console", "at the root of its host"),
+        ("DEADPAN_CONSOLE_URL", "https://deadpan.example/?x=1", "write https"),
+    ],
+)
+def test_an_address_that_cannot_be_trusted_is_refused(name: str, value: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load(OIDC | {name: value})
+
+
+def test_a_setting_that_is_gone_says_where_it_went() -> None:
+    with pytest.raises(SettingsError, match=r"DEADPAN_REASON_CODES: .*\[reason_codes\]"):
+        load({"DEADPAN_REASON_CODES": "hate:Hate speech"})
+    assert load({"DEADPAN_REASON_CODES": ""}).policy == ""
