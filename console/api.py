@@ -116,8 +116,8 @@ def flags(
 ) -> shapes.Flags:
     """List flags, the highest priority first, then the oldest.
 
-    A search for words looks at 20,000 flags at once: a page may be short or empty while its
-    `next_cursor` still leads on.
+    What no index finds, such as words, is looked for in 20,000 flags at once: a page may be short
+    or empty while its `next_cursor` still leads on.
     """
     wanted = Filter(
         states=tables.UNCLOSED_STATES if state == "unclosed" else (state,),
@@ -130,10 +130,9 @@ def flags(
     )
     after = position_of(cursor or "")
     with transaction(console_of(request).database, read_only=True) as connection:
-        found = worklist.page(connection, wanted, limit=limit + 1, after=after)
-        stopped = worklist.searched_until(connection, wanted, after=after)
-    shown = found[:limit]
-    end = shown[-1].position if len(found) > limit else stopped
+        found = worklist.search(connection, wanted, limit=limit + 1, after=after)
+    shown = found.flags[:limit]
+    end = shown[-1].position if len(found.flags) > limit else found.stopped_at
     not_now = blind.hidden(request, [each.id for each in shown])
     return shapes.Flags(
         flags=[shapes.Flag.model_validate(each) for each in shown if each.id not in not_now],

@@ -120,8 +120,8 @@ def queue_page(
     now = datetime.now(UTC)
     with transaction(console.database, read_only=True) as connection:
         position = position_of(cursor)
-        flags = worklist.page(connection, asked.filter(), limit=PAGE_SIZE + 1, after=position)
-        stopped = worklist.searched_until(connection, asked.filter(), after=position)
+        found = worklist.search(connection, asked.filter(), limit=PAGE_SIZE + 1, after=position)
+        flags = found.flags
         not_now = reviews.hidden_from(connection, me, [each.id for each in flags])
         mine = worklist.many(connection, claims.held_by(connection, me, now=now))
         banner = done_banner(connection, me, after, batch, now)
@@ -133,7 +133,7 @@ def queue_page(
         {"flag": flag, "text": excerpt(console.text(flag.verdict.evidence, "original_text"))}
         for flag in flags
     ]
-    end = last or stopped
+    end = last or found.stopped_at
     onwards = cursor_of(end) if end else ""
     return page(
         request,
@@ -145,7 +145,7 @@ def queue_page(
         banner=banner,
         empty=empty,
         cursor=cursor,
-        stopped=stopped is not None and not more,
+        stopped=found.stopped_at is not None,
         searched=worklist.SEARCHED_AT_ONCE,
         onwards=asked.query(cursor=onwards) if onwards else "",
         reasons=console.reasons,

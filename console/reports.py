@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from console.access import GuardedRoute
 from console.queue import clean
 from console.render import page
 from console.state import Console, console_of, visitor_of
+from deadpan.errors import DeadpanError
 from storage import audit, comparison, decisions, fairness, insight, labelled, reviews, worklist
 from storage.database import transaction
 
@@ -29,34 +31,64 @@ BeforeId = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
 class InsightCache:
-    """Numbers of the last days, at most a minute old: they take a look at every decided flag."""
+    """Numbers of the last days. They take a look at every flag that was decided in them, so they
+    are counted beside the pages, one after the other, at most once a minute while somebody asks.
 
-    def __init__(self) -> None:
+    Attributes:
+        patience_seconds: how long a page waits for numbers that were never counted before.
+    """
+
+    def __init__(self, patience_seconds: float = 0.05) -> None:
+        self.patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self._kept: dict[int, tuple[float, dict[str, Any]]] = {}
+        self._counting: dict[int, Future[dict[str, Any]]] = {}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="insight")
 
-    def of(self, console: Console, days: int) -> dict[str, Any]:
-        """The numbers of so many days."""
+    def of(self, console: Console, days: int) -> dict[str, Any] | None:
+        """The numbers of so many days, as they were last counted; None if they are counted now for
+        the first time.
+
+        Raises:
+            StorageError: they could not be counted, and never were.
+        """
         with self._lock:
             kept = self._kept.get(days)
             if kept and time.monotonic() - kept[0] < _INSIGHT_SECONDS:
                 return kept[1]
-            now = datetime.now(UTC)
-            since = now - timedelta(days=days)
-            with transaction(console.database, read_only=True) as connection:
-                numbers = {
-                    "precision": insight.precision(connection, since=since),
-                    "waits": insight.waits(connection, since=since),
-                    "loads": insight.loads(connection, since=since),
-                    "days": insight.days(connection, until=now),
-                    "agreement": fairness.agreement(connection, since=since),
-                    "hits": fairness.hit_rates(connection, since=since),
-                    "canary": comparison.brief(connection, since=since),
-                    "oldest": worklist.oldest(connection),
-                    "at": now,
-                }
+            counting = self._counting.get(days)
+            if counting is None or (counting.done() and kept):
+                counting = self._pool.submit(self._count, console, days)
+                self._counting[days] = counting
+        if kept:
+            return kept[1]
+        try:
+            return counting.result(self.patience_seconds)
+        except TimeoutError:
+            return None
+        except DeadpanError:
+            with self._lock:
+                del self._counting[days]
+            raise
+
+    def _count(self, console: Console, days: int) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        since = now - timedelta(days=days)
+        with transaction(console.database, read_only=True) as connection:
+            numbers = {
+                "precision": insight.precision(connection, since=since),
+                "waits": insight.waits(connection, since=since),
+                "loads": insight.loads(connection, since=since),
+                "days": insight.days(connection, until=now),
+                "agreement": fairness.agreement(connection, since=since),
+                "hits": fairness.hit_rates(connection, since=since),
+                "canary": comparison.brief(connection, since=since),
+                "oldest": worklist.oldest(connection),
+                "at": now,
+            }
+        with self._lock:
             self._kept[days] = (time.monotonic(), numbers)
-            return numbers
+        return numbers
 
 
 @router.get("/history")
@@ -88,6 +120,8 @@ def insight_page(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30
     """What flags and decisions add up to."""
     cache: InsightCache = request.app.state.insight
     numbers = cache.of(console_of(request), days)
+    if numbers is None:
+        return page(request, "counting.html", span=days)
     return page(
         request,
         "insight.html",

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, or_, select
 
 from deadpan.errors import NotFound
 from storage import tables
 from storage.queries import FLAG_COLUMNS, Flag, FlagPosition, Verdict
 from storage.text import MAX_RULE_CHARACTERS, clean_text, primary_language, search_form
 
-#: A search for a text looks at so many flags of a state and then says where it stopped.
+#: What no index finds is looked for in so many flags of a state at once.
 SEARCHED_AT_ONCE: Final = 20_000
 _MAX_WORDS: Final = 8
-#: So many flags of a rule are rather looked up one by one than met on the way through the list.
+#: So many flags are rather looked up one by one than met on the way through the list.
 _FEW: Final = 500
 _ORDER: Final = [tables.flags.c.priority.desc(), tables.flags.c.opened_at, tables.flags.c.id]
 
@@ -53,54 +53,59 @@ class Filter:
     language: str | None = None
 
 
-def page(
-    connection: Connection, wanted: Filter, *, limit: int, after: FlagPosition | None = None
-) -> list[Flag]:
-    """Gives flags, highest priority first, then the oldest.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of flags.
 
-    Every state is read for itself, and of each first what has the priority of `after`, so that both
-    databases walk an index in its own order and stop when the page is full.
+    Attributes:
+        flags: of the page, in the order of the list.
+        stopped_at: where the search stopped, though there may be more; give it as `after`. None
+            when it looked at all there is, or the page is full.
+    """
+
+    flags: list[Flag]
+    stopped_at: FlagPosition | None
+
+
+def search(
+    connection: Connection, wanted: Filter, *, limit: int, after: FlagPosition | None = None
+) -> Found:
+    """Gives a page of flags, the highest priority first, then the oldest.
+
+    What an index has in order is read until the page is full; what few flags are, such as those of
+    an author or of a rare rule, is read whole. All else (scores, words, what many flags have) is
+    looked for in `SEARCHED_AT_ONCE` flags of each state, for it may be in few or none.
 
     Args:
         limit: at most so many.
         after: the position of the last flag seen.
     """
     states = sorted(set(wanted.states))
-    if wanted.words is None:
-        conditions = _conditions(connection, wanted, tables.flags)
+    of_rule = _few_of_rule(connection, wanted.rule) if wanted.rule is not None else None
+    few = _few(connection, wanted, of_rule)
+    ordered = _ordered(wanted, tables.flags)
+    looked_for = _looked_for(wanted, tables.flags, of_rule)
+    if few or not looked_for:
+        conditions = [*few, *ordered, *looked_for]
         parts = [_walk(connection, state, conditions, limit, after) for state in states]
-    else:
-        parts = [iter(_search(connection, state, wanted, limit, after)) for state in states]
-    merged = heapq.merge(*parts, key=lambda flag: _order(flag.position))
-    end = searched_until(connection, wanted, after=after)
+        return Found(_merged(parts, limit), None)
+    end = min(
+        filter(None, (_end(connection, state, ordered, after) for state in states)),
+        key=_order,
+        default=None,
+    )
+    parts = [iter(_look(connection, state, wanted, of_rule, limit, after)) for state in states]
+    flags = _merged(parts, limit)
     if end is not None:
-        merged = (flag for flag in merged if _order(flag.position) <= _order(end))
-    return [flag for flag, _ in zip(merged, range(limit), strict=False)]
+        flags = [flag for flag in flags if _order(flag.position) <= _order(end)]
+    return Found(flags, end if len(flags) < limit else None)
 
 
-def searched_until(
-    connection: Connection, wanted: Filter, *, after: FlagPosition | None = None
-) -> FlagPosition | None:
-    """Gives where `page` stops to look for a text, to be given as `after` to look on; None when it
-    looks at all there is.
-
-    A text that few or no flags have would otherwise be looked for in every one of them.
-    """
-    if wanted.words is None:
-        return None
-    columns = tables.flags.c
-    ends = []
-    for state in sorted(set(wanted.states)):
-        last = (
-            select(columns.priority, columns.opened_at, columns.id)
-            .where(columns.state == state, *_after(after))
-            .order_by(*_ORDER)
-            .offset(SEARCHED_AT_ONCE)
-            .limit(1)
-        )
-        if (row := connection.execute(last).one_or_none()) is not None:
-            ends.append(FlagPosition(*row))
-    return min(ends, key=_order, default=None)
+def page(
+    connection: Connection, wanted: Filter, *, limit: int, after: FlagPosition | None = None
+) -> list[Flag]:
+    """Gives the flags that `search` finds."""
+    return search(connection, wanted, limit=limit, after=after).flags
 
 
 def one(connection: Connection, flag_id: int) -> Flag:
@@ -155,10 +160,14 @@ def waiting(connection: Connection) -> Mapping[str, Mapping[str, int]]:
 def oldest(connection: Connection) -> datetime | None:
     """Gives since when the oldest flag waits."""
     columns = tables.flags.c
-    found: datetime | None = connection.execute(
-        select(func.min(columns.opened_at)).where(columns.state.in_(tables.UNCLOSED_STATES))
-    ).scalar_one()
-    return found
+    # By state, in one pass over an index. As one minimum of all, PostgreSQL looks for it among the
+    # oldest flags there ever were.
+    rows = connection.execute(
+        select(columns.state, func.min(columns.opened_at))
+        .where(columns.state.in_(tables.UNCLOSED_STATES))
+        .group_by(columns.state)
+    )
+    return min((moment for _, moment in rows), default=None)
 
 
 def _order(position: FlagPosition) -> tuple[int, datetime, int]:
@@ -180,10 +189,35 @@ def _after(position: FlagPosition | None) -> list[ColumnElement[bool]]:
     ]
 
 
-def _search(
+def _merged(parts: list[Iterator[Flag]], limit: int) -> list[Flag]:
+    merged = heapq.merge(*parts, key=lambda flag: _order(flag.position))
+    return [flag for flag, _ in zip(merged, range(limit), strict=False)]
+
+
+def _end(
+    connection: Connection,
+    state: str,
+    ordered: list[ColumnElement[bool]],
+    after: FlagPosition | None,
+) -> FlagPosition | None:
+    """Where the looking stops in this state, if not at its end."""
+    columns = tables.flags.c
+    last = (
+        select(columns.priority, columns.opened_at, columns.id)
+        .where(columns.state == state, *ordered, *_after(after))
+        .order_by(*_ORDER)
+        .offset(SEARCHED_AT_ONCE)
+        .limit(1)
+    )
+    row = connection.execute(last).one_or_none()
+    return None if row is None else FlagPosition(*row)
+
+
+def _look(
     connection: Connection,
     state: str,
     wanted: Filter,
+    of_rule: list[int] | None,
     limit: int,
     after: FlagPosition | None,
 ) -> list[Flag]:
@@ -191,17 +225,17 @@ def _search(
     # choose to compare every flag with every id (36 s where many had the words).
     looked_at = (
         select(tables.flags)
-        .where(tables.flags.c.state == state, *_after(after))
+        .where(tables.flags.c.state == state, *_ordered(wanted, tables.flags), *_after(after))
         .order_by(*_ORDER)
         .limit(SEARCHED_AT_ONCE + 1)  # with the one where the next search begins behind
         .subquery("looked_at")
     )
     columns = looked_at.c
     order = (columns.priority.desc(), columns.opened_at, columns.id)
-    conditions = _conditions(connection, wanted, looked_at)
+    conditions = _looked_for(wanted, looked_at, of_rule)
     found = select(columns.id).where(*conditions).order_by(*order).limit(limit)
     numbers = connection.execute(found).scalars().all()
-    return _read(connection, [tables.flags.c.id.in_(numbers)], _ORDER, limit)
+    return _read(connection, [tables.flags.c.id.in_(numbers)], _ORDER, limit) if numbers else []
 
 
 def _walk(
@@ -228,46 +262,69 @@ def _walk(
         yield from _read(connection, base + rest, order, limit - len(found))
 
 
-def _conditions(
-    connection: Connection, wanted: Filter, source: FromClause
+def _few(
+    connection: Connection, wanted: Filter, of_rule: list[int] | None
 ) -> list[ColumnElement[bool]]:
-    columns = source.c
-    equal = [
-        column == value
-        for column, value in (
-            (columns.queue, wanted.queue),
-            (columns.author, wanted.author),
-            (columns.post_id, wanted.post_id),
+    """Conditions that few flags meet and an index finds."""
+    columns = tables.flags.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.author is not None:
+        found.append(columns.author == wanted.author)
+    if wanted.post_id is not None:
+        found.append(columns.post_id == wanted.post_id)
+    if of_rule is not None:
+        found.append(columns.id.in_(of_rule))
+    if wanted.language is not None and wanted.queue is not None and not found:
+        in_language = select(columns.id).where(
+            columns.state.in_(wanted.states), columns.language == primary_language(wanted.language)
         )
-        if value is not None
-    ]
-    if wanted.language is not None:
-        equal.append(columns.language == primary_language(wanted.language))
-    if wanted.negative is not None:
-        equal.append(columns.negative >= wanted.negative)
-    if wanted.sarcasm is not None:
-        equal.append(columns.sarcasm >= wanted.sarcasm)
+        numbers = list(connection.execute(in_language.limit(_FEW + 1)).scalars())
+        if len(numbers) <= _FEW:
+            found.append(columns.id.in_(numbers))
+    return found
+
+
+def _few_of_rule(connection: Connection, rule: str) -> list[int] | None:
+    """The flags of a rule, unless they are many."""
+    columns = tables.flag_rules.c
+    of_rule = select(columns.flag_id).where(columns.rule == clean_text(rule, MAX_RULE_CHARACTERS))
+    found = list(connection.execute(of_rule.limit(_FEW + 1)).scalars())
+    return found if len(found) <= _FEW else None
+
+
+def _ordered(wanted: Filter, source: FromClause) -> list[ColumnElement[bool]]:
+    """Conditions with which the list is still read in the order of an index."""
+    columns = source.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.queue is not None:
+        found.append(columns.queue == wanted.queue)
+    elif wanted.language is not None:
+        found.append(columns.language == primary_language(wanted.language))
     if wanted.opened_before is not None:
-        equal.append(columns.opened_at < wanted.opened_before)
-    if wanted.rule is not None:
-        equal.append(_has_rule(connection, wanted.rule, columns.id))
+        found.append(columns.opened_at < wanted.opened_before)
+    return found
+
+
+def _looked_for(
+    wanted: Filter, source: FromClause, of_rule: list[int] | None
+) -> list[ColumnElement[bool]]:
+    """The other conditions, which have to be tried flag by flag."""
+    columns = source.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.queue is not None and wanted.language is not None:
+        found.append(columns.language == primary_language(wanted.language))
+    if wanted.negative is not None:
+        found.append(columns.negative >= wanted.negative)
+    if wanted.sarcasm is not None:
+        found.append(columns.sarcasm >= wanted.sarcasm)
+    if wanted.rule is not None and of_rule is None:
+        rules = tables.flag_rules.c
+        rule = clean_text(wanted.rule, MAX_RULE_CHARACTERS)
+        found.append(exists().where(rules.rule == rule, rules.flag_id == columns.id))
     if wanted.words is not None:
         words = search_form(wanted.words).split()[:_MAX_WORDS]
-        equal += [columns.search_text.contains(word, autoescape=True) for word in words]
-    return equal
-
-
-def _has_rule(
-    connection: Connection, rule: str, flag_id: ColumnElement[int]
-) -> ColumnElement[bool]:
-    columns = tables.flag_rules.c
-    rule = clean_text(rule, MAX_RULE_CHARACTERS)
-    of_rule = select(columns.flag_id).where(columns.rule == rule)
-    few = list(connection.execute(of_rule.limit(_FEW + 1)).scalars())
-    if len(few) <= _FEW:
-        return flag_id.in_(few)
-    # What many flags have is soon found on the way through the list.
-    return of_rule.where(columns.flag_id == flag_id).exists()
+        found += [columns.search_text.contains(word, autoescape=True) for word in words]
+    return found
 
 
 def _read(

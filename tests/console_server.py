@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from console.access import COOKIE, csrf_token
@@ -31,7 +32,8 @@ class ConsoleServer:
         url: where it is.
     """
 
-    def __init__(self, database: Engine, store: EvidenceStore, url: str) -> None:
+    def __init__(self, app: FastAPI, database: Engine, store: EvidenceStore, url: str) -> None:
+        self.app = app
         self.database = database
         self.store = store
         self.url = url
@@ -91,6 +93,8 @@ def serving(
 ) -> Iterator[ConsoleServer]:
     """Run a console until the block ends, on a port that is free if none is given."""
     app = create_app(database=database, intake=intake, evidence=store, secret_key=SECRET, **more)
+    # A test wants the numbers, however long they take on a machine that is busy.
+    app.state.insight.patience_seconds = 30
     listening = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
@@ -101,7 +105,7 @@ def serving(
             assert thread.is_alive()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        made = ConsoleServer(database, store, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        made = ConsoleServer(app, database, store, f"http://127.0.0.1:{listening.getsockname()[1]}")
         with closing(made):
             yield made
     finally:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,17 @@ import redis
 import trustme
 from sqlalchemy import Engine, make_url
 
-from deadpan.errors import QueueUnavailable
+from deadpan.errors import QueueUnavailable, StorageError
 from deadpan.settings import Settings, is_secret, load
-from storage import claims, decisions, lease, moderators, outbox, sessions
+from storage import audit, claims, decisions, lease, moderators, outbox, queries, sessions
 from storage.database import connect, transaction
+from storage.evidence import EvidenceStore
+from storage.outcomes import record
 from storage.schema import migrate, require_schema
+from tasks.erasure import erase
 from tasks.intake import Intake
+from tasks.retention import Periods, Retention
+from tests.console_data import verdict
 from tests.harness import environment, outcomes, wait_until, worker
 from tests.hostile.tls import tls_before
 from tests.platform import Platform
@@ -38,6 +44,7 @@ from worker.embedded import EmbeddedValkey, free_port
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("deadpan", "worker", "tasks", "models", "sources", "storage", "console")
 IDS = [f"p{n}" for n in range(20)]
+APPROVE = decisions.Said("approve")
 CANARY = "canary-7f3a"
 ROLES = ("deadpan_worker", "deadpan_housekeeping", "deadpan_console")
 SECRETS = {
@@ -323,6 +330,44 @@ def test_the_roles_can_do_their_work(guarded: Guarded) -> None:
         claims.expire(connection)
         outbox.forget_delivered(connection, days=0)
     for engine in engines.values():
+        engine.dispose()
+
+
+# The last that uses the roles: from here on they may do more.
+def test_with_what_is_granted_for_it_housekeeping_forgets_and_the_console_erases(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    store = EvidenceStore(str(tmp_path / "evidence"))
+    periods = Periods(verdicts=1, evidence=1, decisions=1, audit=1)
+    later = datetime.now(UTC) + timedelta(days=2)
+    with transaction(guarded.owner) as connection:
+        bob = moderators.add(connection, "bob", "lead", actor="test")
+        made = record(connection, verdicts=[verdict("mine"), verdict("gone", flagged=False)])
+        decisions.decide(connection, made.opened_flag_ids["mine"], bob, APPROVE)
+    engines = [
+        connect(guarded.database_url.replace("deadpan_worker", f"deadpan_{name}"))
+        for name in ("housekeeping", "console")
+    ]
+    housekeeping, console = engines
+    with pytest.raises(StorageError, match="permission denied"):
+        Retention(periods, store).turn(housekeeping, now=later)
+    with pytest.raises(StorageError, match="permission denied"):
+        erase(console, store, "author", "ann", requested_by="eve")
+    with psycopg.connect(
+        guarded.owner.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        autocommit=True,
+    ) as admin:
+        for line in [*rules("sql", 1), *rules("sql", 2)]:
+            admin.execute(line)
+    assert erase(console, store, "author", "ann", requested_by="eve").verdicts == 2
+    keeping = Retention(periods, store)
+    while keeping.turn(housekeeping, now=later):
+        pass
+    with transaction(guarded.owner, read_only=True) as connection:
+        assert queries.latest_verdict(connection, "gone") is None
+        assert decisions.history(connection, limit=9) == []
+        assert audit.read(connection, limit=9) == []
+    for engine in engines:
         engine.dispose()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image, ImageChops
 from sqlalchemy import Engine
 
+from console import reports
 from console.pictures import Pictures
 from storage import audit, decisions, worklist
 from storage.database import transaction
@@ -21,6 +23,7 @@ from storage.outcomes import NewEvidence, record
 from tasks.intake import Intake
 from tests.console_data import flag, reason, verdict
 from tests.console_server import ConsoleServer, serving
+from tests.harness import wait_until
 
 HOSTILE = "<script>alert(1)</script> so <b>great</b>"
 
@@ -265,6 +268,23 @@ def test_insight_counts_what_was_decided(console: ConsoleServer) -> None:
     assert {"flag.remove", "flag.approve", "export", "session.start"} <= {
         entry["action"] for entry in entries
     }
+
+
+def test_insight_is_counted_beside_the_pages(
+    console: ConsoleServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person, cache, gate = console.client("ann"), console.app.state.insight, threading.Event()
+    # Nothing is counted until the gate is opened.
+    monkeypatch.setattr(cache, "patience_seconds", 0)
+    monkeypatch.setattr(reports, "_INSIGHT_SECONDS", 0)
+    cache._pool.submit(gate.wait)
+    assert "Being counted" in person.get("/insight").text
+    assert "Being counted" in person.get("/insight?days=7").text
+    gate.set()
+    wait_until(lambda: "Decided, 30 days</dt><dd>0<" in person.get("/insight").text, "numbers")
+    number = flag(console.database, "p1")
+    person.post(f"/flags/{number}/decide", {"action": "approve"})
+    wait_until(lambda: "Decided, 30 days</dt><dd>1<" in person.get("/insight").text, "new ones")
 
 
 def test_an_admin_erases_a_post_after_seeing_how_much_would_go(console: ConsoleServer) -> None:

@@ -110,14 +110,14 @@ def test_a_search_looks_at_so_many_flags_and_goes_on_where_it_stopped(
     after, rounds = None, 0
     with transaction(database, read_only=True) as connection:
         while True:
-            page = worklist.page(connection, wanted, limit=2, after=after)
-            end = worklist.searched_until(connection, wanted, after=after)
-            seen += page
+            found = worklist.search(connection, wanted, limit=2, after=after)
+            seen += found.flags
             rounds += 1
-            if len(page) == 2:
-                after = page[-1].position
-            elif end is not None:
-                after = end
+            if len(found.flags) == 2:
+                assert found.stopped_at is None
+                after = found.flags[-1].position
+            elif found.stopped_at is not None:
+                after = found.stopped_at
             else:
                 break
     assert sorted(each.post_id for each in seen) == ["00", "05", "10", "15", "20"]
