@@ -39,6 +39,9 @@ WAITING_BYTES: Final = 64 * 2**20
 TOGETHER: Final = 16
 """Posts in one pass: few, so that the champion's chunks get in between."""
 
+GATHER_SECONDS: Final = 1.0
+"""How long the first waits for others: one pass over 16 costs less than many over one or two."""
+
 _STOP_SECONDS: Final = 5.0
 
 
@@ -170,6 +173,9 @@ class Challenger:
         with self._changed:
             while self._open and not self._waiting:
                 self._changed.wait()
+            self._changed.wait_for(
+                lambda: not self._open or len(self._waiting) >= TOGETHER, GATHER_SECONDS
+            )
             taken = [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
             self._bytes -= sum(post.size for post in taken)
             return taken

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,8 @@ from sqlalchemy import Engine
 
 from console import reports
 from console.pictures import Pictures
-from storage import audit, decisions, worklist
+from storage import audit, challenger, decisions, worklist
+from storage.challenger import NewChallengerVerdict
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import NewEvidence, record
@@ -309,6 +311,29 @@ def test_an_admin_erases_a_post_after_seeing_how_much_would_go(console: ConsoleS
     with transaction(console.database, read_only=True) as connection:
         entries = audit.read(connection, limit=9, action="erase.post")
     assert [entry.actor for entry in entries] == ["root"]
+
+
+def test_insight_shows_leads_how_a_challenger_compares(console: ConsoleServer) -> None:
+    with transaction(console.database) as connection:
+        judged = [verdict(f"p{n}", flagged=n == 0) for n in range(4)]
+        record(connection, verdicts=judged)
+        others = [
+            replace(one, model_version="next-1", negative=0.8 if n else 0.1, neutral=0.2, flag=None)
+            for n, one in enumerate(judged)
+        ]
+        challenger.record(
+            connection,
+            [
+                NewChallengerVerdict(one, [], "mini-1", "c1", [] if n else ["negative"])
+                for n, one in enumerate(others)
+            ],
+        )
+    page = console.client("eve", "lead").get("/insight").text
+    assert "next-1 judges beside mini-1" in page
+    assert "75.0 %" in page
+    assert re.search(r"would not open</dt><dd>1<", page)
+    assert re.search(r"would add</dt><dd>0<", page)
+    assert "next-1" not in console.client("vic", "moderator").get("/insight").text
 
 
 def test_an_admin_adds_people_and_tokens(console: ConsoleServer) -> None:

@@ -39,6 +39,11 @@ POLICY = parse_policy(
 )
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GATHER_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     return Classifier.load(contrary(tmp_path_factory.mktemp("model") / "m").path, device="cpu")
