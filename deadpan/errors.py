@@ -8,6 +8,7 @@
     ├── ModelError
     │   └── CheckpointError         a model folder that is missing, cut short or of another version
     ├── SourceError                 the post source answered something that is not a post
+    ├── SourceUnavailable           the post source answers nothing, whatever post is asked for
     ├── ImageError                  one image could not be downloaded or decoded
     ├── QueueUnavailable            Redis cannot be reached, or refuses
     ├── QueueStateError             a Redis key does not hold what it should
@@ -83,6 +84,18 @@ class SourceError(DeadpanError):
         super().__init__(message)
         self.transient = transient
         self.retry_after_seconds = retry_after_seconds
+
+
+class SourceUnavailable(DeadpanError):
+    """The post source answers nothing, whatever post is asked for.
+
+    Args:
+        wait_seconds: how long to leave it alone.
+    """
+
+    def __init__(self, message: str, *, wait_seconds: float) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class ImageError(DeadpanError):

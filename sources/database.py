@@ -100,10 +100,12 @@ class DatabaseSource:
                     return _failed(group, error_text, transient=False)
                 return _matched(group, [dict(row) for row in result.mappings()])
         except (OperationalError, InterfaceError, PoolTimeout) as error:
-            return _failed(group, f"the post database cannot be asked: {_why(error)}")
+            return _failed(group, f"the post database cannot be asked: {_why(error)}", outage=True)
         except (SQLAlchemyError, UnicodeError) as error:
             if isinstance(error, DBAPIError) and error.connection_invalidated:
-                return _failed(group, f"the post database cannot be asked: {_why(error)}")
+                return _failed(
+                    group, f"the post database cannot be asked: {_why(error)}", outage=True
+                )
             # One id that the database cannot read, such as letters for a number column, fails the
             # whole query; alone, it fails only itself.
             if len(group) == 1:
@@ -144,9 +146,9 @@ def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failed(
-    group: list[str], error: str, *, transient: bool = True
+    group: list[str], error: str, *, transient: bool = True, outage: bool = False
 ) -> dict[str, Post | Gone | FetchFailure]:
-    return {post_id: FetchFailure(post_id, error, transient) for post_id in group}
+    return {post_id: FetchFailure(post_id, error, transient, outage=outage) for post_id in group}
 
 
 def _why(error: Exception) -> str:

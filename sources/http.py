@@ -165,7 +165,7 @@ class HttpSource:
         pause_seconds = self._pause.left_seconds()
         if pause_seconds > 0:
             error = "the post source asked to be left alone for a while"
-            return _failed(group, error, retry_after=pause_seconds)
+            return _failed(group, error, retry_after=pause_seconds, outage=self._pause.is_outage)
         url = self._before + ",".join(quote(post_id, safe="") for post_id in group) + self._after
         ends_at = time.monotonic() + self._timeout_seconds
         try:
@@ -188,7 +188,7 @@ class HttpSource:
             return _failed(group, f"the post source {error} for one post", transient=False)
         except TransferError as error:
             # Even a wrong certificate is transient here: it is the platform's, not the post's.
-            return _failed(group, f"the post source {error}")
+            return _failed(group, f"the post source {error}", outage=True)
         return _failed(group, f"the post source redirects more than {_MAX_REDIRECTS} times")
 
     def _read(self, group: tuple[str, ...], response: Response, url: str) -> _Outcome:
@@ -200,12 +200,13 @@ class HttpSource:
             return _Outcome(found={post_id: Gone(post_id, said) for post_id in group})
         if status in (429, 503):
             retry_after = retry_after_seconds(response)
-            self._pause.ask(retry_after or 0.0)
-            return _failed(group, said, retry_after=retry_after)
+            self._pause.ask(retry_after or 0.0, outage=status == 503)
+            return _failed(group, said, retry_after=retry_after, outage=status == 503)
         if status in (401, 403):
-            return _failed(group, f"{said}; check DEADPAN_SOURCE_TOKEN")
+            # 403 may be about a post that is private
+            return _failed(group, f"{said}; check DEADPAN_SOURCE_TOKEN", outage=status == 401)
         if status == 408 or status >= 500 or status < 200:
-            return _failed(group, said)
+            return _failed(group, said, outage=True)
         if status >= 300:
             if len(group) > 1:
                 return _Outcome(again=_halves(group))
@@ -220,7 +221,9 @@ class HttpSource:
             content_type = _shown(response.headers.get("Content-Type", "no content type"))
             beginning = body[:_SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
             return _failed(
-                group, f"{said} with {content_type}, which holds no posts: {_shown(beginning)}"
+                group,
+                f"{said} with {content_type}, which holds no posts: {_shown(beginning)}",
+                outage=True,
             )
         return _Outcome(found=self._matched(group, list(values), url))
 
@@ -259,10 +262,13 @@ class _Pause:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._until = 0.0
+        self.is_outage = False
 
-    def ask(self, seconds: float) -> None:
+    def ask(self, seconds: float, *, outage: bool) -> None:
+        # an outage is when it is out of order; asked too much, it is not
         with self._lock:
             self._until = max(self._until, time.monotonic() + seconds)
+            self.is_outage = outage
 
     def left_seconds(self) -> float:
         with self._lock:
@@ -270,10 +276,18 @@ class _Pause:
 
 
 def _failed(
-    group: Sequence[str], error: str, *, transient: bool = True, retry_after: float | None = None
+    group: Sequence[str],
+    error: str,
+    *,
+    transient: bool = True,
+    retry_after: float | None = None,
+    outage: bool = False,
 ) -> _Outcome:
     return _Outcome(
-        found={post_id: FetchFailure(post_id, error, transient, retry_after) for post_id in group}
+        found={
+            post_id: FetchFailure(post_id, error, transient, retry_after, outage)
+            for post_id in group
+        }
     )
 
 

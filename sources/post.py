@@ -70,12 +70,15 @@ class FetchFailure:
 
     Attributes:
         retry_after_seconds: what the source asked for (429 or 503 with Retry-After), if it did.
+        outage: whether it speaks of the source rather than of this post: no answer, a status of
+            5xx, an answer that holds no posts.
     """
 
     post_id: str
     error: str
     transient: bool
     retry_after_seconds: float | None = None
+    outage: bool = False
 
 
 FetchResult = FetchedPost | Gone | FetchFailure

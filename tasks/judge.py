@@ -29,6 +29,7 @@ from tasks.outcomes import Outcomes
 from tasks.policy import Policy, Reason, decide, scores_of
 from tasks.post_ids import id_problem, printable
 from tasks.predictions import KnownPost, KnownPosts
+from tasks.source_watch import SourceWatch
 from tasks.tries import Tries
 from tasks.verdict import Item, Versions, content_hash, keep_evidence, new_verdict
 
@@ -63,7 +64,7 @@ class Judge:
         explain_up_to: int,
         remembered: int,
     ) -> None:
-        self._source = source
+        self._source = SourceWatch(source)
         self._classifier = classifier
         self._policy = policy
         info = classifier.info
@@ -85,7 +86,8 @@ class Judge:
             One outcome of every distinct id in it; nothing is recorded yet.
 
         Raises:
-            DatabaseUnavailable, SchemaError, EvidenceUnavailable: nothing can be judged now.
+            DatabaseUnavailable, SchemaError, EvidenceUnavailable, SourceUnavailable: nothing can
+                be judged now.
         """
         outcomes = Outcomes(self._tries)
         items = self._sort_out(chunk, outcomes)

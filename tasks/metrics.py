@@ -17,5 +17,8 @@ STAGE_SECONDS = Histogram(
     ["stage"],
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+SOURCE_DOWN = Gauge(
+    "deadpan_source_down", "1 while the post source answers nothing: posts wait, untried."
+)
 WORKER_READY = Gauge("deadpan_worker_ready", "1 while the worker can do its job.")
 MODEL_INFO = Info("deadpan_model", "The model that this worker keeps warm.")

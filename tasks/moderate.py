@@ -2,7 +2,8 @@
 
 Failures are per post. What may go better later waits in Redis as a retry; what never will, and the
 last allowed try, becomes a dead letter; an image that cannot be seen degrades its post. Only what
-stops all posts at once (the database or the evidence store is away) gives the chunk back whole.
+stops all posts at once (the database, the evidence store or the source is away) gives the chunk
+back whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from deadpan.errors import (
     EvidenceUnavailable,
     QueueUnavailable,
     SchemaError,
+    SourceUnavailable,
 )
 from models.classifier import Classifier
 from sources.post import PostSource
@@ -138,6 +140,10 @@ class Moderator:
             log.warning("chunk given back", error=str(error))
             self._trouble = time.monotonic(), str(error)
             self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
+            return False
+        except SourceUnavailable as error:
+            log.info("chunk given back", error=str(error))
+            self._give_back(chunk, delay_seconds=error.wait_seconds)
             return False
         except QueueUnavailable as error:
             log.warning("chunk not released; its lease will run out", error=str(error))

@@ -8,10 +8,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import structlog
 
@@ -25,21 +25,36 @@ FUTILE_RESTARTS = 3
 LONG_LIFE_SECONDS = 60.0
 """A child that ran for so long was well; the pause before its restart is short again."""
 
+IMPATIENCE_SECONDS = 1.0
+"""A signal so soon after another is the same wish; the end it asks for is under way."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_MAY_BE_IGNORED = (signal.SIGINT, signal.SIGHUP)
+"""What `nohup`, and the `&` of a shell without job control, let a command ignore from its start."""
+
+_T = TypeVar("_T")
 
 
 class Interrupts:
     """Turns Ctrl-C, SIGTERM and SIGHUP into KeyboardInterrupt, but not while a child starts.
 
     Without it a signal between fork and the line that notes the child would leave the child behind.
+    What a process was started to ignore stays ignored, as Python itself has it before: else a
+    signal would count or not count by how far the start has come.
     Use in the main thread, as a context manager around everything that starts children.
     """
 
     _deferring = 0
     _pending = False
+    _interrupted = float("-inf")
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        Interrupts._pending, Interrupts._interrupted = False, float("-inf")
+        self._before = {
+            number: signal.signal(number, self._handle)
+            for number in _SIGNALS
+            if number not in _MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,10 +63,18 @@ class Interrupts:
 
     @classmethod
     def _handle(cls, number: int, frame: FrameType | None) -> None:
+        if time.monotonic() - cls._interrupted < IMPATIENCE_SECONDS:
+            return
         if cls._deferring:
             cls._pending = True
         else:
-            raise KeyboardInterrupt
+            cls._interrupt()
+
+    @classmethod
+    def _interrupt(cls) -> None:
+        # A second KeyboardInterrupt on the way to the block that ends the children would skip it.
+        cls._interrupted = time.monotonic()
+        raise KeyboardInterrupt
 
     @classmethod
     @contextmanager
@@ -64,7 +87,26 @@ class Interrupts:
             cls._deferring -= 1
         if cls._pending and not cls._deferring:
             cls._pending = False
-            raise KeyboardInterrupt
+            cls._interrupt()
+
+
+class Running(ExitStack):
+    """What is started together, ended in the opposite order; signals wait while it is entered
+    and left, so that each thing has either not begun or will be ended."""
+
+    def enter_context(self, cm: AbstractContextManager[_T, bool | None]) -> _T:
+        """Start something."""
+        with Interrupts.deferred():
+            return super().enter_context(cm)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        with Interrupts.deferred():
+            return bool(super().__exit__(kind, error, trace))
 
 
 class ChildProcess:
@@ -101,7 +143,12 @@ class ChildProcess:
         self.restarts = 0
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # a signal that came while it started, too
+            with Interrupts.deferred():
+                self.stop()
+            raise
         return self
 
     def __exit__(

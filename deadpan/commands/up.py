@@ -7,7 +7,6 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 from console.links import local_link
@@ -26,7 +25,7 @@ from worker.local import (
     wait_until_served,
     worker_process,
 )
-from worker.processes import Interrupts
+from worker.processes import Interrupts, Running
 
 
 def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
@@ -55,7 +54,7 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
         "DEADPAN_SECRET_KEY": os.environ.get("DEADPAN_SECRET_KEY", secrets.token_urlsafe(48)),
     }
     settings = load(environment)
-    with Interrupts(), ExitStack() as running:
+    with Interrupts(), Running() as running:
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey", port=redis_port))
         migrate_database(environment["DEADPAN_DATABASE_URL"])
         worker = running.enter_context(worker_process(environment, log_path=folder / "worker.log"))

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from worker.local import (
     wait_until_served,
     worker_process,
 )
-from worker.processes import ChildProcess, Interrupts
+from worker.processes import ChildProcess, Interrupts, Running
 
 OWN_POSTS = Path(__file__).parent / "posts.jsonl"
 
@@ -88,7 +88,7 @@ def run_demo(
     began = time.monotonic()
     say = _Narrator(quiet=as_json)
     folder = _emptied(folder)
-    with Interrupts(), ExitStack() as running:
+    with Interrupts(), Running() as running:
         platform = running.enter_context(SamplePlatform(posts or OWN_POSTS))
         say(f"sample platform: {len(set(platform.post_ids))} posts at {platform.source}")
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey"))

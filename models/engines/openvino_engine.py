@@ -57,6 +57,9 @@ MAX_DIFFERENCE = 0.1
 """Of features from torch's, relative to their length, before a conversion counts as failed; of it,
 bfloat16 alone makes 0.01 to 0.03."""
 
+_FIRST = threading.Lock()
+"""Held while an engine is made; see `OpenVinoEngine._compute_alone`."""
+
 _FILES = ("text.xml", "text.bin", "image.xml", "image.bin")
 
 
@@ -139,20 +142,24 @@ class OpenVinoEngine:
             # a pinned thread waits for its core while downloads and decoding use it
             "ENABLE_CPU_PINNING": False,
         }
-        core = ov.Core()
+        self._requests = threading.local()
+        self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="openvino")
         try:
-            self._models = {
-                name: core.compile_model(
-                    core.read_model(files[f"{name}.xml"], files[f"{name}.bin"]), "CPU", properties
-                )
-                for name in ("text", "image")
-            }
+            with _FIRST:
+                core = ov.Core()
+                self._models = {
+                    name: core.compile_model(
+                        core.read_model(files[f"{name}.xml"], files[f"{name}.bin"]),
+                        "CPU",
+                        properties,
+                    )
+                    for name in ("text", "image")
+                }
+                self._compute_alone()
         except (RuntimeError, KeyError) as error:
             raise ModelError(
                 f"OpenVINO cannot use the converted model: {error}; set DEADPAN_ENGINE to torch"
             ) from error
-        self._requests = threading.local()
-        self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="openvino")
 
     def encode_texts(
         self, token_ids: Sequence[Sequence[int]], *, parts: bool = False
@@ -209,6 +216,21 @@ class OpenVinoEngine:
                     self._infer("text", (0,), *texts)
 
         self._on_every_thread(run)
+
+    def _compute_alone(self) -> None:
+        """The smallest text and picture, on one thread, before there are others.
+
+        OpenVINO's Python module (2026.4) makes tables of types when it converts its first array: in
+        a C++ static, and it imports NumPy meanwhile, which lets other threads of Python go on. One
+        that needs the same table then waits for it with the interpreter's lock in its hand, which
+        the first needs to finish. Neither ever does, nor any other thread of the process: of ten
+        starts of workers beside other busy processes, one stood still for ever.
+        """
+        size = self._config.image_size
+        text = pad([[0]], rows=TEXT_ROWS[0], tokens=lengths_up_to(self._config.max_tokens)[0])
+        picture = np.zeros((1, size, size, 3), dtype=np.uint8)
+        for name, inputs in (("text", text), ("image", (picture,))):
+            self._pool.submit(self._infer, name, (0, 1), *inputs).result()
 
     def _on_every_thread(self, run: Callable[[], None]) -> None:
         # whoever waits here holds its thread, so each takes one

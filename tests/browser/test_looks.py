@@ -68,6 +68,8 @@ def test_every_page_is_fit_for_everybody(
         if name == "flag":
             page.keyboard.press("c")
             page.wait_for_selector("[data-countdown]")
+            # its script comes after its words: a key before that is nobody's
+            page.wait_for_load_state()
             page.keyboard.press("p")
             page.wait_for_selector("figure.show")
             page.keyboard.press("m")

@@ -241,19 +241,13 @@ def test_the_demo_judges_its_posts_and_leaves_no_process_behind(tmp_path: Path) 
     assert _processes_about(folder) == []
 
 
-@pytest.mark.parametrize("after_seconds", [0.3, 1.5, 4.0, 7.0])
+@pytest.mark.parametrize("after_seconds", [0.0, 0.3, 0.8, 1.1, 1.5, 1.9, 4.0, 7.0])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_interrupted_at_any_moment_leaves_no_process_behind(
     tmp_path: Path, after_seconds: float, number: signal.Signals
 ) -> None:
     folder = tmp_path / "demo"
-    child = subprocess.Popen(
-        [sys.executable, "-m", "deadpan", "demo", "--stay", "--folder", str(folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-        start_new_session=True,
-    )
+    child = _stay(folder)
     time.sleep(after_seconds)
     child.send_signal(number)
     time.sleep(0.05)
@@ -261,6 +255,39 @@ def test_a_demo_that_is_interrupted_at_any_moment_leaves_no_process_behind(
         child.send_signal(number)  # an impatient person presses it twice
     child.wait(timeout=60)
     wait_until(lambda: _processes_about(folder) == [], "the end of its children")
+
+
+def test_a_demo_that_was_started_to_ignore_ctrl_c_ignores_it_at_every_moment(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "demo"
+    child = _stay(folder, "trap '' INT HUP; exec")
+    try:
+        log = folder / "worker.log"
+        wait_until(lambda: child.poll() is not None or log.exists(), "a demo at work")
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGHUP)
+        wait_until(lambda: child.poll() is not None or "model is warm" in log.read_text(), "more")
+        assert child.poll() is None
+    finally:
+        child.send_signal(signal.SIGTERM)
+        code = child.wait(timeout=60)
+    assert code != -signal.SIGTERM, "it ended in order"
+    wait_until(lambda: _processes_about(folder) == [], "the end of its children")
+
+
+def _stay(folder: Path, before: str = "exec") -> subprocess.Popen[bytes]:
+    """A demo that stays, as a shell starts it."""
+    return subprocess.Popen(
+        [
+            *["/bin/sh", "-c", f'{before} "$@"', "sh"],
+            *[sys.executable, "-m", "deadpan", "demo", "--stay", "--folder", str(folder)],
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    )
 
 
 def test_a_demo_on_a_terminal_stays_and_a_newcomer_decides_by_its_link(tmp_path: Path) -> None:

@@ -176,6 +176,44 @@ def test_many_threads_get_their_own_answers(cache: Path) -> None:
         assert probabilities([found[index]]) == pytest.approx(probabilities([prediction]), abs=0.01)
 
 
+FIRST_AT_ONCE = """
+import builtins, faulthandler, sys, threading, time
+from pathlib import Path
+
+from models.checkpoint import read_info
+from models.engines import openvino_engine
+from models.loading import load_network
+
+real = builtins.__import__
+
+def slow(name, *arguments, **more):
+    if name.startswith("numpy") and threading.current_thread() is not threading.main_thread():
+        time.sleep(0.3)  # whoever imports lets the other threads go on
+    return real(name, *arguments, **more)
+
+# not by a thread of Python's: none would run
+faulthandler.dump_traceback_later(100, exit=True)
+checkpoint = read_info("mini")
+builtins.__import__ = slow
+engine = openvino_engine.load_engine(
+    checkpoint, lambda: load_network(checkpoint), cache_dir=Path(sys.argv[1]), threads=2
+)
+engine.encode_texts([[0] * 5] * 40)
+"""
+"""OpenVINO imports NumPy in its first conversion, so that two can meet: here they do."""
+
+
+def test_threads_that_compute_for_the_first_time_do_not_wait_for_each_other_for_ever(
+    cache: Path,
+) -> None:
+    checkpoint = read_info("mini")
+    openvino_engine.load_engine(checkpoint, lambda: load_network(checkpoint), cache_dir=cache)
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_AT_ONCE, str(cache)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_kept_files_make_the_torch_encoders_unnecessary(cache: Path) -> None:
     """Their import is most of the time a worker takes to start."""
     code = (

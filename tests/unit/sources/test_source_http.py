@@ -209,6 +209,7 @@ def test_a_platform_in_trouble_is_asked_again_later(
         assert failure(result).transient
         assert str(status) in failure(result).error
         assert failure(result).retry_after_seconds is None
+        assert failure(result).outage is (status != 429)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -253,6 +254,7 @@ def test_a_source_that_asked_to_be_left_alone_is_not_asked(server: Server, many:
     assert later.transient
     assert later.retry_after_seconds is not None
     assert 0 < later.retry_after_seconds <= 600
+    assert not later.outage, "it is there, and was asked too much"
     assert len(server.seen) == 1
 
 
@@ -264,6 +266,7 @@ def test_a_wrong_token_does_not_end_a_queue_of_posts(
     result = failure(single().fetch(["1"])["1"])
     assert result.transient
     assert "check DEADPAN_SOURCE_TOKEN" in result.error
+    assert result.outage is (status == 401), "403 may be about this post"
 
 
 def refuse(handler: Handler) -> None:
@@ -287,7 +290,8 @@ def test_a_connection_that_breaks_is_tried_again_later(
     server: Server, many: Open, answer: Callable[[Handler], None]
 ) -> None:
     server.answer = answer
-    assert failure(many().fetch(["1"])["1"]).transient
+    result = failure(many().fetch(["1"])["1"])
+    assert (result.transient, result.outage) == (True, True)
 
 
 def test_a_platform_that_is_down_is_asked_again_later(limits: ImageLimits) -> None:
@@ -298,6 +302,7 @@ def test_a_platform_that_is_down_is_asked_again_later(limits: ImageLimits) -> No
         results = source.fetch(["1", "2"])
         source.close()
     assert [failure(result).transient for result in results.values()] == [True, True]
+    assert [failure(result).outage for result in results.values()] == [True, True]
     assert "refused the connection" in failure(results["1"]).error
 
 
@@ -317,7 +322,7 @@ def test_a_platform_that_drips_or_is_silent_ends_as_a_timeout(
 ) -> None:
     server.answer = answer
     result = failure(many(timeout_seconds=0.2).fetch(["1"])["1"])
-    assert result.transient
+    assert (result.transient, result.outage) == (True, True)
     assert "in time" in result.error
 
 
@@ -346,7 +351,7 @@ def test_an_answer_that_holds_no_posts_is_asked_for_again_later(
 ) -> None:
     server.answer = answering(200, body, Content_Type="text/html")
     result = failure(many().fetch(["1"])["1"])
-    assert result.transient
+    assert (result.transient, result.outage) == (True, True)
     assert result.error.isprintable()
     assert len(result.error) < 400
 
