@@ -35,6 +35,7 @@ from storage import (
 from storage.database import transaction
 from storage.decisions import Said
 from storage.worklist import Filter
+from tasks.arrivals import read_scaling
 from tasks.replay import replay as push_again
 
 _PROBLEM = {
@@ -320,6 +321,15 @@ def audit_log(request: Request, before: BeforeId = None, limit: Limit = 50) -> s
         entries=[shapes.Entry.model_validate(each) for each in found[:limit]],
         next_before=found[limit - 1].id if len(found) > limit else None,
     )
+
+
+@router.get("/api/v1/scaling")
+def scaling(request: Request) -> shapes.Scaling:
+    """Say how many workers are wanted; 404 rather than a number that is out of date."""
+    told = read_scaling(console_of(request).intake, fresh=True)
+    if told is None:
+        raise NotFound("nobody says how many workers are wanted; run `deadpan autoscale`")
+    return shapes.Scaling.model_validate(told)
 
 
 document = APIRouter(route_class=GuardedRoute, include_in_schema=False)

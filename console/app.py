@@ -15,6 +15,7 @@ from console import (
     bulk,
     erasure,
     flag,
+    metrics,
     queue,
     render,
     reports,
@@ -108,6 +109,7 @@ def create_app(
     app.state.insight = reports.InsightCache()
     for part in (
         health,
+        metrics,
         sign_in,
         sign_in_openid,
         queue,

@@ -99,4 +99,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/api/v1/flags/{flag_id}/appeal"): Permission("moderator", "flags:appeal"),
     ("GET", "/api/v1/agreement"): Permission("lead", "agreement:read"),
     ("GET", "/api/v1/audit"): Permission("lead", "audit:read"),
+    # for KEDA and Prometheus
+    ("GET", "/api/v1/scaling"): Permission("viewer", "scaling:read"),
+    ("GET", "/metrics"): Permission("viewer", "metrics:read"),
 }

@@ -109,7 +109,7 @@ def install(app: FastAPI) -> None:
 
 def _answer(request: Request, status: int, detail: str, headers: Any = None) -> Response:
     title = _TITLES.get(status, "That did not work")
-    if request.url.path.startswith("/api/"):
+    if request.url.path.startswith("/api/") or request.url.path == "/metrics":
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         extra = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
         return JSONResponse(body, status, {**(headers or {}), **extra}, PROBLEM)

@@ -247,6 +247,21 @@ class HitRate(BaseModel):
     high: float
 
 
+class Scaling(BaseModel):
+    """How many workers are wanted, and what that rests on; see docs/autoscaling.md."""
+
+    desired: int
+    why: str
+    ready: int | None = None
+    waiting: dict[str, int] | None = None
+    oldest_age_seconds: float | None = None
+    unfinished: int | None = None
+    posts_per_second: float | None = None
+    needed_posts_per_second: float | None = None
+    worker_posts_per_second: float | None = None
+    drain_seconds: float | None = None
+
+
 class Agreement(BaseModel):
     """How much moderators agree, by the sample of decisions that had a blind second look."""
 

@@ -15,14 +15,16 @@ from deadpan import __version__
 from deadpan.commands import (
     callbacks,
     canary,
+    dead_letters,
+    enqueue,
     erase,
     export,
     measure,
     model,
     operate,
     people,
-    posts,
     run,
+    status,
 )
 from deadpan.commands.output import complain
 from deadpan.errors import DeadpanError
@@ -52,7 +54,11 @@ def _root(
     pass
 
 
-for group in (run, posts, model, measure, callbacks, operate, people, erase, export, canary):
+GROUPS = (
+    *(run, enqueue, status, dead_letters, model, measure),
+    *(callbacks, operate, people, erase, export, canary),
+)
+for group in GROUPS:
     group.register(app)
 
 

@@ -4,7 +4,7 @@
     ├── ConfigurationError          exit 2   settings, policy, command line; all problems at once
     │   ├── SettingsError
     │   └── PolicyError
-    ├── DataError                   exit 2   a posts file for training, evaluation or the demo
+    ├── DataError                   exit 2   a file of posts, or of post ids
     ├── ModelError
     │   └── CheckpointError         a model folder that is missing, cut short or of another version
     ├── SourceError                 the post source answered something that is not a post
@@ -59,7 +59,7 @@ class PolicyError(ConfigurationError):
 
 
 class DataError(ConfigurationError):
-    """A posts file is not valid; each problem names the file and the line."""
+    """A file of posts or of post ids is not valid; each problem names the file and the line."""
 
 
 class ModelError(DeadpanError):

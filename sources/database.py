@@ -59,7 +59,7 @@ class DatabaseSource:
         problems = database_problems(url, query)
         if problems:
             raise SettingsError(problems)
-        self._engine = _read_only_engine(_driven(make_url(url)), timeout_seconds, threads)
+        self._engine = read_only_engine(driven(make_url(url)), timeout_seconds, threads)
         # Without a type: as text, PostgreSQL would refuse to compare the ids with a number column.
         ids = bindparam("ids", expanding=True, type_=NullType())
         self._query = text(query.rstrip().rstrip(";")).bindparams(ids)
@@ -100,16 +100,16 @@ class DatabaseSource:
                     return _failed(group, error_text, transient=False)
                 return _matched(group, [dict(row) for row in result.mappings()])
         except (OperationalError, InterfaceError, PoolTimeout) as error:
-            return _failed(group, f"the post database cannot be asked: {_why(error)}", outage=True)
+            return _failed(group, f"the post database cannot be asked: {why(error)}", outage=True)
         except (SQLAlchemyError, UnicodeError) as error:
             if isinstance(error, DBAPIError) and error.connection_invalidated:
                 return _failed(
-                    group, f"the post database cannot be asked: {_why(error)}", outage=True
+                    group, f"the post database cannot be asked: {why(error)}", outage=True
                 )
             # One id that the database cannot read, such as letters for a number column, fails the
             # whole query; alone, it fails only itself.
             if len(group) == 1:
-                error_text = f"the post database refuses the query: {_why(error)}"
+                error_text = f"the post database refuses the query: {why(error)}"
                 return _failed(group, error_text, transient=False)
             middle = len(group) // 2
             return self._found(group[:middle]) | self._found(group[middle:])
@@ -151,20 +151,30 @@ def _failed(
     return {post_id: FetchFailure(post_id, error, transient, outage=outage) for post_id in group}
 
 
-def _why(error: Exception) -> str:
-    """The driver's own words, first line only: SQLAlchemy adds the query and all its ids."""
+def why(error: Exception) -> str:
+    """Gives the driver's own words, first line only: SQLAlchemy adds the query and all its ids."""
     original = getattr(error, "orig", None) or error
     lines = str(original).strip().splitlines()
     return (lines[0] if lines else type(original).__name__)[:300]
 
 
-def _driven(url: URL) -> URL:
+def driven(url: URL) -> URL:
+    """The same URL, with the driver that Deadpan brings."""
     if url.drivername in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
     return url
 
 
-def _read_only_engine(url: URL, timeout_seconds: float, connections: int) -> Engine:
+def read_only_engine(
+    url: URL, timeout_seconds: float, connections: int, *, statement_seconds: float | None = None
+) -> Engine:
+    """An engine that cannot write.
+
+    Args:
+        timeout_seconds: to connect.
+        statement_seconds: for one statement; as long as to connect when left out.
+    """
+    limit_seconds = timeout_seconds if statement_seconds is None else statement_seconds
     arguments: dict[str, Any] = {}
     options: dict[str, Any] = {}
     name = url.get_backend_name()
@@ -172,7 +182,7 @@ def _read_only_engine(url: URL, timeout_seconds: float, connections: int) -> Eng
         arguments["timeout"] = timeout_seconds
     elif name == "postgresql":
         arguments["connect_timeout"] = max(2, round(timeout_seconds))
-        arguments["options"] = f"-c statement_timeout={max(1, round(timeout_seconds * 1000))}"
+        arguments["options"] = f"-c statement_timeout={max(1, round(limit_seconds * 1000))}"
         options["postgresql_readonly"] = True
     if name != "sqlite":
         options_of_pool = {"pool_size": connections, "pool_timeout": timeout_seconds}
@@ -204,7 +214,7 @@ def database_problems(url: str | None, query: str | None) -> list[str]:
         )
     else:
         try:
-            parsed = _driven(make_url(url))
+            parsed = driven(make_url(url))
             parsed.get_dialect()
             is_file = parsed.get_backend_name() == "sqlite" and parsed.database
             if is_file and str(parsed.database) != ":memory:" and "uri" not in parsed.query:

@@ -30,6 +30,8 @@ SCOPES: Final = (
     "dead-letters:replay",
     "audit:read",
     "agreement:read",
+    "scaling:read",
+    "metrics:read",
 )
 _PREFIX: Final = "deadpan_"
 """So that a token is recognised where it should not be, as in a repository."""

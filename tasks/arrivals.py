@@ -39,6 +39,9 @@ WINDOWS_SECONDS = (3.0, 10.0, 30.0, 60.0)
 SCALING_SECONDS = 60
 """For how long the word of an autoscaler that ended is still there for the one after it."""
 
+STALE_SECONDS = 15.0
+"""A number of workers that is older than this is not served any more."""
+
 RATE_SECONDS = 300.0
 """How far back the pace of workers is measured."""
 
@@ -182,8 +185,11 @@ def publish_scaling(intake: Intake, told: Mapping[str, Any]) -> None:
     intake.put("scaling", json.dumps(told), seconds=SCALING_SECONDS)
 
 
-def read_scaling(intake: Intake) -> dict[str, Any] | None:
+def read_scaling(intake: Intake, *, fresh: bool = False) -> dict[str, Any] | None:
     """What an autoscaler wanted last, with `desired` and `why`; None when none runs.
+
+    Args:
+        fresh: whether a word older than STALE_SECONDS counts for none, by the server's clock.
 
     Raises:
         QueueUnavailable: Redis cannot be reached.
@@ -191,6 +197,8 @@ def read_scaling(intake: Intake) -> dict[str, Any] | None:
     """
     raw = intake.get("scaling")
     if raw is None:
+        return None
+    if fresh and SCALING_SECONDS - intake.seconds_left("scaling") > STALE_SECONDS:
         return None
     try:
         told: dict[str, Any] = json.loads(raw)

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Engine
 
 from deadpan.errors import StorageError
-from storage import challenger, claims, lease, outbox, queries
+from storage import challenger, claims, lease, outbox, queries, worklist
 from storage.database import transaction
 from storage.schema import require_schema
 from tasks import callback_metrics as metrics
@@ -163,9 +163,13 @@ class Housekeeper:
     def _measure(self) -> bool:
         with transaction(self._database, read_only=True) as connection:
             found = outbox.backlog(connection)
+            waiting = worklist.waiting(connection)
         metrics.PENDING.set(found.pending)
         metrics.PARKED.set(found.parked)
         metrics.OLDEST_AGE_SECONDS.set(found.oldest_age_seconds)
+        metrics.FLAGS_OPEN.clear()
+        for queue, states in waiting.items():
+            metrics.FLAGS_OPEN.labels(queue).set(sum(states.values()))
         return False
 
     def _expire_claims(self) -> bool:

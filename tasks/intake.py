@@ -14,6 +14,7 @@ Keys, all below the prefix (`deadpan` by default):
     taken                          hash, h, n or l -> how many ids left that list
     arrivals                       list of samples, see `tasks.arrivals`
     scaling                        what the autoscaler wants and why (JSON)
+    backfills                      hash, name -> how far a backfill has come, see `tasks.backfill`
 
 Every move between them is one Lua script, so an id is always in exactly one place, and time is the
 server's, so that a worker with a wrong clock holds no lease too long.
@@ -42,7 +43,7 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 WORKER_SILENT_SECONDS = 15.0
 """A worker that said nothing for so long is taken for gone in `deadpan status`."""
 
-_SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on", "sample")
+_SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on", "sample", "push")
 _PUSH_AT_ONCE = 5000
 
 
@@ -117,7 +118,7 @@ class Intake:
             problems = [problem for problem in map(id_problem, raw) if problem]
             if problems:
                 raise ConfigurationError(problems[:20])
-            with self._redis():
+            with self.answering():
                 self.client.rpush(self.list_key(priority), *raw)
             pushed += len(raw)
         return pushed
@@ -140,7 +141,7 @@ class Intake:
         Returns:
             A chunk, or None when nothing waits or no slot is free.
         """
-        reply = self._run(
+        reply = self.run(
             "claim",
             [self.list_key(p) for p in PRIORITIES]
             + [
@@ -173,7 +174,7 @@ class Intake:
         Returns:
             The chunk, or None when it is finished or somebody holds it: the message was a double.
         """
-        reply = self._run(
+        reply = self.run(
             "take",
             [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "attempts")]
             + [self._chunk_key(chunk_id)],
@@ -198,7 +199,7 @@ class Intake:
         pairs = [part for chunk in held for part in (chunk.id, chunk.owner)]
         if not pairs:
             return set()
-        reply = self._run(
+        reply = self.run(
             "renew",
             [self.key("chunks"), self.key("chunk-owners")],
             [_milliseconds(lease_seconds), *pairs],
@@ -217,7 +218,7 @@ class Intake:
         again = {retry.entry.id_bytes for retry in retries}
         done = [entry.id_bytes for entry in chunk.entries if entry.id_bytes not in again]
         return bool(
-            self._run(
+            self.run(
                 "release",
                 [
                     self.key(k)
@@ -241,7 +242,7 @@ class Intake:
             loss: whether the chunk itself may be to blame, which counts towards halving it.
         """
         return bool(
-            self._run(
+            self.run(
                 "give_back",
                 [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "suspect")],
                 [chunk.id, chunk.owner, _milliseconds(delay_seconds), int(loss)],
@@ -257,12 +258,12 @@ class Intake:
         if not chunk_ids:
             return 0
         return int(
-            self._run("hand_on", [self.key("chunks"), self.key("chunk-owners")], [*chunk_ids])
+            self.run("hand_on", [self.key("chunks"), self.key("chunk-owners")], [*chunk_ids])
         )
 
     def waiting(self, queue: str) -> int:
         """How much waits to be taken in hand: post ids, and Celery messages in a queue."""
-        with self._redis():
+        with self.answering():
             pipe = self.client.pipeline(transaction=False)
             for key in (queue, *map(self.list_key, PRIORITIES)):
                 pipe.llen(key)
@@ -270,18 +271,18 @@ class Intake:
 
     def say(self, worker: str, *, ready: bool, model: str) -> None:
         """Note what a worker is and that it lives."""
-        with self._redis():
+        with self.answering():
             said = {"name": worker, "ready": ready, "model": model, "seen": self._now()}
             self.client.hset(self.key("workers"), worker, json.dumps(said))
 
     def leave(self, worker: str) -> None:
         """Take a worker that ends in order off the list."""
-        with self._redis():
+        with self.answering():
             self.client.hdel(self.key("workers"), worker)
 
     def status(self) -> dict[str, Any]:
         """What waits and who works: intake by priority, chunks, retries, workers."""
-        with self._redis():
+        with self.answering():
             # In one transaction, so that an id which moves meanwhile is counted once.
             pipe = self.client.pipeline()
             for priority in PRIORITIES:
@@ -306,7 +307,7 @@ class Intake:
             apart_seconds: nothing is noted when the last sample is younger.
             read: whether the reply holds the samples.
         """
-        reply: list[Any] = self._run(
+        reply: list[Any] = self.run(
             "sample",
             [self.list_key(p) for p in PRIORITIES]
             + [self.key(k) for k in ("taken", "arrivals", "chunks", "retries")],
@@ -316,17 +317,22 @@ class Intake:
 
     def put(self, name: str, value: str, *, seconds: int) -> None:
         """Keep a value under the prefix for so many seconds."""
-        with self._redis():
+        with self.answering():
             self.client.set(self.key(name), value, ex=seconds)
 
     def get(self, name: str) -> bytes | None:
         """What `put` kept, or None."""
-        with self._redis():
+        with self.answering():
             return cast("bytes | None", self.client.get(self.key(name)))
+
+    def seconds_left(self, name: str) -> float:
+        """For how long what `put` kept is still there; 0 when it is gone."""
+        with self.answering():
+            return max(0.0, self.client.pttl(self.key(name)) / 1000)
 
     def ping(self) -> None:
         """Raise QueueUnavailable unless Redis answers."""
-        with self._redis():
+        with self.answering():
             self.client.ping()
 
     def _now(self) -> int:
@@ -353,13 +359,14 @@ class Intake:
     def _chunk_key(self, chunk_id: str) -> str:
         return self.key(f"chunk:{chunk_id}")
 
-    def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        with self._redis():
+    def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        """Run one of the scripts of `tasks/scripts`."""
+        with self.answering():
             return self._scripts[script](keys=keys, args=args)
 
     @contextmanager
-    def _redis(self) -> Iterator[None]:
-        """Map redis-py's errors onto ours."""
+    def answering(self) -> Iterator[None]:
+        """While it is open, redis-py's errors become ours."""
         try:
             yield
         except ResponseError as error:

@@ -17,7 +17,7 @@ from prometheus_client import Gauge
 from deadpan import logs
 from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings, load
-from tasks.arrivals import Signal, publish_scaling, read_scaling, read_signal
+from tasks.arrivals import STALE_SECONDS, Signal, publish_scaling, read_scaling, read_signal
 from tasks.intake import Intake
 from worker import checks
 from worker.fleet import LocalFleet, Place, places
@@ -33,9 +33,6 @@ WORKERS_DESIRED = Gauge("deadpan_workers_desired", "Workers that the latency goa
 LOOK_SECONDS = 1.0
 REPORT_SECONDS = 30.0
 """A line is printed whenever a number of workers changes, and at least so often."""
-
-STALE_SECONDS = 15.0
-"""A number that could not be computed anew for so long is not served any more."""
 
 
 def goals_of(settings: Settings, *, ceiling: int) -> Goals:

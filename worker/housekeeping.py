@@ -20,9 +20,11 @@ from storage.evidence import EvidenceStore
 from tasks.callbacks import Schedule, Sender
 from tasks.delivery import Deliverer
 from tasks.housekeeping import Housekeeper
+from tasks.intake import Intake
 from tasks.retention import Periods, Retention
 from worker.checks import callback_problems
 from worker.health import HealthServer
+from worker.sampler import Sampler
 
 
 def run(settings: Settings) -> None:
@@ -38,11 +40,17 @@ def run(settings: Settings) -> None:
         health = HealthServer(settings.metrics_host, settings.metrics_port, housekeeper.not_ready)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: housekeeper.stop())
+        intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+        # Whoever leads: a sample is noted once, and none while the database is away would be a gap.
+        sampler = Sampler(intake)
         health.start()
+        sampler.start()
         try:
             housekeeper.run()
         finally:
+            sampler.stop()
             health.stop()
+            intake.close()
     finally:
         dispose(database)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deadpan.commands.dead_letters import on_database
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.commands.posts import on_database
 from deadpan.errors import ConfigurationError
 from deadpan.settings import load
 

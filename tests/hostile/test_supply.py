@@ -31,6 +31,7 @@ from storage.database import connect, transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import record
 from storage.schema import migrate, require_schema
+from tasks.arrivals import read_scaling
 from tasks.erasure import erase
 from tasks.intake import Intake
 from tasks.retention import Periods, Retention
@@ -251,6 +252,7 @@ def test_the_console_sees_the_intake_and_may_push(guarded: Guarded) -> None:
     intake = Intake.at(guarded.console_url)
     assert intake.status()["intake"]["normal"] == 0
     assert intake.enqueue(["gone"], "low") == 1
+    assert read_scaling(intake, fresh=True) is None
     with pytest.raises(QueueUnavailable, match="refused"):
         intake.claim(chunk_size=4, lease_seconds=5)
     intake.close()

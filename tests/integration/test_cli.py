@@ -67,7 +67,8 @@ def test_enqueue_takes_ids_from_arguments_a_file_or_standard_input(
     assert told(deadpan("enqueue", "1", "2", "--json", redis_url=url))["pushed"] == 2
     assert told(deadpan("enqueue", "-", "--json", stdin=b"3\n4\n", redis_url=url))["pushed"] == 2
     arguments = ["enqueue", "--file", str(file), "--priority", "low", "--json"]
-    assert told(deadpan(*arguments, redis_url=url)) == {"pushed": 3, "priority": "low"}
+    done = told(deadpan(*arguments, redis_url=url))
+    assert (done["pushed"], done["priority"], done["skipped"]["empty"]) == (3, "low", 1)
     assert intake.client.lrange("deadpan:posts", 0, -1) == [b"1", b"2", b"3", b"4"]
     assert intake.client.lrange("deadpan:posts:low", 0, -1) == [b"5", b"6", b"7"]
 

@@ -21,6 +21,7 @@ ALLOWED = {
     "console": {
         "console",
         "storage",
+        "tasks.arrivals",
         "tasks.erasure",
         "tasks.intake",
         "tasks.policy_data",

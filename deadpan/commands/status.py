@@ -1,0 +1,225 @@
+"""`deadpan status`: what waits, what was judged and who works; once, as JSON, or live."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deadpan.commands.output import AsJson, print_json
+from deadpan.errors import ConfigurationError, DeadpanError
+from deadpan.logs import shown
+from deadpan.settings import load
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from sqlalchemy import Engine
+
+    from storage.outbox import Backlog
+    from tasks.arrivals import Signal
+    from tasks.intake import Intake
+
+_NARROW = 14
+"""Width of the names at the left."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(status)
+
+
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it live in the terminal, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.2, max=3600, help="With --watch, seconds between two looks.")
+    ] = 2.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show what waits, what was judged and who works."""
+    if watch and as_json:
+        raise ConfigurationError("--watch and --json: --watch is for people; give one of them")
+    if watch and not sys.stdout.isatty():
+        raise ConfigurationError(
+            "--watch needs a terminal, and standard output is none; for a program or a file, run "
+            "`deadpan status --json` now and then"
+        )
+    with _services() as (intake, database):
+        if watch:
+            _watch(intake, database, interval)
+            return
+        look = Look(intake, database)
+    if as_json:
+        print_json(look.told)
+    else:
+        for name, text in look.lines():
+            typer.echo(f"{name:<{_NARROW}}{text}")
+
+
+@contextmanager
+def _services() -> Iterator[tuple[Intake, Engine]]:
+    from storage.database import connect
+    from tasks.intake import Intake
+
+    settings = load()
+    intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+    database = connect(settings.database_url.get_secret_value())
+    try:
+        yield intake, database
+    finally:
+        intake.close()
+        database.dispose()
+
+
+class Look:
+    """What Redis and the database say now.
+
+    Attributes:
+        told: as `--json` prints it.
+
+    Raises:
+        QueueUnavailable, QueueStateError, StorageError.
+    """
+
+    def __init__(self, intake: Intake, database: Engine) -> None:
+        from storage import outbox, queries
+        from storage.database import transaction
+        from storage.schema import require_schema
+        from tasks.arrivals import read_scaling, read_signal
+
+        waiting = intake.status()
+        ready = sum(bool(worker["ready"]) for worker in waiting["workers"])
+        self.signal: Signal = read_signal(intake, ready=ready)
+        self.scaling = read_scaling(intake)
+        require_schema(database)
+        with transaction(database, read_only=True) as connection:
+            written = asdict(queries.counts(connection))
+            self.untold: Backlog = outbox.backlog(connection)
+        drain = self.signal.drain_seconds
+        self.told: dict[str, Any] = {
+            **waiting,
+            "oldest_age_seconds": round(self.signal.oldest_age_seconds, 1),
+            "posts_per_second": round(self.signal.posts_per_second, 1),
+            "drain_seconds": None if drain is None else round(drain, 1),
+            "workers_desired": self.scaling and self.scaling["desired"],
+            **written,
+            "callbacks": {"pending": self.untold.pending, "parked": self.untold.parked},
+        }
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Names and what there is to say of each."""
+        told, signal = self.told, self.signal
+        oldest = signal.oldest_age_seconds
+        for_how_long = f"; the oldest for {oldest:.0f} s" if oldest else ""
+        yield "intake", ", ".join(f"{n} {p}" for p, n in told["intake"].items()) + for_how_long
+        if any(told["intake"].values()):
+            drain = signal.drain_seconds
+            left = "it grows" if drain is None else f"empty in {drain:.0f} s"
+            yield "pace", f"{signal.posts_per_second:.1f} posts a second; {left}"
+        yield "chunks", f"{told['chunks']} in hand, {told['retries']} posts to be tried again"
+        yield from self._written()
+        if self.scaling:
+            yield "wanted", f"{self.scaling['desired']} workers, {self.scaling['why']}"
+        for worker in told["workers"]:
+            yield "worker", _worker(worker)
+        if not told["workers"]:
+            yield "worker", "none; start one with `deadpan worker`"
+
+    def _written(self) -> Iterator[tuple[str, str]]:
+        told = self.told
+        yield "verdicts", f"{told['verdicts']}"
+        yield "flags", ", ".join(f"{n} {s}" for s, n in told["flags"].items()) or "none"
+        yield "gone", f"{told['gone']}"
+        yield "dead letters", f"{told['dead_letters']}"
+        yield "callbacks", f"{self.untold.pending} pending, {self.untold.parked} parked"
+
+    def picture(self) -> RenderableType:
+        """The same for a terminal that is looked at for longer."""
+        from rich import box
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        told, signal = self.told, self.signal
+        intake = Table("intake", "waiting", "oldest", box=box.SIMPLE_HEAD)
+        for column in intake.columns[1:]:
+            column.justify = "right"
+        for priority, waiting in signal.waiting.items():
+            intake.add_row(priority, f"{waiting.posts:,}", span(waiting.oldest_age_seconds))
+        rest = Table.grid(padding=(0, 2))
+        drain = signal.drain_seconds
+        left = "grows" if drain is None else f"empty in {span(drain)}" if drain else "empty"
+        rows = [
+            (
+                "pace",
+                f"{signal.posts_per_second:.1f} posts/s done, "
+                f"{signal.arrivals_per_second:.1f} posts/s come; {left}",
+            ),
+            (
+                "in hand",
+                f"{signal.in_hand:,} posts in {told['chunks']} chunks, "
+                f"{told['retries']:,} to be tried again",
+            ),
+            *self._written(),
+        ]
+        if self.untold.oldest_age_seconds:
+            rows[-1] = (
+                "callbacks",
+                f"{rows[-1][1]}, oldest {span(self.untold.oldest_age_seconds)}",
+            )
+        for name, text in rows:
+            rest.add_row(Text(name, style="bold"), Text(text))
+        workers = Table("worker", "", "model", box=box.SIMPLE_HEAD)
+        for worker in told["workers"]:
+            ready = Text("ready", "green") if worker["ready"] else Text("not ready", "red")
+            workers.add_row(Text(shown(worker["name"])), ready, Text(shown(str(worker["model"]))))
+        wanted = Text(f"{signal.ready} ready, ")
+        wanted.append(
+            f"{self.scaling['desired']} wanted, {self.scaling['why']}"
+            if self.scaling
+            else "nobody says how many are wanted (`deadpan autoscale` does)"
+        )
+        return Group(intake, rest, workers, wanted)
+
+
+def _worker(worker: dict[str, Any]) -> str:
+    return f"{worker['name']}, {'' if worker['ready'] else 'not '}ready, model {worker['model']}"
+
+
+def span(seconds: float) -> str:
+    """A time as people say it: 12 s, 3 min, 2.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds else "–"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _watch(intake: Intake, database: Engine, interval: float) -> None:
+    """Until Ctrl-C. A service that is away is said so, and what was seen last stays."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from worker.processes import Interrupts
+
+    picture: RenderableType = Text("nothing was seen yet")
+    seen_at = "never"
+    with Interrupts():
+        try:
+            with Live(console=Console(highlight=False), auto_refresh=False, screen=True) as live:
+                while True:
+                    try:
+                        picture = Look(intake, database).picture()
+                        seen_at = time.strftime("%H:%M:%S")
+                        head = Text(f"Deadpan at {seen_at}; Ctrl-C ends this", style="dim")
+                    except DeadpanError as error:
+                        head = Text(f"{shown(str(error))}\nas of {seen_at}:", style="red")
+                    live.update(Group(head, picture), refresh=True)
+                    time.sleep(interval)
+        except KeyboardInterrupt:
+            return
