@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling chaos fuzz audit compose-test
+.PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling bench-tracing chaos fuzz audit compose-test
 
 help:
 	@echo "make demo     run the main job on embedded services, with a link to the console, until Ctrl-C"
@@ -16,6 +16,7 @@ help:
 	@echo "make docs     write docs/settings.md and docs/commands.md from the code"
 	@echo "make bench    measure Deadpan against its limit and its peers into docs/performance.md"
 	@echo "make bench-scaling  measure backlogs, many verdicts and several workers"
+	@echo "make bench-tracing  measure what log lines and spans cost a worker"
 	@echo "make chaos    kill workers and servers for a quarter of an hour, then count every post"
 	@echo "make compose-test  bring docker-compose.yml up, kill a worker and Redis, and count 500 posts"
 	@echo "make bench-autoscaling  replay loads against ways to scale into docs/autoscaling.md"
@@ -55,6 +56,10 @@ bench: $(INSTALLED)
 
 bench-scaling: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.scaling $(POSTS) $(ARGS)
+
+# ARGS as in `--rounds 30`.
+bench-tracing: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.tracing $(ARGS)
 
 # ARGS="--seed 6" takes another schedule; the report is .chaos/report.md.
 chaos: $(INSTALLED)

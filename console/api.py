@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Security
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
@@ -20,6 +21,7 @@ from console.queue import cursor_of, position_of
 from console.render import PROBLEM
 from console.shapes import BeforeId, Language, Limit, Number, Word, Words
 from console.state import console_of, visitor_of
+from console.traced import of_pushed
 from deadpan.errors import FlagConflict, NotFound
 from storage import (
     audit,
@@ -37,6 +39,8 @@ from storage.decisions import Said
 from storage.worklist import Filter
 from tasks.arrivals import read_scaling
 from tasks.replay import replay as push_again
+
+log = structlog.get_logger(__name__)
 
 _PROBLEM = {
     "model": shapes.Problem,
@@ -75,7 +79,10 @@ def enqueue(request: Request, wanted: shapes.Enqueue, key: Key = None) -> shapes
     """Have posts judged."""
 
     def work(_: Connection) -> BaseModel:
-        pushed = console_of(request).intake.enqueue(wanted.post_ids, wanted.priority)
+        context = of_pushed(request, len(wanted.post_ids))
+        intake = console_of(request).intake
+        pushed = intake.enqueue(wanted.post_ids, wanted.priority, trace=context)
+        log.info("posts pushed", posts=pushed, priority=wanted.priority)
         return shapes.Pushed(pushed=pushed)
 
     return shapes.Pushed(**_write(request, key, wanted, work))

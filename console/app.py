@@ -28,6 +28,7 @@ from console.edges import Edges
 from console.openid import Provider
 from console.pictures import Pictures
 from console.state import Console, console_of
+from console.traced import Traced
 from deadpan import __version__
 from deadpan.errors import DeadpanError
 from storage import queries
@@ -126,4 +127,5 @@ def create_app(
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     render.install(app)
     app.add_middleware(Edges)
+    app.add_middleware(Traced)
     return app

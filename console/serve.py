@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from console.app import create_app
 from console.links import first_link
 from console.openid import Provider
-from deadpan import logs
+from deadpan import logs, spans
 from deadpan.errors import ConfigurationError
 from deadpan.settings import Settings, load
 from storage.database import connect
@@ -35,6 +35,7 @@ def serve(*, host: str, port: int) -> None:
     """
     settings = load()
     logs.configure(settings.log_level, settings.log_format)
+    spans.start(settings.traces, "console")
     secret = settings.secret_key.get_secret_value() if settings.secret_key else ""
     database = connect(settings.database_url.get_secret_value(), pool_size=_CONNECTIONS)
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
@@ -68,6 +69,7 @@ def serve(*, host: str, port: int) -> None:
     finally:
         intake.close()
         database.dispose()
+        spans.stop()
 
 
 def _provider(settings: Settings) -> Provider | None:

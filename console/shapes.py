@@ -84,6 +84,7 @@ class Verdict(BaseModel):
     posted_at: datetime | None
     created_at: datetime
     explanation: dict[str, Any] | None
+    traceparent: str | None
 
 
 class Outcome(BaseModel):

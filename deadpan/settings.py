@@ -401,6 +401,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto writes for people on a terminal and JSON lines elsewhere."
     )
+    traces: Literal["on", "off"] = Field(
+        "off",
+        description="Whether spans are sent to an OpenTelemetry collector (extra `otel`); OTEL_* "
+        "variables say where and how many.",
+    )
 
     @field_validator("secret_key")
     @classmethod

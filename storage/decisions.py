@@ -325,7 +325,10 @@ def write_events(
 ) -> None:
     """Writes down for others that a decision was made or taken back, in its transaction."""
     if report:
-        add_events(connection, [_created(decision)])
+        found = connection.execute(
+            select(tables.verdicts.c.traceparent).where(tables.verdicts.c.id == decision.verdict_id)
+        )
+        add_events(connection, [_created(decision, found.scalar())])
     audit.write(
         connection,
         moderator.name,
@@ -342,7 +345,7 @@ def write_events(
     )
 
 
-def _created(decision: Decision) -> NewEvent:
+def _created(decision: Decision, traceparent: str | None) -> NewEvent:
     """The event `decision.created`; `docs/callbacks.md` says what is in it.
 
     Neither the note, which may quote the post, nor who decided, which is nobody's business there.
@@ -363,6 +366,7 @@ def _created(decision: Decision) -> NewEvent:
             "undoes": decision.undoes,
             "created_at": decision.created_at.isoformat(),
         },
+        traceparent=traceparent,
     )
 
 

@@ -19,7 +19,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import tables
 from storage.clock import moment
-from storage.text import MAX_ERROR_CHARACTERS, clean_json, clean_text, post_id_problem
+from storage.text import (
+    MAX_ERROR_CHARACTERS,
+    check_traceparent,
+    clean_json,
+    clean_text,
+    post_id_problem,
+)
 
 _outbox: Final = tables.outbox
 _columns: Final = _outbox.c
@@ -36,6 +42,7 @@ class NewEvent:
         data: the payload's `data`, as a JSON object.
         is_clean: whether all in it has gone through `storage.text` already; of a verdict's event,
             doing it again was more than half of the cost.
+        traceparent: of the post's way, as W3C Trace Context writes it.
 
     Raises:
         ValueError: a value that cannot be written.
@@ -46,8 +53,10 @@ class NewEvent:
     idempotency_key: str
     data: Mapping[str, Any]
     is_clean: bool = False
+    traceparent: str | None = None
 
     def __post_init__(self) -> None:
+        check_traceparent(self.traceparent)
         if re.fullmatch(r"[a-z_]{1,30}\.[a-z_]{1,30}", self.event) is None:
             raise ValueError(f"event is {self.event[:80]!r}; it must look like verdict.created")
         # A dot would make "id.timestamp.body", which is signed, ambiguous.
@@ -91,6 +100,7 @@ def add_events(connection: Connection, events: Iterable[NewEvent]) -> int:
             "post_id": event.post_id,
             "idempotency_key": event.idempotency_key,
             "payload": dict(event.data) if event.is_clean else clean_json(event.data),
+            "traceparent": event.traceparent,
         }
         for event in events
     ]
@@ -119,6 +129,7 @@ class ClaimedEvent:
     created_at: datetime
     attempts: int
     due_at: datetime
+    traceparent: str | None = None
 
 
 def claim(
@@ -176,6 +187,7 @@ def claim(
             _columns.payload,
             _columns.created_at,
             _columns.attempts,
+            _columns.traceparent,
         )
     )
     claimed = {row.id: ClaimedEvent(**row._mapping, due_at=due_at[row.id]) for row in rows}
@@ -288,6 +300,7 @@ class Event:
     delivered_at: datetime | None
     parked_at: datetime | None
     last_error: str | None
+    traceparent: str | None = None
 
 
 def undelivered(

@@ -143,6 +143,7 @@ def _verdict_values(verdict: NewVerdict, now: datetime) -> dict[str, Any]:
         "timings": clean_json(verdict.timings),
         "posted_at": verdict.posted_at,
         "explanation": clean_json(verdict.explanation),
+        "traceparent": verdict.traceparent,
         "created_at": now,
     }
 

@@ -55,6 +55,7 @@ class Verdict:
     posted_at: datetime | None
     created_at: datetime
     explanation: Mapping[str, Any] | None
+    traceparent: str | None = None
 
     @property
     def sentiment(self) -> str:

@@ -67,6 +67,7 @@ class VerdictRow(Base):
     posted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     explanation: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
+    traceparent: Mapped[str | None] = mapped_column(String(55))
 
     __table_args__ = (
         UniqueConstraint(
@@ -234,6 +235,7 @@ class OutboxRow(Base):
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     parked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_error: Mapped[str | None] = mapped_column(Text)
+    traceparent: Mapped[str | None] = mapped_column(String(55))
 
     # Of millions of rows few are pending or parked: these indexes hold only those.
     __table_args__ = (

@@ -130,3 +130,13 @@ def post_id_problem(post_id: str) -> str | None:
     if "\x00" in post_id:
         return f"post id {printed_post_id(post_id)!r} contains a NUL character"
     return None
+
+
+def check_traceparent(value: str | None) -> None:
+    """Raise ValueError unless it is None or looks like a `traceparent` of W3C Trace Context."""
+    form = r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
+    if value is not None and re.fullmatch(form, value) is None:
+        raise ValueError(
+            f"traceparent is {clean_text(value, 80)!r}; it must look like "
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from storage.text import clean_json, clean_text, post_id_problem
+from storage.text import check_traceparent, clean_json, clean_text, post_id_problem
 
 SCORES: Final = ("negative", "neutral", "positive", "sarcasm")
 EVIDENCE_KINDS: Final = ("text", "original_text", "image")
@@ -66,6 +66,7 @@ class NewVerdict:
         posted_at: when the author posted it; aware.
         flag: set if the policy gave reasons.
         explanation: what moved the score that the flag was opened for, as a JSON object.
+        traceparent: of the post's way, as W3C Trace Context writes it.
 
     Raises:
         ValueError: a value that cannot be written.
@@ -90,9 +91,11 @@ class NewVerdict:
     posted_at: datetime | None = None
     flag: NewFlag | None = None
     explanation: Mapping[str, Any] | None = None
+    traceparent: str | None = None
 
     def __post_init__(self) -> None:
         _check_post_id(self.post_id)
+        check_traceparent(self.traceparent)
         _check_sha256("content_hash", self.content_hash)
         # A version is part of the key: cutting it could make two versions one.
         for name in ("model_version", "calibration_version", "policy_version"):

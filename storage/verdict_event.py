@@ -64,6 +64,7 @@ def verdict_created(
         },
         # `NewVerdict` checked its words and numbers; the rest is cleaned above and below.
         is_clean=True,
+        traceparent=verdict.traceparent,
     )
 
 

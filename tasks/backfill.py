@@ -2,7 +2,7 @@
 
 How far it has come is kept in Redis, beside the ids, and moves in the same step as they are pushed
 (tasks/scripts/push.lua). So it can never say of an id that it was pushed when it was not, even if
-Redis comes back from its disk without what came last. See docs/decisions/0011.
+Redis comes back from its disk without what came last. See docs/decisions/0013.
 """
 
 from __future__ import annotations

@@ -166,8 +166,13 @@ class Sender:
         """Close the connections that are kept."""
         self._transport.close()
 
-    def send(self, event: ClaimedEvent) -> Answer:
-        """Try once. Never raises for what the receiver does."""
+    def send(self, event: ClaimedEvent, *, traceparent: str | None = None) -> Answer:
+        """Try once. Never raises for what the receiver does.
+
+        Args:
+            traceparent: sent as the header of this name; if left out, the event's own.
+        """
+        traceparent = traceparent or event.traceparent
         ends_at = time.monotonic() + self.timeout_seconds
         try:
             addresses = resolve(self._host, self._port, seconds=self.timeout_seconds)
@@ -177,9 +182,15 @@ class Sender:
             problem = _address_problem(self._host, address, self._is_secure, self._networks)
             if problem is not None:
                 return _no_answer(problem)
-        return self._post(event, addresses[:_MAX_ADDRESSES], ends_at)
+        return self._post(event, traceparent, addresses[:_MAX_ADDRESSES], ends_at)
 
-    def _post(self, event: ClaimedEvent, addresses: Sequence[Address], ends_at: float) -> Answer:
+    def _post(
+        self,
+        event: ClaimedEvent,
+        traceparent: str | None,
+        addresses: Sequence[Address],
+        ends_at: float,
+    ) -> Answer:
         body = body_of(event)
         # Of this try and not of the event: a receiver refuses what is older than some minutes.
         timestamp = int(time.time())
@@ -190,6 +201,8 @@ class Sender:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signature(self._keys, event.idempotency_key, timestamp, body),
         }
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
         for number, address in enumerate(addresses):
             left_seconds = ends_at - time.monotonic()
             if left_seconds <= 0:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from deadpan import trace
+from deadpan.trace import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +30,39 @@ class Entry:
     Attributes:
         raw: h, n or l for its priority, and the bytes that the producer pushed.
         attempts: failed tries so far.
+        trace: to be handed on with the post; see `traced_entry`.
     """
 
     raw: bytes
     attempts: int
+    trace: TraceContext = field(default_factory=trace.new)
 
     @property
     def id_bytes(self) -> bytes:
         """The post id as it was pushed."""
-        return self.raw[1:]
+        return split(self.raw[1:])[0]
+
+
+def split(pushed: bytes) -> tuple[bytes, bytes]:
+    """A post id and its `traceparent`, of what a producer pushed: `ID`, or `ID TAB TRACEPARENT`.
+
+    A tab can be in no id. What follows it and does not look like a `traceparent` is left where it
+    is, so that it becomes a dead letter which shows it.
+    """
+    post_id, tab, traceparent = pushed.partition(b"\t")
+    if not tab or (traceparent and not trace.looks_like_one(traceparent)):
+        return pushed, b""
+    return post_id, traceparent
+
+
+def traced_entry(raw: bytes, attempts: int, trace_id: bytes) -> Entry:
+    """An entry with the trace that its producer gave it, or else one of this id.
+
+    Args:
+        trace_id: 32 hexadecimal digits that Redis keeps for the post while it is in hand.
+    """
+    given = trace.parse(split(raw[1:])[1]) if b"\t" in raw else None
+    return Entry(raw, attempts, given or TraceContext(trace_id.decode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +77,11 @@ class Chunk:
     owner: str
     losses: int
     entries: tuple[Entry, ...]
+
+    @property
+    def trace_ids(self) -> list[str]:
+        """Of its posts, for log lines that are about all of them."""
+        return [entry.trace.trace_id for entry in self.entries]
 
 
 @dataclass(frozen=True, slots=True)

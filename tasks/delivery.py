@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection, Engine
 
+from deadpan import spans, trace
 from storage import outbox
 from storage.database import transaction
 from storage.outbox import ClaimedEvent, Tried
@@ -192,21 +193,45 @@ class Deliverer:
         # Past `ends_at` the claim may end during the try: this process was held up.
         if self._stopping.is_set() or self._patience.allowed == 0 or time.monotonic() > ends_at:
             return Tried(event, "untried")
-        answer = self._sender.send(event)
+        context = trace.parse(event.traceparent)
+        with spans.span(
+            "callback",
+            kind="client",
+            # Of an event from before there were traces nothing is known.
+            parent=context or trace.new(),
+            event=event.event,
+            callback=event.idempotency_key,
+            post_id=event.post_id,
+            attempts=event.attempts,
+        ) as span:
+            handed_on = span.context
+            answer = self._sender.send(
+                event, traceparent=handed_on.traceparent if handed_on else None
+            )
+            if not answer.delivered:
+                span.failed(answer.error)
         self._patience.saw(answer, attempts=event.attempts)
         if not answer.delivered:
             return self._failed(event, answer)
         metrics.CALLBACKS.labels("delivered").inc()
-        log.debug("callback delivered", callback=event.idempotency_key, post_id=event.post_id)
+        log.info(
+            "callback delivered",
+            callback=event.idempotency_key,
+            post_id=event.post_id,
+            trace_id=context and context.trace_id,
+            attempts=event.attempts,
+        )
         return Tried(event, "delivered")
 
     def _failed(self, event: ClaimedEvent, answer: Answer) -> Tried:
         delay_seconds = self._schedule.delay_seconds(
             event.attempts, asked_seconds=answer.retry_after_seconds
         )
+        context = trace.parse(event.traceparent)
         said = {
             "callback": event.idempotency_key,
             "post_id": event.post_id,
+            "trace_id": context and context.trace_id,
             "error": answer.error,
             "attempts": event.attempts,
         }

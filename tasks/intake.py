@@ -2,7 +2,8 @@
 
 Keys, all below the prefix (`deadpan` by default):
 
-    posts:high, posts, posts:low   lists of bare post ids, pushed by producers
+    posts:high, posts, posts:low   lists of post ids, pushed by producers; `tasks.chunks.split`
+                                   says what else an entry may hold
     chunk:ID                       list of the entries of one chunk: h, n or l and a post id
     chunks                         sorted set, chunk id -> when its lease runs out (server time, ms)
     chunk-owners                   hash, chunk id -> the task that holds it
@@ -10,6 +11,7 @@ Keys, all below the prefix (`deadpan` by default):
     suspect                        the chunk of one post, lost twice, that is being tried now
     retries                        sorted set, entry -> when it is due (server time, ms)
     attempts                       hash, post id -> failed tries so far
+    traces                         hash, post id -> its trace id, while it is in hand or tried again
     workers                        hash, worker -> what it last said of itself (JSON)
     taken                          hash, h, n or l -> how many ids left that list
     arrivals                       list of samples, see `tasks.arrivals`
@@ -34,8 +36,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from deadpan.errors import ConfigurationError, QueueStateError, QueueUnavailable
 from deadpan.settings import load, without_password
-from tasks.chunks import Chunk, Dispatched, Entry, Retry
+from deadpan.trace import TraceContext
+from tasks.chunks import Chunk, Dispatched, Retry, traced_entry
 from tasks.post_ids import id_problem, printable
+from tasks.pushes import given, traced
 
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
@@ -98,8 +102,17 @@ class Intake:
         """The list that producers push ids of this priority onto."""
         return self.key("posts" if priority == "normal" else f"posts:{priority}")
 
-    def enqueue(self, post_ids: Iterable[str], priority: Priority = "normal") -> int:
+    def enqueue(
+        self,
+        post_ids: Iterable[str],
+        priority: Priority = "normal",
+        *,
+        trace: TraceContext | None = None,
+    ) -> int:
         """Push post ids, in order.
+
+        Args:
+            trace: that all of these posts belong to; each gets its own, if left out.
 
         Returns:
             How many were pushed.
@@ -118,8 +131,8 @@ class Intake:
             problems = [problem for problem in map(id_problem, raw) if problem]
             if problems:
                 raise ConfigurationError(problems[:20])
-            with self.answering():
-                self.client.rpush(self.list_key(priority), *raw)
+            with traced(raw, priority, trace) as entries, self.answering():
+                self.client.rpush(self.list_key(priority), *entries)
             pushed += len(raw)
         return pushed
 
@@ -177,17 +190,20 @@ class Intake:
         reply = self.run(
             "take",
             [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "attempts")]
-            + [self._chunk_key(chunk_id)],
+            + [self._chunk_key(chunk_id), self.key("traces")],
             [chunk_id, owner, _milliseconds(lease_seconds)],
         )
         if not reply:
             return None
-        losses, entries, attempts = reply
+        losses, entries, attempts, traces = reply
         return Chunk(
             chunk_id,
             owner,
             int(losses),
-            tuple(Entry(raw, int(n)) for raw, n in zip(entries, attempts, strict=True)),
+            tuple(
+                traced_entry(raw, int(tries), trace_id)
+                for raw, tries, trace_id in zip(entries, attempts, traces, strict=True)
+            ),
         )
 
     def renew(self, held: Iterable[Chunk], *, lease_seconds: float) -> set[str]:
@@ -224,7 +240,7 @@ class Intake:
                     self.key(k)
                     for k in ("chunks", "chunk-owners", "chunk-losses", "attempts", "retries")
                 ]
-                + [self._chunk_key(chunk.id), self.key("suspect")],
+                + [self._chunk_key(chunk.id), self.key("suspect"), self.key("traces")],
                 [
                     chunk.id,
                     chunk.owner,
@@ -389,28 +405,35 @@ def enqueue(
     priority: Priority = "normal",
     redis_url: str | None = None,
     prefix: str | None = None,
+    traceparent: str | None = None,
 ) -> int:
     """Push post ids onto the intake, as `RPUSH deadpan:posts ID` does.
+
+    In a program that records spans by OpenTelemetry, the push is one of them, and the posts go on
+    in its trace.
 
     Args:
         post_ids: one id or many; pushed in order.
         priority: high, normal or low.
         redis_url, prefix: as in DEADPAN_REDIS_URL and DEADPAN_PREFIX, which are read when left out.
+        traceparent: the trace that these posts belong to, as W3C Trace Context writes it.
 
     Returns:
         How many ids were pushed.
 
     Raises:
-        ConfigurationError: an id that can be no post id, or a wrong setting.
+        ConfigurationError: an id that can be no post id, a wrong setting, or no `traceparent`.
         QueueUnavailable: Redis cannot be reached; nothing of the last 5,000 ids was pushed.
     """
     settings = load() if redis_url is None or prefix is None else None
     if settings is not None:
         redis_url = redis_url or settings.redis_url.get_secret_value()
         prefix = prefix or settings.prefix
+    trace = given(traceparent, "traceparent")
     intake = Intake.at(cast(str, redis_url), cast(str, prefix))
     try:
-        return intake.enqueue([post_ids] if isinstance(post_ids, str) else post_ids, priority)
+        ids = [post_ids] if isinstance(post_ids, str) else post_ids
+        return intake.enqueue(ids, priority, trace=trace)
     finally:
         intake.close()
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import structlog
 from sqlalchemy import Engine
 
+from deadpan import spans
 from deadpan.errors import ImageError
 from models.classifier import Classifier
 from models.explain import explain
@@ -24,7 +25,7 @@ from storage import erasure, queries
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import GonePost, NewDeadLetter
-from tasks.chunks import Chunk
+from tasks.chunks import Chunk, Entry
 from tasks.outcomes import Outcomes
 from tasks.policy import Policy, Reason, decide, scores_of
 from tasks.post_ids import id_problem, printable
@@ -132,15 +133,20 @@ class Judge:
         items: dict[bytes, Item] = {}
         for entry in chunk.entries:
             if problem := id_problem(entry.id_bytes):
-                outcomes.dead_letters.append(
-                    NewDeadLetter(printable(entry.id_bytes), "intake", problem, 1)
-                )
+                letter = NewDeadLetter(printable(entry.id_bytes), "intake", problem, 1)
+                outcomes.dead_letters.append(letter)
+                _say(letter, entry)
             elif entry.id_bytes not in items:
                 items[entry.id_bytes] = Item(entry, entry.id_bytes.decode())
+            else:
+                first = items[entry.id_bytes]
+                log.info("post is in its chunk twice", **first.said, also=entry.trace.trace_id)
         if len(items) == 1 and chunk.losses >= max(MIN_LOSSES, self._tries.max_attempts):
             (item,) = items.values()
             error = f"the worker ended or failed {chunk.losses} times while it held this post alone"
-            outcomes.dead_letters.append(NewDeadLetter(item.post_id, "worker", error, chunk.losses))
+            letter = NewDeadLetter(item.post_id, "worker", error, chunk.losses)
+            outcomes.dead_letters.append(letter)
+            _say(letter, item.entry)
             return []
         return list(items.values())
 
@@ -212,7 +218,7 @@ class Judge:
             try:
                 self._prepare_together([item])
             except Exception as error:  # anything here is about this one post
-                log.exception("post could not be prepared", post_id=item.post_id, stage="prepare")
+                log.exception("post could not be prepared", **item.said, stage="prepare")
                 for one in same[item.content_hash]:
                     outcomes.failed(one, "prepare", _shown(error))
             else:
@@ -238,7 +244,7 @@ class Judge:
             return list(zip(items, self._classifier.predict(prepared, kept), strict=True))
         except Exception as error:
             if len(items) == 1:
-                log.exception("post could not be judged", post_id=items[0].post_id, stage="predict")
+                log.exception("post could not be judged", **items[0].said, stage="predict")
                 for item in same[items[0].content_hash]:
                     outcomes.failed(item, "predict", _shown(error))
                 return []
@@ -321,7 +327,7 @@ class Judge:
                 evidence = keep_evidence(item, self._evidence) if item.reasons else []
                 verdict = new_verdict(item, prediction, self._versions, evidence, timings)
             except (ValueError, ImageError) as error:  # such as a score that is no number
-                log.exception("post not decided", post_id=item.post_id)
+                log.exception("post not decided", **item.said)
                 outcomes.failed(item, "decide", _shown(error))
             else:
                 outcomes.evidence += evidence
@@ -333,9 +339,20 @@ class Judge:
 def timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
     """Add the seconds of the block to those of a stage; log lines in it name the stage."""
     started = time.perf_counter()
-    with structlog.contextvars.bound_contextvars(stage=stage):
+    with structlog.contextvars.bound_contextvars(stage=stage), spans.span(stage):
         yield
     timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started
+
+
+def _say(letter: NewDeadLetter, entry: Entry) -> None:
+    log.warning(
+        "dead letter",
+        post_id=letter.post_id,
+        trace_id=entry.trace.trace_id,
+        stage=letter.stage,
+        error=letter.error,
+        attempts=letter.attempts,
+    )
 
 
 def _hashed(items: Sequence[Item]) -> Sequence[Item]:

@@ -128,5 +128,10 @@ class LeaseKeeper:
                 continue
             with self._lock:
                 self._lost |= lost & self._held.keys()
-            for chunk_id in lost:
-                log.warning("chunk was taken over by another worker", chunk=chunk_id)
+            for chunk in held:
+                if chunk.id in lost:
+                    log.warning(
+                        "chunk was taken over by another worker",
+                        chunk=chunk.id,
+                        trace_ids=chunk.trace_ids,
+                    )

@@ -1,11 +1,13 @@
 """Prometheus metrics of the work. Their names are an interface: note a change in CHANGELOG.md."""
 
-from prometheus_client import Counter, Gauge, Histogram, Info
+from prometheus_client import Counter, Gauge, Histogram, Info, Summary
 
 POSTS = Counter("deadpan_posts", "Posts by what became of them.", ["outcome"])
 REPEATED_POSTS = Counter(
     "deadpan_repeated_posts", "Posts with the content of another one, which were not computed."
 )
+FLAGGED_POSTS = Counter("deadpan_flagged_posts", "Judged posts that a rule of the policy named.")
+SCORES = Summary("deadpan_score", "Scores of judged posts: sums and counts, for means.", ["score"])
 CHUNK_POSTS = Histogram(
     "deadpan_chunk_posts",
     "Posts in a chunk.",

@@ -25,10 +25,11 @@ from models.classifier import Classifier
 from sources.post import PostSource
 from storage.database import transaction
 from storage.evidence import EvidenceStore
-from storage.outcomes import record
+from storage.outcomes import Recorded, record
 from storage.verdict_event import Report
 from tasks import metrics
 from tasks.challenger import Challenger
+from tasks.chunk_trace import ChunkTrace, in_hand
 from tasks.chunks import Chunk
 from tasks.intake import Intake
 from tasks.judge import Judge, timed
@@ -106,11 +107,12 @@ class Moderator:
             return None
         return found[1]
 
-    def moderate(self, chunk_id: str, *, owner: str) -> bool:
+    def moderate(self, chunk_id: str, *, owner: str, dispatched_at: float | None = None) -> bool:
         """Judge one chunk and release it.
 
         Args:
             owner: a name that no other task has; it holds the lease.
+            dispatched_at: when it was sent, in seconds since 1970, where that is known.
 
         Returns:
             True when the chunk's outcomes were committed and it was released by this call.
@@ -121,23 +123,26 @@ class Moderator:
                     if chunk is None:
                         log.info("chunk is finished or held elsewhere; message ignored")
                         return False
-                    return self._moderate(chunk)
+                    with in_hand(chunk, dispatched_at=dispatched_at) as traced:
+                        return self._moderate(traced)
             except QueueUnavailable as error:
                 log.warning("chunk not taken", error=str(error))
                 return False
 
-    def _moderate(self, chunk: Chunk) -> bool:
+    def _moderate(self, traced: ChunkTrace) -> bool:
+        chunk = traced.chunk
         timings: dict[str, float] = {}
         try:
             outcomes = self._judge.judge(chunk, timings)
             if self._leases.is_lost(chunk):
                 return False
             with timed("record", timings):
-                self._record(outcomes)
+                recorded = self._record(outcomes)
             self._trouble = None
+            traced.tell(outcomes, recorded)
             released = self._intake.release(chunk, retries=outcomes.retries)
         except (DatabaseUnavailable, EvidenceUnavailable, SchemaError) as error:
-            log.warning("chunk given back", error=str(error))
+            log.warning("chunk given back", error=str(error), trace_ids=chunk.trace_ids)
             self._trouble = time.monotonic(), str(error)
             self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
             return False
@@ -146,11 +151,15 @@ class Moderator:
             self._give_back(chunk, delay_seconds=error.wait_seconds)
             return False
         except QueueUnavailable as error:
-            log.warning("chunk not released; its lease will run out", error=str(error))
+            log.warning(
+                "chunk not released; its lease will run out",
+                error=str(error),
+                trace_ids=chunk.trace_ids,
+            )
             return False
         except Exception:
             # A defect of ours, or a post that the database refuses: halving finds it, if it stays.
-            log.exception("chunk failed")
+            log.exception("chunk failed", trace_ids=chunk.trace_ids)
             self._give_back(chunk, delay_seconds=self._tries.delay_seconds(chunk.losses), loss=True)
             return False
         self._count(chunk, outcomes, timings, released=released)
@@ -159,10 +168,10 @@ class Moderator:
             self._challenger.offer(outcomes.judged, outcomes.verdicts)
         return released
 
-    def _record(self, outcomes: Outcomes) -> None:
+    def _record(self, outcomes: Outcomes) -> Recorded | None:
         if outcomes.verdicts or outcomes.dead_letters or outcomes.gone:
             with transaction(self._database) as connection:
-                record(
+                return record(
                     connection,
                     verdicts=outcomes.verdicts,
                     dead_letters=outcomes.dead_letters,
@@ -170,6 +179,7 @@ class Moderator:
                     evidence=outcomes.evidence,
                     report=self._report,
                 )
+        return None
 
     def _give_back(self, chunk: Chunk, *, delay_seconds: float, loss: bool = False) -> None:
         try:
@@ -189,6 +199,11 @@ class Moderator:
         }
         for outcome, count in counts.items():
             metrics.POSTS.labels(outcome).inc(count)
+        for verdict in outcomes.verdicts:
+            metrics.SCORES.labels("negative").observe(verdict.negative)
+            metrics.SCORES.labels("sarcasm").observe(verdict.sarcasm)
+            if verdict.flag is not None:
+                metrics.FLAGGED_POSTS.inc()
         metrics.CHUNK_POSTS.observe(len(chunk.entries))
         if self._pace is not None:
             # Explanations are left out: small chunks have them, and must not stay small for it.

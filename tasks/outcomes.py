@@ -50,7 +50,7 @@ class Outcomes:
             self.retries.append(Retry(item.entry, delay))
             log.info(
                 "post is tried again later",
-                post_id=item.post_id,
+                **item.said,
                 stage=stage,
                 error=error,
                 attempts=attempts,
@@ -58,6 +58,4 @@ class Outcomes:
             )
         else:
             self.dead_letters.append(NewDeadLetter(item.post_id, stage, error, attempts))
-            log.warning(
-                "dead letter", post_id=item.post_id, stage=stage, error=error, attempts=attempts
-            )
+            log.warning("dead letter", **item.said, stage=stage, error=error, attempts=attempts)

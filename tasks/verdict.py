@@ -35,6 +35,11 @@ class Item:
     reasons: Sequence[Reason] = ()
     explanation: Explanation | None = None
 
+    @property
+    def said(self) -> dict[str, str]:
+        """By what log lines name it."""
+        return {"post_id": self.post_id, "trace_id": self.entry.trace.trace_id}
+
 
 @dataclass(frozen=True, slots=True)
 class Versions:
@@ -110,6 +115,7 @@ def new_verdict(
         timings=dict(timings),
         flag=_flag(item),
         explanation=item.explanation.as_row() if item.explanation else None,
+        traceparent=item.entry.trace.traceparent,
     )
 
 

@@ -8,15 +8,19 @@ which is imported only there, so that a process which merely sends chunks needs 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import structlog
 from celery import Celery, bootsteps, signals
 
-from deadpan import logs, settings
+from deadpan import logs, settings, spans
 from deadpan.errors import DeadpanError
 
 log = structlog.get_logger(__name__)
+
+DISPATCHED_AT = "dispatched_at"
+"""A header of chunks' messages, where spans are on: seconds since 1970."""
 
 app = Celery("deadpan")
 app.config_from_object("worker.celeryconfig")
@@ -42,9 +46,17 @@ def moderate(self: Any, chunk_id: str) -> None:
     """Judge one chunk. The task's own id names the owner of the lease."""
     from worker import runtime
 
+    sent = (self.request.headers or {}).get(DISPATCHED_AT)
     runtime.current().moderator.moderate(
-        chunk_id, owner=f"{self.request.hostname}/{self.request.id}"
+        chunk_id,
+        owner=f"{self.request.hostname}/{self.request.id}",
+        dispatched_at=sent if isinstance(sent, float) else None,
     )
+
+
+def _send(chunk_id: str) -> None:
+    headers = {DISPATCHED_AT: time.time()} if spans.are_on() else None
+    moderate.apply_async((chunk_id,), headers=headers)
 
 
 @signals.setup_logging.connect
@@ -60,6 +72,7 @@ def _warm(sender: str, **_: Any) -> None:
     try:
         loaded = settings.load()
         logs.configure(loaded.log_level, loaded.log_format)
+        spans.start(loaded.traces, "worker")
         runtime.start(loaded, name=sender)
     except DeadpanError as error:
         for problem in getattr(error, "problems", (str(error),)):
@@ -71,7 +84,7 @@ def _warm(sender: str, **_: Any) -> None:
 def _dispatch(**_: Any) -> None:
     from worker import runtime
 
-    runtime.current().dispatch(lambda chunk_id: moderate.delay(chunk_id))
+    runtime.current().dispatch(_send)
 
 
 @signals.worker_shutting_down.connect
@@ -86,3 +99,4 @@ def _close(**_: Any) -> None:
     from worker import runtime
 
     runtime.current().close()
+    spans.stop()

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from deadpan import spans
 from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings, unknown_variables
 from models.checkpoint import validate
@@ -64,6 +65,8 @@ def configuration_problems(settings: Settings) -> list[str]:
             "DEADPAN_OIDC_ISSUER is set, and what speaks to OpenID providers is not installed; "
             "pip install 'deadpan[oidc]', or leave it empty"
         )
+    if settings.traces == "on":
+        problems += spans.problems()
     if settings.engine == "openvino":
         if settings.device == "cuda":
             problems.append(

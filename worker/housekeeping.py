@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from deadpan import logs
+from deadpan import logs, spans
 from deadpan.errors import ConfigurationError
 from deadpan.settings import Settings, queue_days, signing_secrets
 from storage.database import connect, dispose
@@ -34,6 +34,7 @@ def run(settings: Settings) -> None:
         ConfigurationError: a setting cannot be used.
     """
     logs.configure(settings.log_level, settings.log_format)
+    spans.start(settings.traces, "housekeeping")
     database = connect(settings.database_url.get_secret_value())
     try:
         housekeeper = _housekeeper(settings, database)
@@ -53,6 +54,7 @@ def run(settings: Settings) -> None:
             intake.close()
     finally:
         dispose(database)
+        spans.stop()
 
 
 @contextmanager

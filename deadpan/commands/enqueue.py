@@ -53,6 +53,9 @@ def enqueue(
     restart: Annotated[
         bool, typer.Option("--restart", help="From the start, wherever the run before ended.")
     ] = False,
+    traceparent: Annotated[
+        str | None, typer.Option(help="The trace that a few ids belong to (W3C Trace Context).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Push post ids onto the intake.
@@ -60,28 +63,36 @@ def enqueue(
     Many, from a file, a query or standard input, are pushed at a pace and with progress; run
     again after an interruption, it goes on where it ended.
     """
+    from deadpan import spans
     from tasks.intake import PRIORITIES, Intake
+    from tasks.pushes import given
 
     ids = list(post_ids or [])
-    given = [bool(ids), file is not None, query is not None]
-    if sum(given) != 1:
+    if sum([bool(ids), file is not None, query is not None]) != 1:
         raise ConfigurationError("give post ids, or - to read them, or --file, or --query; one")
     if priority not in PRIORITIES:
         raise ConfigurationError(f"--priority is {priority!r}; use one of {', '.join(PRIORITIES)}")
     if database is not None and query is None:
         raise ConfigurationError("--database is for --query; give that too")
+    trace = given(traceparent, "--traceparent")
     settings = load()
+    spans.start(settings.traces, "enqueue")
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
     try:
         if not ids or ids == ["-"]:
+            if trace is not None:
+                raise ConfigurationError(
+                    "--traceparent is for ids on the command line; of many, each has its own trace"
+                )
             source = _Source(file, query, database, name, settings)
             _backfill(intake, source, priority, rate, max_waiting, restart, as_json=as_json)
             return
         if rate is not None or name is not None or restart:
             raise ConfigurationError("--rate, --name and --restart are for --file, --query and -")
-        pushed = intake.enqueue(ids, priority)
+        pushed = intake.enqueue(ids, priority, trace=trace)
     finally:
         intake.close()
+        spans.stop()
     if as_json:
         print_json({"pushed": pushed, "priority": priority})
     else:

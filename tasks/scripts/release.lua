@@ -1,5 +1,6 @@
 -- Let go of a chunk whose outcomes are committed; what must be tried again waits in `retries`.
--- KEYS 1 chunks, 2 owners, 3 losses, 4 attempts, 5 retries, 6 the chunk's own key, 7 suspect
+-- KEYS 1 chunks, 2 owners, 3 losses, 4 attempts, 5 retries, 6 the chunk's own key, 7 suspect,
+--      8 traces
 -- ARGV 1 chunk id, 2 owner, 3 number of retries, then pairs of entry and delay in ms,
 --      then the bare ids that are done
 -- Gives 1, or 0 when another worker has taken the chunk over, which then sees to all of it.
@@ -14,10 +15,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = 3 + 2 * tonumber(ARGV[3])
 for i = 4, last, 2 do
   redis.call('ZADD', KEYS[5], now + tonumber(ARGV[i + 1]), ARGV[i])
-  redis.call('HINCRBY', KEYS[4], string.sub(ARGV[i], 2), 1)
+  redis.call('HINCRBY', KEYS[4], string.match(ARGV[i], '^.([^\t]*)'), 1)
 end
 for i = last + 1, #ARGV do
   redis.call('HDEL', KEYS[4], ARGV[i])
+  redis.call('HDEL', KEYS[8], string.match(ARGV[i], '^[^\t]*'))
 end
 if redis.call('GET', KEYS[7]) == ARGV[1] then
   redis.call('DEL', KEYS[7])
@@ -26,4 +28,8 @@ redis.call('DEL', KEYS[6])
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
+-- Workers of the version before release chunks without removing the traces of their posts.
+if redis.call('ZCARD', KEYS[1]) == 0 and redis.call('ZCARD', KEYS[5]) == 0 then
+  redis.call('DEL', KEYS[8])
+end
 return 1

@@ -327,3 +327,33 @@ def test_a_poison_post_in_one_slot_makes_no_dead_letters_of_what_is_in_the_other
     assert worst.pop(b"5") == 5
     assert max(worst.values()) <= 2, "whatever was in its company"
     assert keys(intake) == set()
+
+
+def test_a_post_keeps_its_trace_while_it_is_tried_and_lost(intake: Intake) -> None:
+    theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    intake.client.rpush("deadpan:posts", "own", f"given\t{theirs}", "bad\tid")
+    first = take(intake, claim(intake), lease_seconds=0.001)
+    traces = [entry.trace for entry in first.entries]
+    assert traces[1].traceparent == theirs
+    assert [entry.id_bytes for entry in first.entries] == [b"own", b"given", b"bad\tid"]
+    time.sleep(0.01)
+    again = take(intake, claim(intake))
+    assert (again.id, again.losses) == (first.id, 1)
+    assert [entry.trace for entry in again.entries] == traces, "another worker sees the same"
+    retries = [Retry(entry, 0.0) for entry in again.entries[:2]]
+    assert intake.release(again, retries=retries)
+    last = take(intake, claim(intake))
+    told = {entry.id_bytes: (entry.attempts, entry.trace) for entry in last.entries}
+    assert told == {b"own": (1, traces[0]), b"given": (1, traces[1])}
+    assert intake.release(last)
+    assert not intake.client.exists("deadpan:traces", "deadpan:attempts")
+    intake.enqueue(["own"])
+    (entry,) = take(intake, claim(intake)).entries
+    assert entry.trace != traces[0], "pushed again, it begins anew"
+
+
+def test_traces_that_an_older_worker_left_behind_go(intake: Intake) -> None:
+    intake.client.hset("deadpan:traces", "forgotten", "f" * 32)
+    intake.enqueue(["1", "2"])
+    assert intake.release(take(intake, claim(intake)))
+    assert not intake.client.exists("deadpan:traces")

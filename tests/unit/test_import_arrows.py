@@ -14,7 +14,16 @@ ROOT = Path(__file__).parents[2]
 OURS = ("deadpan", "worker", "tasks", "models", "sources", "storage", "console")
 
 # Leaves that anybody may use; everything else in deadpan/ is the front door itself.
-SHARED = {"deadpan", "deadpan.errors", "deadpan.settings", "deadpan.logs"}
+SHARED = {
+    "deadpan",
+    "deadpan.errors",
+    "deadpan.settings",
+    "deadpan.logs",
+    "deadpan.otel",
+    "deadpan.otel_sdk",
+    "deadpan.spans",
+    "deadpan.trace",
+}
 
 ALLOWED = {
     "worker": {"worker", "tasks", "models", "sources", "storage", *SHARED},

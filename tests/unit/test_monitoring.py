@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
+import tasks.callback_metrics
 import tasks.metrics
 import worker.autoscale
 import worker.sampler
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "monitoring"
-OURS = (tasks.metrics, worker.sampler, worker.autoscale)
-OUTCOMES = set(
-    re.findall(r'"(\w+)": (?:judged|len\()', (ROOT / "tasks" / "moderate.py").read_text())
-)
+CASES = sorted((ROOT / "tests" / "unit").glob("alerts*_test.yml"))
+OURS = (tasks.metrics, tasks.callback_metrics, worker.sampler, worker.autoscale)
+OUTCOMES = {
+    *re.findall(r'"(\w+)": (?:judged|len\()', (ROOT / "tasks" / "moderate.py").read_text()),
+    *re.findall(r'CALLBACKS.labels\("(\w+)"', (ROOT / "tasks" / "delivery.py").read_text()),
+}
 
 
 def samples() -> dict[str, set[str]]:
@@ -37,6 +43,7 @@ def samples() -> dict[str, set[str]]:
                     "gauge": [""],
                     "info": ["_info"],
                     "histogram": ["_bucket", "_sum", "_count"],
+                    "summary": ["_sum", "_count"],
                 }[kind]
                 for suffix in suffixes:
                     more = {"le"} if suffix == "_bucket" else set()
@@ -44,15 +51,51 @@ def samples() -> dict[str, set[str]]:
     return known
 
 
-def rules() -> list[dict[str, Any]]:
+def all_rules() -> list[dict[str, Any]]:
     loaded = yaml.safe_load((FOLDER / "alerts.yml").read_text())
     return [rule for group in loaded["groups"] for rule in group["rules"]]
+
+
+def rules() -> list[dict[str, Any]]:
+    """Alerts alone."""
+    return [rule for rule in all_rules() if "alert" in rule]
 
 
 def expressions() -> list[str]:
     board = json.loads((FOLDER / "dashboard.json").read_text())
     shown = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    return shown + [rule["expr"] for rule in rules()]
+    return shown + [rule["expr"] for rule in all_rules()]
+
+
+def test_series_that_alerts_ask_for_are_recorded() -> None:
+    recorded = {rule["record"] for rule in all_rules() if "record" in rule}
+    asked = {name for e in expressions() for name in re.findall(r"deadpan:[\w:]+", e)}
+    assert asked == recorded
+
+
+def test_the_alerts_fire_when_they_should_and_only_then() -> None:
+    """By Prometheus' own tool, where it is installed."""
+    tool = shutil.which("promtool")
+    if tool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus); no alert rule was tried")
+    for arguments in (
+        ["check", "rules", str(FOLDER / "alerts.yml")],
+        ["test", "rules", *map(str, CASES)],
+    ):
+        done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_case_in_which_it_fires() -> None:
+    asked = [
+        (asked["alertname"], bool(asked.get("exp_alerts")))
+        for file in CASES
+        for case in yaml.safe_load(file.read_text())["tests"]
+        for asked in case["alert_rule_test"]
+    ]
+    alerts = {rule["alert"] for rule in rules()}
+    assert {name for name, fires in asked if fires} == alerts
+    assert {name for name, fires in asked if not fires} == alerts
 
 
 def test_every_metric_that_is_asked_for_exists() -> None:
