@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format docs bench bench-scaling bench-autoscaling bench-tracing chaos fuzz audit compose-test
+.PHONY: help install demo test check format docs site bench bench-scaling bench-autoscaling bench-tracing chaos fuzz audit compose-test
 
 help:
 	@echo "make demo     run the main job on embedded services, with a link to the console, until Ctrl-C"
@@ -14,6 +14,7 @@ help:
 	@echo "make audit    look our dependencies up in a database of known holes"
 	@echo "make format   mend formatting and what the linter can mend"
 	@echo "make docs     write docs/settings.md and docs/commands.md from the code"
+	@echo "make site     build the documents as web pages into site/"
 	@echo "make bench    measure Deadpan against its limit and its peers into docs/performance.md"
 	@echo "make bench-scaling  measure backlogs, many verdicts and several workers"
 	@echo "make bench-tracing  measure what log lines and spans cost a worker"
@@ -49,6 +50,17 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py
+
+SITE := $(VENV)/.installed-docs
+
+$(SITE): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
+	@touch $@
+
+# A link that leads nowhere is an error.
+site: $(SITE)
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 # POSTS=FILE.jsonl takes other posts than the demo's; ARGS as in `--rounds 1 --rows limit,deadpan`.
 bench: $(INSTALLED)

@@ -1,8 +1,19 @@
-"""Writes docs/settings.md and docs/commands.md. `make docs` runs it; a test compares."""
+"""Writes docs/settings.md, docs/commands.md and what pages show of examples. `make docs` runs it; a
+test compares.
+
+A page shows a part of an example between two marks, which this program fills:
+
+    <!-- example: examples/python/sample_platform.py push -->
+    <!-- end of example -->
+
+In the example the part stands between `[snippet: push]` and `[end]`, each in a comment of its own.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,9 +85,45 @@ def _parameters(command: Command) -> Iterator[str]:
         yield f"| `{shown}` | {getattr(parameter, 'help', '') or ''}{tail} |"
 
 
+_LANGUAGES = {".py": "python", ".mjs": "javascript", ".sh": "bash", ".sql": "sql"}
+_SHOWN = re.compile(
+    r"<!-- example: (?P<path>\S+) (?P<name>\S+) -->\n.*?<!-- end of example -->", re.DOTALL
+)
+
+
+def with_examples(page: str) -> str:
+    """A page with its examples as they are now.
+
+    Raises:
+        ValueError: an example has no part of that name.
+    """
+    return _SHOWN.sub(_example, page)
+
+
+def _example(match: re.Match[str]) -> str:
+    path = FOLDER.parent / match["path"]
+    part = re.search(
+        rf"^[^\n]*\[snippet: {re.escape(match['name'])}\][^\n]*\n(.*?)\n[^\n]*\[end\]",
+        path.read_text(),
+        re.DOTALL | re.MULTILINE,
+    )
+    if part is None:
+        raise ValueError(f"{match['path']} has no part [snippet: {match['name']}]")
+    code = textwrap.dedent(part[1]).strip("\n")
+    return (
+        f"<!-- example: {match['path']} {match['name']} -->\n"
+        f"```{_LANGUAGES[path.suffix]}\n{code}\n```\n<!-- end of example -->"
+    )
+
+
 PAGES = {"settings.md": settings_page, "commands.md": commands_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page())
         sys.stdout.write(f"wrote docs/{name}\n")
+    for path in sorted(FOLDER.rglob("*.md")):
+        text = path.read_text()
+        if (filled := with_examples(text)) != text:
+            path.write_text(filled)
+            sys.stdout.write(f"wrote the examples of {path.relative_to(FOLDER.parent)}\n")

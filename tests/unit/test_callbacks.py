@@ -313,8 +313,8 @@ def test_the_documents_node_example_verifies() -> None:
     arguments = json.dumps([body, headers])
     script = _snippet("javascript") + (
         f"\nconst [body, headers] = {arguments};"
-        f"\nconsole.log(verify(Buffer.from(body), headers, '{SECRET}'),"
-        f" verify(Buffer.from(body + ' '), headers, '{SECRET}'));"
+        f"\nconsole.log(isFromDeadpan(Buffer.from(body), headers, '{SECRET}'),"
+        f" isFromDeadpan(Buffer.from(body + ' '), headers, '{SECRET}'));"
     )
     done = subprocess.run(
         ["node", "--input-type=module", "-e", script], capture_output=True, text=True, timeout=60
