@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format docs site bench bench-scaling bench-autoscaling bench-tracing chaos fuzz audit compose-test
+.PHONY: help install demo test check format docs site bench bench-scaling bench-autoscaling bench-tracing chaos fuzz audit compose-test pictures
 
 help:
 	@echo "make demo     run the main job on embedded services, with a link to the console, until Ctrl-C"
@@ -15,6 +15,7 @@ help:
 	@echo "make format   mend formatting and what the linter can mend"
 	@echo "make docs     write docs/settings.md and docs/commands.md from the code"
 	@echo "make site     build the documents as web pages into site/"
+	@echo "make pictures take the pictures of the console in docs/images from a running demo"
 	@echo "make bench    measure Deadpan against its limit and its peers into docs/performance.md"
 	@echo "make bench-scaling  measure backlogs, many verdicts and several workers"
 	@echo "make bench-tracing  measure what log lines and spans cost a worker"
@@ -61,6 +62,9 @@ $(SITE): $(INSTALLED)
 site: $(SITE)
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open site/index.html"
+
+pictures: $(INSTALLED)
+	$(BIN)/python -m pytest tests/browser/test_pictures.py --pictures -n0
 
 # POSTS=FILE.jsonl takes other posts than the demo's; ARGS as in `--rounds 1 --rows limit,deadpan`.
 bench: $(INSTALLED)

@@ -51,6 +51,8 @@ def admit(request: Request, permission: Permission) -> Visitor | None:
         AccessDenied: nobody is signed in, or they may not do this.
     """
     visitor = _by_token(request) if permission.scope else _by_session(request)
+    # Who is refused is told so on a page of theirs, with a way back.
+    request.state.visitor = visitor
     if permission.role is None:
         return visitor
     if visitor is None:

@@ -27,6 +27,13 @@ class _TooLarge(Exception):
     """The body is longer than it may be."""
 
 
+def _kept(scope: Scope) -> str:
+    """How long an answer may be kept. Pages name static files by their content's digest."""
+    if not scope["path"].startswith("/static/"):
+        return "no-store"
+    return "max-age=31536000, immutable" if b"v=" in scope["query_string"] else "no-cache"
+
+
 class Edges:
     """Middleware around everything, static files and errors too."""
 
@@ -54,8 +61,7 @@ class Edges:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                kept = "no-cache" if scope["path"].startswith("/static/") else "no-store"
-                headers.setdefault("Cache-Control", kept)
+                headers.setdefault("Cache-Control", _kept(scope))
                 if scope["scheme"] == "https":
                     headers.setdefault("Strict-Transport-Security", "max-age=31536000")
                 took = (time.perf_counter() - began) * 1000

@@ -178,13 +178,13 @@ def take_next(request: Request, queue: str, **shown: Any) -> str:
         if look is None:
             flag_id = claims.claim_next(connection, me, **asked)
     fields = {"queue": queue, **shown}
-    path = "/" if flag_id is None else f"/flags/{flag_id}"
     if look is not None:
-        query = urlencode({"queue": queue} if queue else {})
-        return f"/reviews/{look}?{query}" if query else f"/reviews/{look}"
-    query = urlencode(
-        {k: v for k, v in fields.items() if v} | ({"empty": "1"} if flag_id is None else {})
-    )
+        path = f"/reviews/{look}"
+    elif flag_id is not None:
+        path = f"/flags/{flag_id}"
+    else:
+        path, fields["empty"] = "/", "1"
+    query = urlencode({k: v for k, v in fields.items() if v})
     return f"{path}?{query}" if query else path
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +31,8 @@ from deadpan.errors import (
 from storage import exposures
 from storage.database import transaction
 
+#: Forms of these pages send to addresses below their own.
+_FORM_ON = re.compile(r"(/(?:flags|reviews)/\d{1,19})/")
 PROBLEM = "application/problem+json"
 _TITLES = {
     400: "That cannot be read",
@@ -38,10 +43,25 @@ _TITLES = {
     409: "Somebody was faster",
     422: "Something is missing",
     429: "Please wait a little",
+    500: "Something broke here",
     503: "A service is away",
 }
 
+_STATIC = Path(__file__).parent / "static"
+
+
+def asset(name: str) -> str:
+    """The address of a static file, another one for another content, so that browsers keep it."""
+    return f"/static/{name}?v={_digest(name)}"
+
+
+@cache
+def _digest(name: str) -> str:
+    return hashlib.sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
+
+
 templates = Jinja2Templates(Path(__file__).parent / "templates")
+templates.env.globals["asset"] = asset
 templates.env.filters |= {
     "ago": words.ago,
     "stamp": words.stamp,
@@ -49,6 +69,7 @@ templates.env.filters |= {
     "condition": words.condition_words,
     "rule": words.rule_words,
     "reason": reasons.words,
+    "thresholds": words.thresholds,
     "done": lambda action: words.DONE.get(action, action),
     "number": lambda number: f"{number:,}".replace(",", "\u202f"),
 }
@@ -106,6 +127,11 @@ def install(app: FastAPI) -> None:
         )
         return _answer(request, 422, said)
 
+    @app.exception_handler(Exception)
+    def _unexpected(request: Request, error: Exception) -> Response:
+        # What it was is in the log, where the server writes it after this answer.
+        return _answer(request, 500, "this is a defect of the console, and is in its log")
+
 
 def _answer(request: Request, status: int, detail: str, headers: Any = None) -> Response:
     title = _TITLES.get(status, "That did not work")
@@ -121,6 +147,10 @@ def _answer(request: Request, status: int, detail: str, headers: Any = None) -> 
         if path != "/sign-in":
             return see_other(f"/sign-in{onwards}")
     context: dict[str, Any] = {"status": status, "detail": detail, "title": title}
+    if request.method == "POST" and (sent_from := _FORM_ON.match(request.url.path)):
+        context["back"] = sent_from[1]
+        if status == 401:
+            context["detail"] = "your session has ended; sign in, and you are back on the page"
     visitor = getattr(request.state, "visitor", None)
     if isinstance(visitor, Visitor):
         context |= {"me": visitor.moderator, "csrf": visitor.csrf}

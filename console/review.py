@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from console import blind, reasons
 from console.access import GuardedRoute
 from console.flag import number_of, post_of
-from console.queue import take_next
+from console.queue import done_banner, take_next
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError, FlagConflict
@@ -29,9 +29,10 @@ def review_page(
     review_id: int,
     queue: Annotated[str, Query(max_length=64)] = "",
     pictures: str = "",
+    after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> Response:
     """The post alone; after the vote, what was said of it before."""
-    return _page(request, review_id, queue=queue, pictures=pictures)
+    return _page(request, review_id, queue=queue, pictures=pictures, after=after)
 
 
 @router.post("/reviews/{review_id}/vote")
@@ -120,6 +121,7 @@ def _page(
     *,
     queue: str = "",
     pictures: str = "",
+    after: int | None = None,
     typed: dict[str, str] | None = None,
     error: ConfigurationError | None = None,
 ) -> Response:
@@ -129,6 +131,7 @@ def _page(
         review = reviews.by_id(connection, number_of(review_id))
         said = reviews.votes(connection, review.id)
         flag = worklist.one(connection, review.flag_id)
+        banner = done_banner(connection, me, after, "", now)
     own = [each for each in said if each.moderator_id == me.id]
     mine = review.state == "claimed" and review.claimed_by == me.name
     if not mine and not own:
@@ -147,6 +150,7 @@ def _page(
         flag=flag,
         mine=mine,
         own=own[-1] if own else None,
+        banner=banner,
         hidden=hidden,
         post=post_of(request, visitor, flag, pictures),
         path=f"/reviews/{review.id}",

@@ -51,6 +51,22 @@ def condition_words(condition: Mapping[str, Any]) -> str:
     return f"{score} is {value:.2f}; the rule fires {fires}"
 
 
+def thresholds(reasons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Where rules that fired begin, by what was read ("together", "text_alone", "image_alone") and
+    score ("negative", "sarcasm"); the lowest where several ask for the same score."""
+    found: dict[str, dict[str, float]] = {"together": {}, "text_alone": {}, "image_alone": {}}
+    for condition in (c for reason in reasons for c in reason.get("conditions") or ()):
+        score, threshold = str(condition.get("score", "")), condition.get("threshold")
+        head, _, label = score.rpartition(".")
+        read_out = head.removesuffix("sentiment").rstrip(".") or "together"
+        lines = found.get(read_out)
+        if lines is None or label not in ("negative", "sarcasm"):
+            continue
+        if isinstance(threshold, int | float):
+            lines[label] = min(float(threshold), lines.get(label, 1.0))
+    return found
+
+
 def rule_words(rule: str) -> str:
     """A rule's name for people."""
     return rule.replace("-", " ").replace("_", " ").capitalize()

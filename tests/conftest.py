@@ -14,6 +14,18 @@ from worker.embedded import EmbeddedValkey
 pytest_plugins = ["tests.postgres"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long` does in full what is done in small otherwise; `--pictures` takes those of docs."""
+    parser.addoption("--pictures", action="store_true", help="take the pictures of docs/images")
+    parser.addoption("--long", action="store_true", help="as many decisions as were asked for")
+
+
+@pytest.fixture
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Whether `--long` was asked for."""
+    return bool(request.config.getoption("--long"))
+
+
 @pytest.fixture(autouse=True)
 def no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never see the DEADPAN_* variables of whoever runs them."""

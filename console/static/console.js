@@ -6,12 +6,33 @@
   const one = (selector, within = document) => within.querySelector(selector);
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const say = (words) => { one("#said").textContent = words; };
+
+  // ---- what was typed outlives an expired session and a lost network, in this tab ------------
+  const DRAFT = "deadpan note ";
+  const drafts = () => Object.keys(sessionStorage).filter((key) => key.startsWith(DRAFT));
+  const note = one("[data-note]");
+  if (one("[data-draft]")) one("[data-draft]").hidden = drafts().length === 0;
   if (!csrf) return;
+  const done = one("[data-done]");
+  if (done) drafts().forEach((key) => sessionStorage.removeItem(key));
+  if (note) {
+    const key = DRAFT + location.pathname;
+    const kept = sessionStorage.getItem(key);
+    if (kept && !note.value) { note.value = kept; say("the note that you began is here again"); }
+    note.addEventListener("input", () => sessionStorage.setItem(key, note.value));
+  }
+
+  const trouble = one("#trouble");
+  const offline = () => { trouble.textContent = "You are offline. Nothing was sent; try again when you are back."; trouble.hidden = false; };
+  window.addEventListener("online", () => { trouble.hidden = true; });
 
   // A form that is sent twice by a double click is sent once.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.method !== "post") return;
+    if (form.getAttribute("action") === "/sign-out") drafts().forEach((key) => sessionStorage.removeItem(key));
+    // The browser's own page about a missing network would take the place of what was typed.
+    if (!navigator.onLine) { event.preventDefault(); offline(); return; }
     if (form.dataset.sent) { event.preventDefault(); return; }
     form.dataset.sent = "yes";
     setTimeout(() => { delete form.dataset.sent; }, 5000);
@@ -21,14 +42,19 @@
 
   // ---- live numbers ------------------------------------------------------------------------
   const live = one("[data-live]");
+  const spaced = (number) => number.toString().replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+  const atFirst = live ? Number(live.textContent.replace(/\D/g, "")) : 0;
   const count = async () => {
     if (document.hidden) return;
     try {
       const answer = await fetch("/counts", { headers: { Accept: "application/json" } });
       if (answer.status === 401) { location.reload(); return; }
       if (!answer.ok) return;
-      live.textContent = (await answer.json()).open.toString().replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+      const now = await answer.json();
+      live.textContent = spaced(now.open);
       live.title = "";
+      all("[data-live-queue]").forEach((place) => { place.textContent = spaced((now.queues[place.dataset.liveQueue] || { open: 0 }).open); });
+      if (one("[data-fresh]")) one("[data-fresh]").hidden = now.open <= atFirst;
     } catch { live.title = "offline: this number is old"; }
   };
   if (live) setInterval(count, 10000);
@@ -92,20 +118,37 @@
   const toggle = one("[data-toggle-pictures]");
   let shown = pictures && pictures.dataset.pictures === "show";
   const mode = pictures && (shown ? "blur" : pictures.dataset.pictures);
-  const showPictures = () => {
-    shown = !shown;
-    all("figure", pictures).forEach((figure, number) => {
-      const old = one(".picture", figure);
-      const image = old.tagName === "IMG" ? old : Object.assign(new Image(old.getAttribute("width"), old.getAttribute("height")), { className: "picture" });
-      const kind = shown ? "full" : mode === "grey" ? "grey" : "blur";
-      image.src = `/evidence/${figure.dataset.sha}?as=${kind}`;
-      image.alt = `Picture ${number + 1} of the post${shown ? "" : ", covered"}`;
-      if (image !== old) old.replaceWith(image);
-      figure.className = shown ? "show" : kind;
-    });
-    toggle.firstChild.textContent = shown ? "Cover pictures " : "Show pictures ";
-    say(shown ? "pictures shown" : "pictures covered");
+  const figures = pictures ? all("figure", pictures) : [];
+  const uncover = (figure, wanted) => {
+    const old = one(".picture", figure);
+    const image = old.tagName === "IMG" ? old : Object.assign(new Image(old.getAttribute("width"), old.getAttribute("height")), { className: "picture" });
+    const kind = wanted ? "full" : mode === "grey" ? "grey" : "blur";
+    const number = figure.dataset.number;
+    image.src = `/evidence/${figure.dataset.sha}?as=${kind}`;
+    image.alt = `Picture ${number} of the post${wanted ? "" : ", covered"}`;
+    if (image !== old) old.replaceWith(image);
+    figure.className = wanted ? "show" : kind;
+    const button = one("[data-one]", figure);
+    if (button) { button.textContent = wanted ? "Cover" : "Show"; button.setAttribute("aria-label", `${button.textContent} picture ${number}`); }
   };
+  const label = () => {
+    shown = figures.every((figure) => figure.classList.contains("show"));
+    toggle.firstChild.textContent = `${shown ? "Cover" : "Show"} ${figures.length === 1 ? "picture" : shown ? "pictures" : `all ${figures.length} pictures`} `;
+  };
+  const showPictures = () => {
+    const wanted = !shown;
+    figures.forEach((figure) => { if (figure.classList.contains("show") !== wanted) uncover(figure, wanted); });
+    label();
+    say(wanted ? "pictures shown" : "pictures covered");
+  };
+  all("[data-one]").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const figure = button.closest("figure");
+      uncover(figure, !figure.classList.contains("show"));
+      label();
+    });
+  });
   if (toggle) toggle.addEventListener("click", (event) => { event.preventDefault(); showPictures(); });
   const mark = one("[data-mark]");
   const marks = () => {
@@ -138,6 +181,13 @@
   helpButton.hidden = false;
   helpButton.addEventListener("click", () => help.showModal());
   const rows = all("[data-row]");
+  // Once, in a browser that has not been told: how to begin.
+  const hint = one("[data-hint]");
+  if (hint && (rows.length || one("[data-decide]")) && !localStorage.getItem("deadpan hinted")) {
+    hint.hidden = false;
+    one("button", hint).addEventListener("click", () => { hint.hidden = true; localStorage.setItem("deadpan hinted", "yes"); });
+    if (done) { hint.hidden = true; localStorage.setItem("deadpan hinted", "yes"); }
+  }
   const move = (step) => {
     const at = rows.findIndex((row) => row.contains(document.activeElement));
     const row = rows[Math.min(rows.length - 1, Math.max(0, at === -1 ? (step > 0 ? 0 : rows.length - 1) : at + step))];

@@ -68,9 +68,23 @@ def up(
     port: Annotated[int, typer.Option(help="Port of the console.")] = 8000,
     redis_port: Annotated[int, typer.Option(help="Port of the embedded Valkey.")] = 6380,
 ) -> None:
-    """Run everything on one machine with embedded services, until Ctrl-C. Needs DEADPAN_SOURCE."""
-    from deadpan.commands.up import run_up
+    """Run everything on one machine with embedded services, until Ctrl-C.
 
+    Without DEADPAN_SOURCE it shows the demo's posts on a terminal, and refuses to start elsewhere.
+    """
+    from deadpan.commands.up import run_up
+    from deadpan.settings import load
+
+    if sys.stdout.isatty() and not load().source:
+        from deadpan.demo.run import run_demo
+
+        shown = folder / "demo"
+        typer.echo(
+            f"DEADPAN_SOURCE is not set: these are the demo's posts, kept in {shown}, which each "
+            "start empties"
+        )
+        run_demo(posts=None, folder=shown, picture=None, as_json=False, console_port=port)
+        return
     run_up(folder=folder, console_port=port, redis_port=redis_port)
 
 

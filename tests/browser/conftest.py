@@ -12,9 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from sqlalchemy import Engine
 
 from console.access import COOKIE
-from storage.database import connect
 from storage.evidence import EvidenceStore
-from storage.schema import migrate
 from tasks.intake import Intake
 from tests.browser.posts import fill
 from tests.console_server import ConsoleServer, serving
@@ -39,15 +37,6 @@ def chrome() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Engine]:
-    """A database with this version's tables."""
-    engine = connect(f"sqlite:///{tmp_path}/deadpan.db")
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -41,6 +41,12 @@ _TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 @pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """Looks are the same with every database."""
+    return f"sqlite:///{tmp_path}/deadpan.db"
+
+
+@pytest.fixture
 def work_done(console: ConsoleServer) -> None:
     """Some decisions, so that history and insight have something to show."""
     for number, who in enumerate(["ann", "bob", "eve"]):

@@ -6,11 +6,9 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from playwright.sync_api import Page, expect
-from sqlalchemy import func, select
+from playwright.sync_api import expect
 
 from storage import audit, claims, decisions, moderators, worklist
-from storage.console_tables import decisions as decision_rows
 from storage.database import transaction
 from storage.worklist import Filter
 from tests.browser.conftest import People
@@ -80,37 +78,6 @@ def test_keys_can_be_turned_off(people: People, console: ConsoleServer) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert _made(console) == []
-
-
-def test_two_browsers_that_race_for_the_same_flags_decide_each_once(
-    people: People, console: ConsoleServer
-) -> None:
-    for number in range(20):
-        flag(console.database, f"race{number}")
-    waiting = _open(console)
-    ann, bob = people.page("ann"), people.page("bob")
-    for page in (ann, bob):
-        page.goto("/")
-    press = """() => setTimeout(() => (document.querySelector('[data-key="a"]')
-        || document.querySelector('main [data-key="n"]')).click(), 0)"""
-    busy = [ann, bob]
-    while busy:
-        before = [page.url for page in busy]
-        # Both press, and only then is either waited for.
-        for page in busy:
-            page.evaluate(press)
-        for page, url in zip(busy, before, strict=True):
-            page.wait_for_url(re.compile(f"^(?!{re.escape(url)}$)"))
-        busy = [page for page in busy if "empty=1" not in page.url]
-    with transaction(console.database, read_only=True) as connection:
-        rows, flags = connection.execute(
-            select(func.count(), func.count(decision_rows.c.flag_id.distinct()))
-        ).one()
-        decided = len(worklist.page(connection, Filter(states=("decided",)), limit=500))
-        by = {each.moderator for each in decisions.history(connection, limit=500)}
-    assert rows == flags == decided
-    assert by == {"ann", "bob"}
-    assert decided + _open(console) == waiting
 
 
 def test_being_beaten_is_a_friendly_message_and_no_word_is_lost(
@@ -207,27 +174,6 @@ def test_pictures_are_blurred_until_they_are_asked_for(
     expect(page.locator("figure.blur")).to_be_visible()
 
 
-def test_nothing_that_a_platform_wrote_runs(people: People, console: ConsoleServer) -> None:
-    page = people.page("ann", "admin")
-    with transaction(console.database, read_only=True) as connection:
-        number = next(
-            each.id
-            for each in worklist.page(connection, Filter(), limit=50)
-            if each.post_id.startswith("xss")
-        )
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
-    page.goto(f"/flags/{number}")
-    page.get_by_label("Note").fill("</textarea><script>window.hit=1</script>")
-    page.locator("input[name=reason_code]").first.check()
-    page.get_by_role("button", name="Remove").click()
-    for path in (f"/flags/{number}", "/", "/history", "/audit", "/insight", "/?post=<script>hit=1"):
-        page.goto(path)
-        assert page.evaluate("window.hit") is None, path
-    assert problems == []
-
-
 def test_many_are_decided_with_a_preview_and_one_undo(
     people: People, console: ConsoleServer
 ) -> None:
@@ -250,48 +196,50 @@ def test_many_are_decided_with_a_preview_and_one_undo(
 
 def test_offline_and_back_loses_nothing(people: People, console: ConsoleServer) -> None:
     page = people.page("ann")
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto("/flags/2")
     page.get_by_label("Note").fill("typed before the network went")
     page.context.set_offline(True)
     page.get_by_role("button", name="Approve").click()
-    page.wait_for_timeout(300)
-    page.context.set_offline(False)
-    page.goto("/flags/2")
+    expect(page.get_by_role("alert")).to_contain_text("You are offline. Nothing was sent")
+    expect(page.get_by_label("Note")).to_have_value("typed before the network went")
     assert _made(console) == []
+    page.context.set_offline(False)
+    expect(page.locator("#trouble")).to_be_hidden()
     page.get_by_role("button", name="Approve").click()
     page.wait_for_url("**after=1*")
+    assert [each.note for each in _made(console)] == ["typed before the network went"]
+    assert problems == []
 
 
-def _shown(page: Page) -> str:
-    return page.locator("main").inner_text()
+def test_pictures_are_shown_one_by_one(people: People, console: ConsoleServer) -> None:
+    page = people.page("ann")
+    page.goto("/flags/5")
+    page.get_by_role("button", name="Show picture 3").click()
+    expect(page.locator("figure.show")).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+    with transaction(console.database, read_only=True) as connection:
+        assert len(audit.read(connection, limit=20, action="picture.view")) == 1
+    page.keyboard.press("p")
+    expect(page.locator("figure.show")).to_have_count(10)
+    page.get_by_role("button", name="Cover picture 3").click()
+    expect(page.locator("figure.show")).to_have_count(9)
+    expect(page.get_by_role("link", name="Show all 10 pictures")).to_be_visible()
 
 
-def test_a_viewer_sees_and_decides_nothing(people: People, console: ConsoleServer) -> None:
-    page = people.page("vic", "viewer")
+def test_new_flags_and_counts_come_without_a_reload(people: People, console: ConsoleServer) -> None:
+    page = people.page("ann")
+    page.clock.install()
     page.goto("/")
-    assert "Take the next flag" not in _shown(page)
-    page.goto("/flags/1")
-    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
-    page.goto("/audit")
-    assert "this needs lead" in _shown(page)
-
-
-def test_a_lead_takes_what_was_escalated_and_reads_the_log(
-    people: People, console: ConsoleServer
-) -> None:
-    ann = people.page("ann")
-    ann.goto("/flags/5")
-    ann.keyboard.press("e")
-    ann.keyboard.press("3")
-    ann.wait_for_url("**after=1*")
-    lead = people.page("eve", "lead")
-    lead.goto("/")
-    lead.keyboard.press("n")
-    lead.wait_for_url("**/flags/5")
-    lead.keyboard.press("a")
-    lead.wait_for_url("**after=2*")
-    lead.goto("/audit?action=flag.escalate")
-    expect(lead.locator("tbody tr")).to_have_count(1)
+    before = int(page.locator("[data-live]").inner_text())
+    expect(page.locator("[data-fresh]")).to_be_hidden()
+    flag(console.database, "just-in", queue="several")
+    page.wait_for_timeout(2100)  # counts are at most two seconds old
+    page.clock.run_for(11_000)
+    expect(page.locator("[data-live]")).to_have_text(str(before + 1))
+    expect(page.locator("[data-live-queue=several]")).to_have_text("2")
+    expect(page.locator("[data-fresh]")).to_be_visible()
 
 
 def test_eight_shifts_at_once_lose_nothing(console: ConsoleServer) -> None:

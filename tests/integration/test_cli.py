@@ -349,6 +349,32 @@ def _processes_about(folder: Path) -> list[list[str]]:
     return found
 
 
+def test_up_shows_a_newcomer_at_a_terminal_the_demo(tmp_path: Path) -> None:
+    folder = tmp_path / "up"
+    terminal, far_end = pty.openpty()
+    child = subprocess.Popen(
+        [
+            *[sys.executable, "-m", "deadpan", "up", "--folder", str(folder)],
+            *["--port", str(free_port())],
+        ],
+        stdout=far_end,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    )
+    os.close(far_end)
+    said = ""
+    try:
+        while "sample platform: " not in said:
+            said += os.read(terminal, 65536).decode(errors="replace")
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(timeout=60)
+        os.close(terminal)
+    assert said.startswith("DEADPAN_SOURCE is not set: these are the demo's posts")
+    wait_until(lambda: _processes_about(folder) == [], "the end of its children")
+
+
 def test_up_runs_everything_on_one_machine_until_it_is_interrupted(tmp_path: Path) -> None:
     posts = tmp_path / "posts.jsonl"
     posts.write_text('{"id": "1", "text": "what a day"}\n')

@@ -117,6 +117,21 @@ def test_answers_carry_what_keeps_a_browser_safe(console: ConsoleServer) -> None
         assert not re.search(r"<script(?! src)|\sstyle=|\son[a-z]+=|javascript:", page), path
 
 
+def test_browsers_keep_static_files_until_they_change_and_pages_never(
+    console: ConsoleServer,
+) -> None:
+    page = console.client("ann").get("/")
+    assert page.headers["cache-control"] == "no-store"
+    found = re.findall(r'"(/static/[^"]+)"', page.text)
+    assert len(found) == 4
+    for path in found:
+        answer = console.client().get(path)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "max-age=31536000, immutable"
+        bare = console.client().get(path.partition("?")[0])
+        assert bare.headers["cache-control"] == "no-cache"
+
+
 def test_a_picture_is_evidence_and_a_look_at_it_is_noted(console: ConsoleServer) -> None:
     number, person = _hostile_flag(console), console.client("ann")
     (sha,) = set(

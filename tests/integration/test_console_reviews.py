@@ -235,9 +235,12 @@ def test_what_was_seen_this_hour_is_counted_once_and_suggests_a_break(
     assert "this hour" not in bob.get("/").text
     for path in (f"/flags/{hard}", f"/flags/{hard}", f"/flags/{hard + 1}", f"/evidence/{sha}"):
         bob.get(path)
-    assert "1 this hour<" in bob.get("/").text
+    assert "1 seen<span> this hour</span><" in bob.get("/").text
     bob.post("/settings", {"pictures": "blur", "theme": "auto", "break_after": "1"})
-    assert "1 this hour · time for a short break?" in bob.get("/").text
+    assert (
+        "1 seen<span> this hour</span> · <strong>time for a short break?</strong>"
+        in bob.get("/").text
+    )
     bob.post("/settings", {"pictures": "blur", "theme": "auto", "break_after": "0"})
     assert "break?" not in bob.get("/").text
     assert bob.post("/settings", {"break_after": "-1"}).status_code == 422
