@@ -70,13 +70,14 @@ class SourceWatch:
         """
         results: dict[str, FetchResult] = {}
         todo = list(post_ids)
-        if self._is_down():
+        if todo and self._is_down():
             self._may_ask()
             first = random.choice(todo)  # noqa: S311 - no secret
             results = self._source.fetch([first])
             if _is_outage(results):
                 self._blame([first], results)
-            self._answered(results)
+            if not self._answered(results):
+                raise SourceUnavailable("the post source is down", wait_seconds=PROBE_SECONDS)
             todo.remove(first)
         if todo:
             found = self._source.fetch(todo)
@@ -91,8 +92,8 @@ class SourceWatch:
     ) -> dict[str, FetchResult]:
         """What the first of these that is answered alone comes to: one post may spoil the answer
         to all that are asked for with it."""
-        asked = list(post_ids)
-        if len(asked) > 1:
+        asked = [post_id for post_id in post_ids if _is_of_outage(results[post_id])]
+        if len(post_ids) > 1:
             asked = random.sample(asked, min(FEW, len(asked)))
             for post_id in asked:
                 found = self._source.fetch([post_id])
@@ -136,7 +137,9 @@ class SourceWatch:
             if self._down_since is None:
                 self._down_since = self._clock()
             self._ask_at = self._clock() + PROBE_SECONDS
-        failure = next(each for each in results.values() if isinstance(each, FetchFailure))
+        failure = next(
+            each for each in results.values() if isinstance(each, FetchFailure) and each.outage
+        )
         if began:
             metrics.SOURCE_DOWN.set(1)
             log.warning("the post source is down; posts wait, untried", error=failure.error)
@@ -144,11 +147,11 @@ class SourceWatch:
             wait_seconds = max(PROBE_SECONDS, failure.retry_after_seconds or 0.0)
             raise SourceUnavailable(failure.error, wait_seconds=wait_seconds)
 
-    def _answered(self, results: Mapping[str, FetchResult]) -> None:
-        """Note answers, if there are any."""
-        answered = {post_id for post_id, each in results.items() if not _is_of_outage(each)}
+    def _answered(self, results: Mapping[str, FetchResult]) -> bool:
+        """Note answers; whether there are any."""
+        answered = {post_id for post_id, each in results.items() if _is_answer(each)}
         if not answered:
-            return
+            return False
         with self._lock:
             for post_id in self._failed - answered:
                 self._without[post_id] = self._without.get(post_id, 0) + 1
@@ -161,11 +164,18 @@ class SourceWatch:
         if since is not None:
             metrics.SOURCE_DOWN.set(0)
             log.info("the post source answers again", seconds=round(self._clock() - since, 1))
+        return True
 
 
 def _is_of_outage(result: FetchResult) -> bool:
     return isinstance(result, FetchFailure) and result.outage
 
 
+def _is_answer(result: FetchResult) -> bool:
+    # What fails for good may have been refused without asking, such as an id with a comma.
+    return not isinstance(result, FetchFailure) or (result.transient and not result.outage)
+
+
 def _is_outage(results: Mapping[str, FetchResult]) -> bool:
-    return bool(results) and all(map(_is_of_outage, results.values()))
+    found = results.values()
+    return any(map(_is_of_outage, found)) and not any(map(_is_answer, found))

@@ -12,7 +12,9 @@ from storage.schema import migrate
 from tasks.intake import Intake
 from worker.processes import ChildProcess
 
-READY_WITHIN_SECONDS = 120.0
+READY_WITHIN_SECONDS = 300.0
+"""The first start converts and measures the model: about two minutes on a machine that has ten
+times its cores at work. A process that ends instead is noticed at once."""
 
 
 def worker_process(environment: Mapping[str, str], *, log_path: Path) -> ChildProcess:

@@ -20,6 +20,14 @@ class Source:
         self.asked: list[list[str]] = []
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
+        if "1,2" in post_ids:
+            refused: FetchResult = FetchFailure("1,2", "it holds a comma", False)
+            return {"1,2": refused, **self._answer([i for i in post_ids if i != "1,2"])}
+        return self._answer(post_ids)
+
+    def _answer(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
+        if not post_ids:
+            return {}
         self.asked.append(list(post_ids))
         if self.is_down or self.poison & set(post_ids):
             return {i: FetchFailure(i, "it answered 500", True, outage=True) for i in post_ids}
@@ -92,6 +100,23 @@ def test_any_answer_ends_it(source: Source, clock: Clock, watch: SourceWatch, an
     source.is_down = False
     clock.now += PROBE_SECONDS
     assert failures(watch.fetch([answer])) == set()
+
+
+def test_an_id_that_is_not_even_asked_for_is_no_answer(
+    source: Source, clock: Clock, watch: SourceWatch
+) -> None:
+    source.is_down = True
+    for _ in range(5):
+        with pytest.raises(SourceUnavailable):
+            watch.fetch(["1,2", "a", "b", "c"])
+        clock.now += PROBE_SECONDS
+    with pytest.raises(SourceUnavailable):
+        watch.fetch(["1,2"])
+    source.is_down = False
+    clock.now += PROBE_SECONDS
+    assert failures(watch.fetch(["a"])) == set()
+    assert failures(watch.fetch(["1,2", "a"])) == {"1,2"}
+    assert failures(watch.fetch(["1,2"])) == {"1,2"}
 
 
 def test_a_post_that_spoils_the_answer_to_all_is_no_outage(
