@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import structlog
-from fastapi import APIRouter, Header, Path, Query, Request, Security
-from fastapi.encoders import jsonable_encoder
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from console import blind, reasons, shapes
 from console.access import GuardedRoute
+from console.api_parts import Key, new_router, write
 from console.queue import cursor_of, position_of
-from console.render import PROBLEM
 from console.shapes import BeforeId, Language, Limit, Number, Word, Words
 from console.state import console_of, visitor_of
 from console.traced import of_pushed
@@ -31,7 +28,6 @@ from storage import (
     queries,
     review_work,
     tables,
-    tokens,
     worklist,
 )
 from storage.database import transaction
@@ -42,35 +38,7 @@ from tasks.replay import replay as push_again
 
 log = structlog.get_logger(__name__)
 
-_PROBLEM = {
-    "model": shapes.Problem,
-    "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"description": "It cannot be read.", **_PROBLEM},
-    401: {"description": "No token, or one that opens nothing.", **_PROBLEM},
-    403: {"description": "Not for this token or its moderator.", **_PROBLEM},
-    404: {"description": "There is no such thing.", **_PROBLEM},
-    409: {"description": "Somebody was faster, or the key was used for another.", **_PROBLEM},
-    413: {"description": "More than a megabyte."},
-    422: {"description": "A value that cannot be used.", **_PROBLEM},
-    503: {"description": "A service is away; try again.", **_PROBLEM},
-}
-router = APIRouter(
-    route_class=GuardedRoute,
-    dependencies=[Security(HTTPBearer(auto_error=False))],
-    responses=_RESPONSES,
-)
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
-        description="The same key gives the same answer for a day, whatever happened to the first.",
-    ),
-]
+router = new_router()
 _ANY_STATE = ("open", "claimed", "escalated", "decided", "unclosed")
 
 
@@ -85,7 +53,7 @@ def enqueue(request: Request, wanted: shapes.Enqueue, key: Key = None) -> shapes
         log.info("posts pushed", posts=pushed, priority=wanted.priority)
         return shapes.Pushed(pushed=pushed)
 
-    return shapes.Pushed(**_write(request, key, wanted, work))
+    return shapes.Pushed(**write(request, key, wanted, work))
 
 
 @router.get("/api/v1/verdicts/{post_id:path}")
@@ -167,7 +135,7 @@ def claim_next(
         until = worklist.one(connection, flag_id).claim_expires_at
         return shapes.Claimed(flag_id=flag_id, claim_expires_at=until)
 
-    return shapes.Claimed(**_write(request, key, wanted, work))
+    return shapes.Claimed(**write(request, key, wanted, work))
 
 
 @router.get("/api/v1/flags/{flag_id}")
@@ -198,7 +166,7 @@ def release(request: Request, flag_id: Number, key: Key = None) -> shapes.Releas
         claims.release(connection, flag_id, visitor_of(request).moderator)
         return shapes.Released(flag_id=flag_id)
 
-    return shapes.Released(**_write(request, key, None, work))
+    return shapes.Released(**write(request, key, None, work))
 
 
 @router.post("/api/v1/flags/{flag_id}/decision", status_code=201)
@@ -225,7 +193,7 @@ def decide(
         )
         return shapes.Decision.model_validate(made)
 
-    return shapes.Decision(**_write(request, key, wanted, work))
+    return shapes.Decision(**write(request, key, wanted, work))
 
 
 @router.post("/api/v1/flags/{flag_id}/appeal", status_code=201)
@@ -240,7 +208,7 @@ def appeal(
         asked = review_work.appeal(connection, flag_id, actor=me, why=why)
         return shapes.Appealed.model_validate(asked)
 
-    return shapes.Appealed(**_write(request, key, wanted, work))
+    return shapes.Appealed(**write(request, key, wanted, work))
 
 
 @router.get("/api/v1/agreement")
@@ -286,7 +254,7 @@ def undo(request: Request, decision_id: Number, key: Key = None) -> shapes.Decis
         )
         return shapes.Decision.model_validate(event)
 
-    return shapes.Decision(**_write(request, key, None, work))
+    return shapes.Decision(**write(request, key, None, work))
 
 
 @router.get("/api/v1/dead-letters")
@@ -316,7 +284,7 @@ def replay(request: Request, letter_id: Number, key: Key = None) -> shapes.Repla
         audit.write(connection, me.name, "dead-letter.replay", f"dead letter {letter_id}")
         return shapes.Replayed(replayed=pushed)
 
-    return shapes.Replayed(**_write(request, key, None, work))
+    return shapes.Replayed(**write(request, key, None, work))
 
 
 @router.get("/api/v1/audit")
@@ -358,25 +326,4 @@ def _claim(
         until = take(connection, flag_id, me, claim_seconds=console.claim_seconds)
         return shapes.Claimed(flag_id=flag_id, claim_expires_at=until)
 
-    return shapes.Claimed(**_write(request, key, None, work))
-
-
-def _write(
-    request: Request,
-    key: str | None,
-    body: BaseModel | None,
-    work: Callable[[Connection], BaseModel],
-) -> dict[str, Any]:
-    """Does the work in one transaction, once for each key."""
-
-    def plain() -> Mapping[str, Any]:
-        return dict(jsonable_encoder(work(connection)))
-
-    token = visitor_of(request).token
-    assert token is not None
-    with transaction(console_of(request).database) as connection:
-        if key is None:
-            return dict(plain())
-        asked = {"path": request.url.path, "body": body.model_dump() if body else None}
-        fingerprint = json.dumps(asked, sort_keys=True).encode()
-        return dict(tokens.once(connection, token, key, fingerprint, plain))
+    return shapes.Claimed(**write(request, key, None, work))

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from console import (
     accounts,
     api,
+    api_reviews,
     bulk,
     erasure,
     flag,
@@ -121,6 +122,7 @@ def create_app(
         accounts,
         erasure,
         api,
+        api_reviews,
     ):
         app.include_router(part if isinstance(part, APIRouter) else part.router)
     app.include_router(api.document)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fastapi import Request
+from sqlalchemy import Connection
 
-from console.state import console_of, visitor_of
+from console.state import Visitor, console_of, visitor_of
 from deadpan.errors import FlagConflict
 from storage import reviews
 from storage.database import transaction
@@ -18,15 +19,23 @@ HIDDEN = (
 
 
 def hidden(request: Request, flag_ids: Collection[int]) -> dict[int, int | None]:
-    """Flags that are hidden from whoever asks now, with the look at it that they hold.
-
-    From a program only what its moderator holds: programs of the platform are given no looks, and
-    have to read what became of their posts.
-    """
-    visitor = visitor_of(request)
+    """Flags that are hidden from whoever asks now, with the look at it that they hold."""
     with transaction(console_of(request).database, read_only=True) as connection:
-        found = reviews.hidden_from(connection, visitor.moderator, flag_ids)
-    return found if visitor.token is None else {flag: look for flag, look in found.items() if look}
+        return of(connection, visitor_of(request), flag_ids)
+
+
+def of(
+    connection: Connection, visitor: Visitor, flag_ids: Collection[int]
+) -> dict[int, int | None]:
+    """Flags that are hidden from somebody now, with the look at it that they hold.
+
+    From a program that may not vote only what its moderator holds: it is given no looks, and has to
+    read what became of the platform's posts.
+    """
+    found = reviews.hidden_from(connection, visitor.moderator, flag_ids)
+    if visitor.token is None or "reviews:vote" in visitor.token.scopes:
+        return found
+    return {flag: look for flag, look in found.items() if look}
 
 
 def refuse_hidden(request: Request, flag_id: int) -> None:

@@ -61,6 +61,8 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/reviews/{review_id}/vote"): _MODERATOR,
     ("POST", "/reviews/{review_id}/renew"): _MODERATOR,
     ("POST", "/reviews/{review_id}/release"): _MODERATOR,
+    ("GET", "/reviews"): _LEAD,
+    ("POST", "/reviews/{review_id}/claim"): _LEAD,
     ("POST", "/flags/{flag_id}/appeal"): _LEAD,
     ("POST", "/flags/{flag_id}/known-answer"): _LEAD,
     # leads look at how the work is done
@@ -97,6 +99,12 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/api/v1/dead-letters"): Permission("viewer", "dead-letters:read"),
     ("POST", "/api/v1/dead-letters/{letter_id}/replay"): Permission("lead", "dead-letters:replay"),
     ("POST", "/api/v1/flags/{flag_id}/appeal"): Permission("moderator", "flags:appeal"),
+    ("GET", "/api/v1/reviews"): Permission("moderator", "reviews:vote"),
+    ("POST", "/api/v1/reviews/claim-next"): Permission("moderator", "reviews:vote"),
+    ("GET", "/api/v1/reviews/{review_id}"): Permission("moderator", "reviews:vote"),
+    ("POST", "/api/v1/reviews/{review_id}/vote"): Permission("moderator", "reviews:vote"),
+    ("POST", "/api/v1/reviews/{review_id}/renew"): Permission("moderator", "reviews:vote"),
+    ("POST", "/api/v1/reviews/{review_id}/release"): Permission("moderator", "reviews:vote"),
     ("GET", "/api/v1/agreement"): Permission("lead", "agreement:read"),
     ("GET", "/api/v1/audit"): Permission("lead", "audit:read"),
     # for KEDA and Prometheus

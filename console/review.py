@@ -15,12 +15,40 @@ from console.queue import done_banner, take_next
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError, FlagConflict
-from storage import exposures, known_answers, review_work, reviews, worklist
+from storage import exposures, known_answers, review_list, review_work, reviews, worklist
 from storage.database import transaction
 from storage.decisions import Said
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+_ROWS = 50
 _Short = Annotated[str, Form(max_length=64)]
+
+
+@router.get("/reviews")
+def to_settle(request: Request, after: Annotated[int, Query(ge=0, lt=2**63)] = 0) -> Response:
+    """What waits for a lead: where two disagree, and appeals. It tells nothing of what was said."""
+    me, now = visitor_of(request).moderator, datetime.now(UTC)
+    with transaction(console_of(request).database, read_only=True) as connection:
+        rows = review_list.to_settle(connection, me, limit=_ROWS + 1, after_id=after, now=now)
+        others = review_list.others(connection, now=now)
+    return page(
+        request,
+        "reviews.html",
+        rows=rows[:_ROWS],
+        after=after,
+        more=rows[_ROWS - 1].id if len(rows) > _ROWS else None,
+        others=others,
+        now=now,
+    )
+
+
+@router.post("/reviews/{review_id}/claim")
+def claim(request: Request, review_id: int) -> Response:
+    """Take a certain look."""
+    console, me = console_of(request), visitor_of(request).moderator
+    with transaction(console.database) as connection:
+        review_work.claim(connection, number_of(review_id), me, claim_seconds=console.claim_seconds)
+    return see_other(f"/reviews/{review_id}")
 
 
 @router.get("/reviews/{review_id}")

@@ -212,6 +212,84 @@ class Appealed(BaseModel):
     opened_at: datetime
 
 
+class Vote(Taken):
+    """What a moderator says in a second look."""
+
+    action: Literal["approve", "remove", "skip"]
+    reason_code: Annotated[str, StringConstraints(max_length=64)] | None = None
+    note: Annotated[str, StringConstraints(max_length=MAX_NOTE_CHARACTERS)] | None = None
+    sentiment: Literal["negative", "neutral", "positive"] | None = None
+    sarcastic: bool | None = None
+
+
+class Voted(BaseModel):
+    """A vote as it was written."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    action: str
+    reason_code: str | None
+    note: str | None
+    sentiment: str | None
+    sarcastic: bool | None
+    settles: bool = Field(description="Whether a lead said it, of two who disagreed.")
+    decision_id: int | None = Field(description="Of an appeal: the decision that it became.")
+    created_at: datetime
+
+
+class Look(BaseModel):
+    """A second look. Before the vote it tells nothing of what was decided or judged."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    flag_id: int
+    post_id: str
+    queue: str
+    is_appeal: bool
+    why: str | None = Field(description="Of an appeal: what is said against the decision.")
+    claim_expires_at: datetime | None = Field(description="None when it is not held any more.")
+    vote: Voted | None = None
+    decided_before: str | None = Field(
+        None, description="What the flag's decision was; none before the vote, and after a skip."
+    )
+
+
+class LookAt(Look):
+    """A second look with the post, as its author wrote it."""
+
+    text: str
+    pictures: list[str] = Field(description="SHA-256 of each, in the evidence store.")
+    degraded: list[dict[str, Any]]
+
+
+class Looks(BaseModel):
+    """A page of second looks, newest first."""
+
+    reviews: list[Look]
+    next_before: int | None
+
+
+class NextLook(BaseModel):
+    """What was taken."""
+
+    review: Look | None = Field(description="None when no look waits for this moderator.")
+
+
+class HeldLook(BaseModel):
+    """A look that is held for longer."""
+
+    review_id: int
+    claim_expires_at: datetime
+
+
+class ReleasedLook(BaseModel):
+    """A look that was given back."""
+
+    review_id: int
+
+
 class PairAgreement(BaseModel):
     """Of two moderators, on the same flags."""
 

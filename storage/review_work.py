@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, case, or_, select, true
 
-from deadpan.errors import ConfigurationError, FlagConflict
+from deadpan.errors import ConfigurationError, FlagConflict, NotFound
 from storage import claims, decisions, known_answers, tables
 from storage.decisions import MAX_NOTE_CHARACTERS, Said
 from storage.flags import Claim, Decide, Escalate, Event, Release, Renew, Skip
@@ -77,6 +77,35 @@ def claim_next(
     change(connection, row, Claim(moderator.name, until, moderator.is_lead), moment)
     note(connection, moderator, "review.claim", row.id, now=moment)
     return int(row.id)
+
+
+def claim(
+    connection: Connection,
+    review_id: int,
+    moderator: Moderator,
+    *,
+    claim_seconds: float,
+    now: datetime | None = None,
+) -> datetime:
+    """Takes a certain look, and gives when the claim ends. Taking what one holds renews it.
+
+    Raises:
+        FlagConflict: somebody holds it, it is settled or not for them, or they had a part in it.
+        NotFound: there is no such look.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    until = moment + timedelta(seconds=claim_seconds)
+    row = lock(connection, review_id)
+    if row.kind == "known" and row.for_moderator_id != moderator.id:
+        raise NotFound(f"there is no second look {review_id}")
+    statement = select(had_a_part(moderator)).where(reviews.c.id == review_id)
+    if connection.execute(statement).scalar_one():
+        raise FlagConflict("you had a part in this; somebody else looks at it")
+    if row.opened_at > moment:
+        raise FlagConflict("this second look does not wait yet; take the next one")
+    change(connection, row, Claim(moderator.name, until, moderator.is_lead), moment)
+    note(connection, moderator, "review.claim", review_id, now=moment)
+    return until
 
 
 def renew(

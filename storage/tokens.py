@@ -26,6 +26,7 @@ SCOPES: Final = (
     "flags:read",
     "flags:decide",
     "flags:appeal",
+    "reviews:vote",
     "dead-letters:read",
     "dead-letters:replay",
     "audit:read",

@@ -30,6 +30,7 @@ PAGES = {
     "history": "/history",
     "insight": "/insight",
     "audit": "/audit",
+    "to-settle": "/reviews",
     "settings": "/settings",
     "people": "/moderators",
     "erasure": "/erasure",

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, select
 
-from storage import decisions, exposures, known_answers, reviews, worklist
+from storage import decisions, exposures, known_answers, review_work, reviews, worklist
 from storage.database import transaction
 from storage.decisions import Said
 from storage.evidence import EvidenceStore
@@ -267,3 +267,121 @@ def test_exposure_counts_uncovered_pictures_and_forgets_after_a_day(
     other = console.person("cat")
     exposures.note(console.database, other, "negative", "flag 1", now=now + timedelta(days=2))
     assert seen(now) == (0, 0), "what people saw who have left is forgotten too"
+
+
+def _disagreed(console: ConsoleServer, by: str = "ann", role: str = "moderator") -> str:
+    """A look in which bob said otherwise than was decided, and its page."""
+    _decided(console, by, role)
+    bob = console.client("bob")
+    where = bob.post("/next").headers["location"]
+    assert bob.post(f"{where}/vote", {"action": "approve"}).status_code == 303
+    return where
+
+
+def test_a_lead_sees_what_is_to_be_settled_and_nothing_that_tells(console: ConsoleServer) -> None:
+    where = _disagreed(console)
+    lead, other = console.client("lea", "lead"), console.client("leo", "lead")
+    page = lead.get("/reviews").text
+    assert "Two disagree" in page
+    assert f'action="{where}/claim"' in page
+    body = page.partition("<main")[2]
+    for told in (*TELLING, "approved", "removed", "bob", "what a day", "p1"):
+        assert told not in body, told
+    assert lead.post(f"{where}/claim").headers["location"] == where
+    assert "Two disagree" in lead.get(where).text
+    assert f'href="{where}"' in lead.get("/reviews").text
+    assert "in the hands of lea" in other.get("/reviews").text
+    answer = other.post(f"{where}/claim")
+    assert answer.status_code == 409
+    assert lead.post(f"{where}/vote", REMOVE).headers["location"] == where
+    assert "Nothing is to be settled" in other.get("/reviews").text
+    assert other.post(f"{where}/claim").status_code == 409
+
+
+def test_who_had_a_part_in_it_cannot_settle_it(console: ConsoleServer) -> None:
+    where = _disagreed(console, by="lea", role="lead")
+    lea = console.client("lea", "lead")
+    page = lea.get("/reviews").text
+    assert "you had a part in it" in page
+    assert f"{where}/claim" not in page
+    answer = lea.post(f"{where}/claim")
+    assert (answer.status_code, "you had a part in this" in answer.text) == (409, True)
+
+
+def test_appeals_wait_with_what_is_said_and_looks_of_the_sample_are_counted(
+    console: ConsoleServer,
+) -> None:
+    number = _decided(console)
+    lead = console.client("lea", "lead")
+    assert "1 second look waits" in lead.get("/reviews").text
+    with transaction(console.database, read_only=True) as connection:
+        (sampled,) = reviews.of_flag(connection, number)
+    # Not in the list, and yet a lead may take one that is known by its number.
+    assert f"/reviews/{sampled.id}/claim" not in lead.get("/reviews").text
+    lead.post(f"/flags/{number}/appeal", {"why": "it was <b>satire</b>"})
+    page = lead.get("/reviews").text
+    assert "Appeal" in page
+    assert "it was &lt;b&gt;satire&lt;/b&gt;" in page
+
+
+def test_a_known_answer_is_for_nobody_but_whom_it_was_made_for(console: ConsoleServer) -> None:
+    number = _decided(console, share=0.0)
+    lea, bob = console.person("lea", "lead"), console.person("bob")
+    with transaction(console.database) as connection:
+        known_answers.mark(connection, number, "approve", lea)
+        look = review_work.claim_next(
+            connection, bob, claim_seconds=60, known_share=1.0, draw=lambda: 0.0
+        )
+    assert look is not None
+    client = console.client("sid", "lead")
+    assert "Nothing is to be settled" in client.get("/reviews").text
+    assert client.post(f"/reviews/{look}/claim").status_code == 404
+
+
+def test_a_program_takes_a_look_as_blind_as_a_page_and_votes_once(console: ConsoleServer) -> None:
+    number = _decided(console)
+    scopes = ("reviews:vote", "flags:read", "verdicts:read")
+    with httpx.Client(
+        base_url=f"{console.url}/api/v1", headers=console.token("bob", *scopes)
+    ) as api:
+        # Also before it is taken: this token may yet be given it.
+        assert api.get(f"/flags/{number}").status_code == 409
+        assert api.get("/verdicts/p1").status_code == 409
+        assert api.get("/reviews").json() == {"reviews": [], "next_before": None}
+        taken = api.post("/reviews/claim-next", json={"queue": "negative"}).json()["review"]
+        look = f"/reviews/{taken['id']}"
+        shown = api.get(look)
+        assert shown.json()["text"] == "what a day"
+        assert (shown.json()["vote"], shown.json()["decided_before"]) == (None, None)
+        for told in (*TELLING, "remove", "sample"):
+            assert told not in shown.text, told
+        assert api.get("/reviews").json()["reviews"] == [taken]
+        assert api.post(f"{look}/renew").json()["review_id"] == taken["id"]
+        assert api.post(f"{look}/vote", json={"action": "remove"}).status_code == 422
+        key = {"Idempotency-Key": "k"}
+        answers = [api.post(f"{look}/vote", json=REMOVE, headers=key) for _ in range(2)]
+        assert [each.status_code for each in answers] == [201, 201]
+        assert answers[0].json() == answers[1].json()
+        assert answers[0].json()["decided_before"] == "remove"
+        assert answers[0].json()["vote"]["action"] == "remove"
+        assert answers[0].json()["claim_expires_at"] is None
+        assert api.post(f"{look}/vote", json={"action": "approve"}).status_code == 409
+        assert api.get(f"/flags/{number}").json()["outcome"] == "remove"
+        assert api.post("/reviews/claim-next").json() == {"review": None}
+        assert [each["id"] for each in api.get("/reviews").json()["reviews"]] == [taken["id"]]
+    with httpx.Client(
+        base_url=f"{console.url}/api/v1", headers=console.token("eve", "reviews:vote")
+    ) as api:
+        assert api.get(look).status_code == 409
+        assert api.post(f"{look}/vote", json=REMOVE).status_code == 409
+        assert api.get("/reviews/999999").status_code == 404
+
+
+def test_a_program_gives_a_look_back(console: ConsoleServer) -> None:
+    _decided(console)
+    headers = console.token("bob", "reviews:vote")
+    with httpx.Client(base_url=f"{console.url}/api/v1", headers=headers) as api:
+        number = api.post("/reviews/claim-next").json()["review"]["id"]
+        assert api.post(f"/reviews/{number}/release").json() == {"review_id": number}
+        assert api.get(f"/reviews/{number}").status_code == 409
+        assert api.post("/reviews/claim-next").json()["review"]["id"] == number
