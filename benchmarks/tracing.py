@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -27,10 +28,15 @@ from deadpan.settings import load
 from sources.post import FetchedImage, FetchedPost, FetchResult, Post
 from storage.database import connect
 from storage.evidence import EvidenceStore
+from storage.outcomes import NewVerdict, Recorded
 from storage.schema import migrate
+from tasks.chunk_trace import in_hand
+from tasks.chunks import Chunk, Entry
 from tasks.intake import Intake
+from tasks.judge import timed
 from tasks.leases import LeaseKeeper
 from tasks.moderate import Moderator
+from tasks.outcomes import Outcomes
 from tasks.policy import load_policy
 from tasks.tries import Tries
 from worker.embedded import EmbeddedValkey
@@ -86,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--posts", type=int, default=64, help="in a chunk")
+    parser.add_argument("--times", type=int, default=200, help="each chunk is followed alone")
     asked = parser.parse_args(arguments)
     collector = subprocess.Popen(
         [sys.executable, "-c", COLLECTOR], stdout=subprocess.PIPE, text=True
@@ -95,7 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         port = int(collector.stdout.readline())
         os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port}"
         with tempfile.TemporaryDirectory() as folder:
-            _print(_measure(Path(folder), rounds=asked.rounds, posts=asked.posts), asked.posts)
+            alone = _alone(posts=asked.posts, times=asked.times)
+            judged = _measure(Path(folder), rounds=asked.rounds, posts=asked.posts)
+            _print(judged, alone, asked.posts)
     finally:
         collector.terminate()
         collector.wait()
@@ -133,17 +142,60 @@ def _measure(folder: Path, *, rounds: int, posts: int) -> dict[str, list[float]]
     return seconds
 
 
-def _one_chunk(moderator: Moderator, intake: Intake, way: str, posts: int, name: str) -> float:
-    level, share = WAYS[way]
+def _alone(*, posts: int, times: int) -> dict[str, float]:
+    """Seconds of CPU for one post: only what follows it, without judging it."""
+    ids = [f"post-{number}" for number in range(posts)]
+    chunk = Chunk("c" * 32, "me", 0, tuple(Entry(f"n{name}".encode(), 0) for name in ids))
+    outcomes = Outcomes(Tries(3, 1.0))
+    outcomes.verdicts += [
+        NewVerdict(name, "0" * 64, "m", "c", "p", 0.2, 0.3, 0.5, 0.1) for name in ids
+    ]
+    recorded = Recorded({name: n for n, name in enumerate(ids)}, {}, {}, 0, 0, 0)
+    seconds = {}
+    for way, (level, share) in WAYS.items():
+        with _logging(level), _recording(share):
+            began = time.process_time()
+            for _ in range(times):
+                with in_hand(chunk, dispatched_at=None) as traced:
+                    for stage in ("lookup", "fetch", "lookup", "prepare", "predict", "prepare"):
+                        with timed(stage, {}):
+                            pass
+                    for stage in ("decide", "record"):
+                        with timed(stage, {}):
+                            pass
+                    traced.tell(outcomes, recorded)
+            spans.stop()
+            seconds[way] = (time.process_time() - began) / times / posts
+    return seconds
+
+
+@contextmanager
+def _logging(level: str) -> Iterator[None]:
+    """Log lines go nowhere, but are made."""
     logs.configure(level, "json")
     with open(os.devnull, "w") as nowhere:
         handler = logging.getLogger().handlers[0]
         assert isinstance(handler, logging.StreamHandler)
         handler.setStream(nowhere)
-        if share is not None:
-            os.environ["OTEL_TRACES_SAMPLER"] = "parentbased_traceidratio"
-            os.environ["OTEL_TRACES_SAMPLER_ARG"] = share
-            spans.start("on", "benchmark")
+        yield
+
+
+@contextmanager
+def _recording(share: str | None) -> Iterator[None]:
+    """Spans of this share of posts; what was recorded is encoded and sent before the end."""
+    if share is not None:
+        os.environ["OTEL_TRACES_SAMPLER"] = "parentbased_traceidratio"
+        os.environ["OTEL_TRACES_SAMPLER_ARG"] = share
+        spans.start("on", "benchmark")
+    try:
+        yield
+    finally:
+        spans.stop()
+
+
+def _one_chunk(moderator: Moderator, intake: Intake, way: str, posts: int, name: str) -> float:
+    level, share = WAYS[way]
+    with _logging(level), _recording(share):
         # Bare ids, as a producer pushes them.
         intake.client.rpush(intake.list_key("normal"), *(f"{name}-{n}" for n in range(posts)))
         chunk = intake.claim(chunk_size=posts, lease_seconds=60.0)
@@ -155,15 +207,17 @@ def _one_chunk(moderator: Moderator, intake: Intake, way: str, posts: int, name:
         return time.process_time() - began
 
 
-def _print(seconds: dict[str, list[float]], posts: int) -> None:
+def _print(seconds: dict[str, list[float]], alone: dict[str, float], posts: int) -> None:
     base = seconds["log lines (the default)"]
-    print("| way | CPU ms a post, median | against the default, median of rounds | quartiles |")
-    print("|---|--:|--:|--:|")
+    print(
+        "| way | alone, \u00b5s a post | CPU ms a post | against the default | quartiles |"
+    )
+    print("|---|--:|--:|--:|--:|")
     for way, used in seconds.items():
         ratios = [mine / other for mine, other in zip(used, base, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         print(
-            f"| {way} | {statistics.median(used) / posts * 1000:.2f} "
+            f"| {way} | {alone[way] * 1e6:.0f} | {statistics.median(used) / posts * 1000:.2f} "
             f"| {middle:.3f} | {low:.3f} to {high:.3f} |"
         )
 
