@@ -30,7 +30,7 @@ _places: dict[str, str] = {}
 
 def place(path: str) -> str:
     """Where a path of the repository is on the site: the path of its source below docs/."""
-    if path == "README.md":
+    if path in ("README.md", "docs"):
         return "index.md"
     inside = posixpath.relpath(path, "docs")
     if not inside.startswith("..") and not inside.endswith(".py"):
@@ -66,6 +66,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     while todo:
         path = todo.pop()
         where = place(path)
+        path = "README.md" if where == "index.md" else path
         if where not in known:
             known.add(where)
             _places[where] = path
