@@ -8,37 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select
 
 from storage import tables
 from storage.agreement import cohen_kappa
-from storage.challenger_tables import challenger_verdicts
 from storage.console_tables import decisions
 from storage.proportions import Paired, Share, Shift
+from storage.trials import (
+    SARCASTIC,
+    SENTIMENTS,
+    Trial,
+    is_sarcastic,
+    label,
+    label_in_sql,
+    pairs,
+    scores_of,
+    trials,
+)
 from storage.values import SCORES
-
-SENTIMENTS: Final = ("negative", "neutral", "positive")
-#: From here on the model's probability of sarcasm counts as "sarcastic", as for moderators.
-SARCASTIC: Final = 0.5
-
-_mine = challenger_verdicts.c
-_theirs = tables.verdicts.c
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One challenger beside one champion, under one policy."""
-
-    champion: str
-    champion_calibration: str
-    challenger: str
-    challenger_calibration: str
-    policy: str
-    posts: int
-    first: datetime
-    last: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,41 +129,6 @@ class Comparison:
         return found
 
 
-def trials(
-    connection: Connection,
-    *,
-    champion: str = "",
-    challenger: str = "",
-    since: datetime | None = None,
-) -> list[Trial]:
-    """Gives what was tried, the latest first.
-
-    Args:
-        champion, challenger: only of this model version; empty means any.
-        since: only what was judged then or later; aware.
-    """
-    names = (
-        _mine.champion_model_version,
-        _mine.champion_calibration_version,
-        _mine.model_version,
-        _mine.calibration_version,
-        _mine.policy_version,
-    )
-    last = func.max(_mine.created_at, type_=_mine.created_at.type)
-    statement = (
-        select(*names, func.count(), func.min(_mine.created_at, type_=last.type), last)
-        .group_by(*names)
-        .order_by(func.max(_mine.id).desc())
-    )
-    if champion:
-        statement = statement.where(_mine.champion_model_version == champion)
-    if challenger:
-        statement = statement.where(_mine.model_version == challenger)
-    if since is not None:
-        statement = statement.where(_mine.created_at >= since)
-    return [Trial(*row) for row in connection.execute(statement)]
-
-
 def compare(
     connection: Connection,
     trial: Trial,
@@ -189,7 +143,7 @@ def compare(
         examples: of the largest differences.
     """
     seen = _Seen(examples)
-    for row in connection.execute(_pairs(trial, since).execution_options(yield_per=1000)):
+    for row in connection.execute(pairs(trial, since).execution_options(yield_per=1000)):
         seen.add(row)
     decided = _decided(connection, trial, since)
     return seen.result(trial, decided)
@@ -204,11 +158,11 @@ def brief(connection: Connection, *, since: datetime) -> Brief | None:
     found = trials(connection, since=since)
     if not found:
         return None
-    pairs = _pairs(found[0], since).subquery()
+    both = pairs(found[0], since).subquery()
     ours, theirs = (
-        {name: pairs.c[prefix + name] for name in SCORES} for prefix in ("", "champion_")
+        {name: both.c[prefix + name] for name in SCORES} for prefix in ("", "champion_")
     )
-    flagged, was_flagged = pairs.c.rules != [], pairs.c.champion_rules != []
+    flagged, was_flagged = both.c.rules != [], both.c.champion_rules != []
 
     def number(condition: ColumnElement[bool]) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
@@ -216,68 +170,15 @@ def brief(connection: Connection, *, since: datetime) -> Brief | None:
     n, sentiment, sarcasm, removed, added = connection.execute(
         select(
             func.count(),
-            number(_label_in_sql(ours) == _label_in_sql(theirs)),
+            number(label_in_sql(ours) == label_in_sql(theirs)),
             number((ours["sarcasm"] >= SARCASTIC) == (theirs["sarcasm"] >= SARCASTIC)),
             number(and_(was_flagged, ~flagged)),
             number(and_(flagged, ~was_flagged)),
-        ).select_from(pairs)
+        ).select_from(both)
     ).one()
     return Brief(
         found[0], n, Share.of(sentiment, n), Share.of(sarcasm, n), int(removed), int(added)
     )
-
-
-def _label_in_sql(scores: Mapping[str, ColumnElement[float]]) -> ColumnElement[int]:
-    """As `_label`."""
-    negative, neutral, positive = (scores[name] for name in SENTIMENTS)
-    return case(
-        (and_(negative >= neutral, negative >= positive), 0), (neutral >= positive, 1), else_=2
-    )
-
-
-def _pairs(trial: Trial, since: datetime | None, *more: Any) -> Select[Any]:
-    statement = (
-        select(
-            _mine.post_id,
-            _mine.rules,
-            _mine.champion_rules,
-            *(_mine[name] for name in SCORES),
-            *(_theirs[name].label(f"champion_{name}") for name in SCORES),
-            *more,
-        )
-        .select_from(challenger_verdicts)
-        .join(tables.verdicts, _same_post())
-        .where(
-            _mine.champion_model_version == trial.champion,
-            _mine.champion_calibration_version == trial.champion_calibration,
-            _mine.model_version == trial.challenger,
-            _mine.calibration_version == trial.challenger_calibration,
-            _mine.policy_version == trial.policy,
-        )
-    )
-    return statement if since is None else statement.where(_mine.created_at >= since)
-
-
-def _same_post() -> ColumnElement[bool]:
-    return and_(
-        _theirs.post_id == _mine.post_id,
-        _theirs.content_hash == _mine.content_hash,
-        _theirs.model_version == _mine.champion_model_version,
-        _theirs.calibration_version == _mine.champion_calibration_version,
-        _theirs.policy_version == _mine.policy_version,
-    )
-
-
-def _scores(row: Row[Any], prefix: str = "") -> dict[str, float]:
-    return {name: float(getattr(row, prefix + name)) for name in SCORES}
-
-
-def _label(scores: Mapping[str, float]) -> int:
-    return max(range(3), key=lambda index: scores[SENTIMENTS[index]])
-
-
-def _sarcastic(scores: Mapping[str, float]) -> int:
-    return int(scores["sarcasm"] >= SARCASTIC)
 
 
 @dataclass(slots=True)
@@ -297,10 +198,10 @@ class _Seen:
     differing: list[tuple[float, str, Example]] = field(default_factory=list)
 
     def add(self, row: Row[Any]) -> None:
-        challenger, champion = _scores(row), _scores(row, "champion_")
+        challenger, champion = scores_of(row), scores_of(row, "champion_")
         self.posts += 1
-        labels = _label(champion), _label(challenger)
-        sarcastic = _sarcastic(champion), _sarcastic(challenger)
+        labels = label(champion), label(challenger)
+        sarcastic = is_sarcastic(champion), is_sarcastic(challenger)
         self.sentiment[labels] += 1
         self.sarcasm[sarcastic] += 1
         self.flags[bool(row.champion_rules), bool(row.rules)] += 1
@@ -358,15 +259,15 @@ class _Seen:
 
 def _decided(connection: Connection, trial: Trial, since: datetime | None) -> Decided:
     later = decisions.alias("later")
-    made = decisions.c
+    made, verdicts = decisions.c, tables.verdicts.c
     statement = (
-        _pairs(trial, since, _theirs.id, made.action, made.sentiment, made.sarcastic)
-        .join(decisions, made.verdict_id == _theirs.id)
+        pairs(trial, since, verdicts.id, made.action, made.sentiment, made.sarcastic)
+        .join(decisions, made.verdict_id == verdicts.id)
         .where(
             made.action != "undo",
             ~select(later.c.id).where(later.c.undoes == made.id).exists(),
         )
-        .order_by(_theirs.id, made.id)
+        .order_by(verdicts.id, made.id)
         .execution_options(yield_per=1000)
     )
     sentiment, sarcasm, dropped, kept = (
@@ -375,13 +276,13 @@ def _decided(connection: Connection, trial: Trial, since: datetime | None) -> De
         Counter[Any](),
         Counter[Any](),
     )
-    for row, action, label, sarcastic in _last_said(connection.execute(statement)):
-        champion, challenger = _scores(row, "champion_"), _scores(row)
-        if label is not None:
-            truth = SENTIMENTS.index(label)
-            sentiment[_label(champion) == truth, _label(challenger) == truth] += 1
+    for row, action, said, sarcastic in _last_said(connection.execute(statement)):
+        champion, challenger = scores_of(row, "champion_"), scores_of(row)
+        if said is not None:
+            truth = SENTIMENTS.index(said)
+            sentiment[label(champion) == truth, label(challenger) == truth] += 1
         if sarcastic is not None:
-            sarcasm[_sarcastic(champion) == sarcastic, _sarcastic(challenger) == sarcastic] += 1
+            sarcasm[is_sarcastic(champion) == sarcastic, is_sarcastic(challenger) == sarcastic] += 1
         if action is not None and row.champion_rules:
             (kept if row.rules else dropped)[action] += 1
     return Decided(

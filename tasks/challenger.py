@@ -21,9 +21,9 @@ from models.classifier import Classifier
 from models.prediction import ImageProblem, PreparedPost
 from storage import challenger
 from storage.challenger import NewChallengerVerdict
-from storage.comparison import SARCASTIC
 from storage.database import transaction
 from storage.outcomes import NewVerdict
+from storage.trials import SARCASTIC
 from tasks import challenger_metrics as metrics
 from tasks.judge import unprepared
 from tasks.policy import Policy, decide, scores_of

@@ -11,8 +11,9 @@ from deadpan.commands.output import AsJson, print_json, print_table
 from deadpan.settings import load
 
 if TYPE_CHECKING:
-    from storage.comparison import Comparison, Trial
+    from storage.comparison import Comparison
     from storage.proportions import Paired, Share
+    from storage.trials import Trial
 
 
 def register(app: typer.Typer) -> None:
@@ -41,15 +42,14 @@ def canary(
     from storage.database import connect, transaction
     from storage.labelled import moment
     from storage.schema import require_schema
+    from storage.trials import trials
 
     start = moment(since) if since else None
     database = connect(load().database_url.get_secret_value())
     try:
         require_schema(database)
         with transaction(database, read_only=True) as connection:
-            found = comparison.trials(
-                connection, champion=champion, challenger=challenger, since=start
-            )
+            found = trials(connection, champion=champion, challenger=challenger, since=start)
             told = (
                 comparison.compare(connection, found[0], since=start, examples=examples)
                 if found

@@ -18,6 +18,7 @@ from storage.challenger_tables import challenger_verdicts
 from storage.database import transaction
 from storage.decisions import Said
 from storage.outcomes import NewFlag, NewVerdict, record
+from storage.trials import trials
 from tasks.housekeeping import Housekeeper
 
 NOW = datetime(2020, 5, 1, 12, tzinfo=UTC)
@@ -67,7 +68,7 @@ def decide(database: Engine, flag_id: int, name: str, said: Said) -> None:
 
 def compared(database: Engine, **more: object) -> comparison.Comparison:
     with transaction(database, read_only=True) as connection:
-        (trial, *_) = comparison.trials(connection)
+        (trial, *_) = trials(connection)
         return comparison.compare(connection, trial, **more)  # type: ignore[arg-type]
 
 
@@ -150,12 +151,12 @@ def test_trials_are_told_apart_and_the_latest_comes_first(database: Engine) -> N
     fill(database)
     fill(database, champion="older", challenger_model="newest")
     with transaction(database, read_only=True) as connection:
-        found = comparison.trials(connection)
+        found = trials(connection)
         assert [(t.champion, t.challenger) for t in found] == [("older", "newest"), ("old", "new")]
         assert (found[0].first, found[0].last) == (NOW, NOW)
-        assert [t.challenger for t in comparison.trials(connection, champion="old")] == ["new"]
-        assert comparison.trials(connection, challenger="nobody") == []
-        assert comparison.trials(connection, since=NOW + timedelta(seconds=1)) == []
+        assert [t.challenger for t in trials(connection, champion="old")] == ["new"]
+        assert trials(connection, challenger="nobody") == []
+        assert trials(connection, since=NOW + timedelta(seconds=1)) == []
 
 
 def test_posts_whose_verdict_is_gone_are_left_out(database: Engine) -> None:
@@ -178,7 +179,7 @@ def test_what_is_old_is_forgotten(database: Engine) -> None:
         assert challenger.forget(connection, days=1, limit=3) == 3
         assert challenger.forget(connection, days=1) == 2
         assert challenger.forget(connection, days=1) == 0
-        assert comparison.trials(connection) == []
+        assert trials(connection) == []
 
 
 @pytest.mark.parametrize(("days", "left"), [(0, 5), (30, 0)])
