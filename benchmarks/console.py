@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--flags", type=int, default=100_000)
     parser.add_argument("--decided", type=int, default=500_000)
     parser.add_argument("--filled", action="store_true", help="measure only")
-    parser.add_argument("--moderators", type=int, default=50)
+    parser.add_argument("--moderators", type=int, default=50, help="0 leaves the second part out")
     parser.add_argument("--seconds", type=float, default=20.0)
     asked = parser.parse_args()
     database = connect(asked.database)
@@ -100,8 +100,10 @@ def main() -> None:
                 "open flags": asked.flags,
                 "decided flags": asked.decided,
                 "server milliseconds": _pages(database, found[0]),
-                "decide and next": _load(database, found[0], asked.moderators, asked.seconds),
             }
+            if asked.moderators:
+                load = _load(database, found[0], asked.moderators, asked.seconds)
+                result["decide and next"] = load
         finally:
             child.terminate()
             child.wait(timeout=30)

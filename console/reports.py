@@ -20,7 +20,6 @@ from console.access import GuardedRoute
 from console.queue import clean
 from console.render import page
 from console.state import Console, console_of, visitor_of
-from deadpan.errors import DeadpanError
 from storage import audit, comparison, decisions, fairness, insight, labelled, reviews, worklist
 from storage.database import transaction
 
@@ -57,7 +56,7 @@ class InsightCache:
             if kept and time.monotonic() - kept[0] < _INSIGHT_SECONDS:
                 return kept[1]
             counting = self._counting.get(days)
-            if counting is None or (counting.done() and kept):
+            if counting is None or counting.done():
                 counting = self._pool.submit(self._count, console, days)
                 self._counting[days] = counting
         if kept:
@@ -66,10 +65,6 @@ class InsightCache:
             return counting.result(self.patience_seconds)
         except TimeoutError:
             return None
-        except DeadpanError:
-            with self._lock:
-                del self._counting[days]
-            raise
 
     def _count(self, console: Console, days: int) -> dict[str, Any]:
         now = datetime.now(UTC)

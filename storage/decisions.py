@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import IntegrityError
 
 from deadpan.errors import ConfigurationError, FlagConflict, NotFound
 from storage import audit, claims, sampling, tables
-from storage.console_tables import audit_log, decisions, moderators
+from storage.console_tables import audit_log, decisions
+from storage.decided import (
+    UNDO_SECONDS,
+    Decision,
+    by_id,
+    history,
+    newest_of_flag,
+    of_batch,
+    of_flags,
+)
 from storage.flags import Decide, DecideAgain, Escalate, Event, Skip, Undo
 from storage.moderators import Moderator
 from storage.outbox import NewEvent, add_events, event_key
-from storage.review_tables import review_votes
 from storage.sampling import Sampling
 from storage.text import clean_text
+
+#: What is read of decisions has a file of its own.
+__all__ = ["UNDO_SECONDS", "Decision", "by_id", "history", "of_batch", "of_flags"]
 
 Action = Literal["approve", "remove", "escalate", "skip"]
 ACTIONS: Final = ("approve", "remove", "escalate", "skip")
 SENTIMENTS: Final = ("negative", "neutral", "positive")
-UNDO_SECONDS: Final = 60
 MAX_NOTE_CHARACTERS: Final = 2000
 #: From here on the model's probability of sarcasm counts as "sarcastic".
 _SARCASTIC: Final = 0.5
@@ -66,47 +76,6 @@ class Said:
             raise ConfigurationError(
                 f"the note has {len(self.note)} characters; the limit is {MAX_NOTE_CHARACTERS}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A decision as it was written; see `docs/tables.md`.
-
-    Attributes:
-        undone: whether it was taken back.
-        appeal: whether it is the outcome of an appeal.
-    """
-
-    id: int
-    flag_id: int
-    verdict_id: int
-    moderator_id: int
-    action: str
-    reason_code: str | None
-    note: str | None
-    sentiment: str | None
-    sarcastic: bool | None
-    agrees_sentiment: bool | None
-    agrees_sarcasm: bool | None
-    seconds_taken: float | None
-    undoes: int | None
-    batch: str | None
-    created_at: datetime
-    post_id: str
-    moderator: str
-    undone: bool
-    appeal: bool
-
-    def may_be_undone(self, by: Moderator, now: datetime) -> bool:
-        """Whether it is theirs, not undone, and at most a minute old."""
-        age = (now - self.created_at).total_seconds()
-        return (
-            self.moderator_id == by.id
-            and self.action != "undo"
-            and not self.undone
-            and not self.appeal
-            and age <= UNDO_SECONDS
-        )
 
 
 def decide(
@@ -370,75 +339,6 @@ def _created(decision: Decision, traceparent: str | None) -> NewEvent:
     )
 
 
-def by_id(connection: Connection, decision_id: int) -> Decision:
-    """Gives a decision.
-
-    Raises:
-        NotFound: there is none of this id.
-    """
-    found = _read(connection, _select().where(decisions.c.id == decision_id))
-    if not found:
-        raise NotFound(f"there is no decision {decision_id}")
-    return found[0]
-
-
-def of_flags(connection: Connection, flag_ids: Sequence[int]) -> dict[int, list[Decision]]:
-    """Gives the decisions of flags, oldest first, by flag id."""
-    by_flag: dict[int, list[Decision]] = {flag_id: [] for flag_id in flag_ids}
-    statement = _select().where(decisions.c.flag_id.in_(flag_ids)).order_by(decisions.c.id)
-    for decision in _read(connection, statement):
-        by_flag[decision.flag_id].append(decision)
-    return by_flag
-
-
-def of_batch(connection: Connection, batch: str) -> list[Decision]:
-    """Gives the decisions that were made together, and their undoing."""
-    return _read(connection, _select().where(decisions.c.batch == batch).order_by(decisions.c.id))
-
-
-def history(
-    connection: Connection,
-    *,
-    limit: int,
-    before_id: int | None = None,
-    moderator_id: int | None = None,
-) -> list[Decision]:
-    """Gives decisions, newest first.
-
-    Args:
-        limit: at most so many.
-        before_id: the id of the last one seen.
-        moderator_id: only theirs.
-    """
-    statement = _select().order_by(decisions.c.id.desc()).limit(limit)
-    if before_id is not None:
-        statement = statement.where(decisions.c.id < before_id)
-    if moderator_id is not None:
-        statement = statement.where(decisions.c.moderator_id == moderator_id)
-    return _read(connection, statement)
-
-
-def _select() -> Select[Any]:
-    later = decisions.alias("later")
-    undone = select(later.c.id).where(later.c.undoes == decisions.c.id).exists()
-    appeal = select(review_votes.c.id).where(review_votes.c.decision_id == decisions.c.id).exists()
-    return (
-        select(
-            decisions,
-            tables.flags.c.post_id,
-            moderators.c.name.label("moderator"),
-            undone.label("undone"),
-            appeal.label("appeal"),
-        )
-        .join(tables.flags, tables.flags.c.id == decisions.c.flag_id)
-        .join(moderators, moderators.c.id == decisions.c.moderator_id)
-    )
-
-
-def _read(connection: Connection, statement: Select[Any]) -> list[Decision]:
-    return [Decision(**row._mapping) for row in connection.execute(statement)]
-
-
 def _insert(
     connection: Connection,
     flag: Row[Any],
@@ -488,12 +388,10 @@ def _said_already(
     expected = {"approve": "decided", "remove": "decided", "escalate": "escalated", "skip": "open"}
     if row.state != expected[said.action]:
         return None
-    statement = _select().where(decisions.c.flag_id == row.id).order_by(decisions.c.id.desc())
-    last: Iterable[Decision] = _read(connection, statement.limit(1))
-    for decision in last:
-        if decision.action == said.action and decision.may_be_undone(moderator, now):
-            return decision
-    return None
+    last = newest_of_flag(connection, row.id)
+    if last is None or last.action != said.action or not last.may_be_undone(moderator, now):
+        return None
+    return last
 
 
 def _seconds_taken(

@@ -107,6 +107,7 @@ class _Server(ThreadingHTTPServer):
                 "images": [f"{self.base_url}/images/{numbers[image]}" for image in post.images],
                 "author": post.author,
                 "created_at": post.created_at,
+                "language": post.language,
             }
             for post in posts.values()
         }

@@ -1,8 +1,9 @@
 """The posts that the sample platform serves, read from a JSONL file.
 
 One object a line: `{"id": str, "text": str, "images"?: [path], "author"?: str, "created_at"?: str,
-"about"?: str, "sentiment"?: "negative" | "neutral" | "positive", "sarcastic"?: bool}`. The time is
-as RFC 3339 writes it, image paths are relative to the file, other keys are ignored.
+"language"?: str, "about"?: str, "sentiment"?: "negative" | "neutral" | "positive",
+"sarcastic"?: bool}`. The time is as RFC 3339 writes it, image paths are relative to the file, other
+keys are ignored.
 
 Beside `NAME.jsonl` there may be a `NAME.pushed.json` with ids to push besides those of the file:
 `{"again": [id, …], "gone": [id, …]}`, posts that are pushed twice and posts that the platform no
@@ -46,6 +47,7 @@ class SamplePost:
     images: tuple[Path, ...]
     author: str | None
     created_at: str | None
+    language: str | None
     about: str | None
     labels: Labels
 
@@ -168,7 +170,7 @@ class _Reader:
             images = None
         found += [
             f"{name} is {record[name]!r:.60}; it must be a string"
-            for name in ("author", "about")
+            for name in ("author", "language", "about")
             if not isinstance(record.get(name), str | None)
         ]
         if (created_at := record.get("created_at")) is not None and not _is_time(created_at):
@@ -183,6 +185,7 @@ class _Reader:
             ),
             author=record.get("author"),
             created_at=created_at,
+            language=record.get("language"),
             about=record.get("about"),
             labels=_labels(record, found),
         )

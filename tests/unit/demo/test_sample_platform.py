@@ -82,7 +82,7 @@ def test_every_id_of_the_demo_is_answered_and_nothing_tells_what_to_say_of_it(
     assert own.notes.keys() == {post["id"] for post in posts}
     assert own.labels == {}
     for post in posts:
-        assert post.keys() == {"id", "text", "images", "author", "created_at"}
+        assert post.keys() == {"id", "text", "images", "author", "created_at", "language"}
 
 
 @pytest.mark.parametrize("post_id", ["post/42 ünï", "sale:50%&more?"])
@@ -241,7 +241,14 @@ def test_every_problem_of_a_file_is_listed_with_its_line(tmp_path: Path) -> None
             "images": ["../c.jpg", "/etc/passwd", "https://x.example/c.jpg"],
         },
         ["d"],
-        {"id": 7, "text": 7, "images": "c.jpg", "created_at": "yesterday", "author": 1},
+        {
+            "id": 7,
+            "text": 7,
+            "images": "c.jpg",
+            "created_at": "yesterday",
+            "author": 1,
+            "language": 2,
+        },
         {"id": "e" * 257, "text": "", "images": [None, "a\0b"]},
         {"id": "f", "text": "", "sentiment": "happy", "sarcastic": "yes"},
         {"id": "\ud800", "text": ""},
@@ -259,6 +266,7 @@ def test_every_problem_of_a_file_is_listed_with_its_line(tmp_path: Path) -> None
         (":9:", "text is 7"),
         (":9:", "images is 'c.jpg'"),
         (":9:", "author is 1"),
+        (":9:", "language is 2"),
         (":9:", "created_at is 'yesterday'"),
         (":10:", "has 257 bytes"),
         (":10:", "image is None"),
