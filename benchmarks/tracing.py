@@ -209,9 +209,7 @@ def _one_chunk(moderator: Moderator, intake: Intake, way: str, posts: int, name:
 
 def _print(seconds: dict[str, list[float]], alone: dict[str, float], posts: int) -> None:
     base = seconds["log lines (the default)"]
-    print(
-        "| way | alone, \u00b5s a post | CPU ms a post | against the default | quartiles |"
-    )
+    print("| way | alone, \u00b5s a post | CPU ms a post | against the default | quartiles |")
     print("|---|--:|--:|--:|--:|")
     for way, used in seconds.items():
         ratios = [mine / other for mine, other in zip(used, base, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deadpan import trace
@@ -71,12 +73,22 @@ class Chunk:
 
     Attributes:
         losses: how often its owner fell silent while it held these posts.
+        waited: seconds from the push of a priority's (h, n or l) first post until the chunk was
+            taken, to about a second; a priority that is not there is unknown.
+        taken_at: by the monotonic clock of this process.
     """
 
     id: str
     owner: str
     losses: int
     entries: tuple[Entry, ...]
+    waited: Mapping[bytes, float] = field(default_factory=dict)
+    taken_at: float = field(default_factory=time.monotonic)
+
+    def post_seconds(self, entry: Entry) -> float | None:
+        """From the push of a post of this chunk until now, or None where that is not known."""
+        waited = self.waited.get(entry.raw[:1])
+        return None if waited is None else waited + time.monotonic() - self.taken_at
 
     @property
     def trace_ids(self) -> list[str]:

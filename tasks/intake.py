@@ -4,7 +4,8 @@ Keys, all below the prefix (`deadpan` by default):
 
     posts:high, posts, posts:low   lists of post ids, pushed by producers; `tasks.chunks.split`
                                    says what else an entry may hold
-    chunk:ID                       list of the entries of one chunk: h, n or l and a post id
+    chunk:ID                       list of the entries of one chunk: h, n or l and a post id; its ID
+                                   ends with when the first of each came, as in .n1767225600000
     chunks                         sorted set, chunk id -> when its lease runs out (server time, ms)
     chunk-owners                   hash, chunk id -> the task that holds it
     chunk-losses                   hash, chunk id -> how often its owner fell silent
@@ -166,6 +167,7 @@ class Intake:
                     "retries",
                     "suspect",
                     "taken",
+                    "arrivals",
                 )
             ],
             [
@@ -195,7 +197,7 @@ class Intake:
         )
         if not reply:
             return None
-        losses, entries, attempts, traces = reply
+        losses, entries, attempts, traces, now_ms = reply
         return Chunk(
             chunk_id,
             owner,
@@ -204,6 +206,7 @@ class Intake:
                 traced_entry(raw, int(tries), trace_id)
                 for raw, tries, trace_id in zip(entries, attempts, traces, strict=True)
             ),
+            _waited(chunk_id, int(now_ms)),
         )
 
     def renew(self, held: Iterable[Chunk], *, lease_seconds: float) -> set[str]:
@@ -436,6 +439,12 @@ def enqueue(
         return intake.enqueue(ids, priority, trace=trace)
     finally:
         intake.close()
+
+
+def _waited(chunk_id: str, now_ms: int) -> dict[bytes, float]:
+    """For how long posts had waited, by the priority's letter: claim.lua ends ids with it."""
+    came = (part for part in chunk_id.split(".")[1:] if part[1:].isdecimal())
+    return {part[:1].encode(): max(0.0, (now_ms - int(part[1:])) / 1000) for part in came}
 
 
 def _milliseconds(seconds: float) -> int:

@@ -13,6 +13,11 @@ CHUNK_POSTS = Histogram(
     "Posts in a chunk.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
 )
+POST_SECONDS = Histogram(
+    "deadpan_post_seconds",
+    "Time from the push of a post id until its outcome was recorded, to about a second.",
+    buckets=(0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600),
+)
 STAGE_SECONDS = Histogram(
     "deadpan_stage_seconds",
     "Time that one chunk spent in a stage.",

@@ -205,6 +205,11 @@ class Moderator:
             if verdict.flag is not None:
                 metrics.FLAGGED_POSTS.inc()
         metrics.CHUNK_POSTS.observe(len(chunk.entries))
+        again = {retry.entry.raw for retry in outcomes.retries}
+        for entry in chunk.entries:
+            seconds_since_push = chunk.post_seconds(entry)
+            if entry.raw not in again and seconds_since_push is not None:
+                metrics.POST_SECONDS.observe(seconds_since_push)
         if self._pace is not None:
             # Explanations are left out: small chunks have them, and must not stay small for it.
             seconds = sum(timings.values()) - timings.get("explain", 0.0)

@@ -1,10 +1,11 @@
 -- Take the ids of one chunk in hand, atomically: a chunk that nobody finished comes first, then
 -- retries that are due go back to the front of the intake, then waiting ids form a new chunk.
--- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 suspect, 9 taken
+-- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 suspect, 9 taken, 10 arrivals
 -- ARGV 1 prefix of chunk keys, 2 id for a new chunk, 3 chunk size, 4 lease in ms, 5 free slots,
 --      6… pairs of a chunk this worker has dispatched and the end of its lease as claim gave it
 -- Gives {chunk id, number of posts, "new" | "again" | "split", end of its lease in ms}, or false
 -- when there is nothing to do.
+-- A new chunk's id ends with when its first ids came, where that is known: .h, .n or .l and server time in ms.
 -- Redis that is full refuses what may need memory, unless its script has written before. So each
 -- writes first what frees memory at most: work in hand must be able to end, and end makes room.
 redis.call('HDEL', KEYS[5], '')
@@ -50,6 +51,7 @@ for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMI
       -- Some post may kill whoever holds it: halve the chunk until it stands alone.
       local half = math.floor(count / 2)
       local back = redis.call('LRANGE', key, half, -1)
+      new_id = new_id .. string.gsub(expired, '^[^.]*', '')
       redis.call('RPUSH', chunk_prefix .. new_id, unpack(back))
       redis.call('LTRIM', key, 0, half - 1)
       redis.call('ZADD', KEYS[4], now, new_id)
@@ -70,6 +72,32 @@ for _, entry in ipairs(due) do
   redis.call('LPUSH', lists[priority], string.sub(entry, 2))
   redis.call('ZREM', KEYS[7], entry)
   taken[priority] = taken[priority] - 1
+end
+
+-- When id number `taken + 1` of a list came: samples tell by when so many had (tasks/arrivals.py).
+-- The time of the first such sample, or now where there is none yet: known to about a second.
+local function came(place, number)
+  local low, high = 0, redis.call('LLEN', KEYS[10])
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local sample = {}
+    for part in string.gmatch(redis.call('LINDEX', KEYS[10], middle), '%S+') do
+      sample[#sample + 1] = tonumber(part)
+    end
+    if (sample[1 + place] or 0) < number then
+      low = middle + 1
+    else
+      high = middle
+    end
+  end
+  local first = redis.call('LINDEX', KEYS[10], low)
+  return first and math.min(now, tonumber(string.match(first, '^%d+')) or now) or now
+end
+for place, priority in ipairs({'h', 'n', 'l'}) do
+  if redis.call('LLEN', KEYS[place]) > 0 then
+    local number = tonumber(redis.call('HGET', KEYS[9], priority) or '0') + taken[priority] + 1
+    new_id = new_id .. string.format('.%s%.0f', priority, came(place, number))
+  end
 end
 
 -- High goes first, but every chunk keeps an eighth for normal and a sixteenth for low,

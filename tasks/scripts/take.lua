@@ -1,8 +1,8 @@
 -- Make a worker's task the owner of a dispatched chunk.
 -- KEYS 1 chunks, 2 owners, 3 losses, 4 attempts, 5 the chunk's own key, 6 traces
 -- ARGV 1 chunk id, 2 owner, 3 lease in ms
--- Gives {losses, {entries}, {attempts of each entry}, {trace id of each entry}}, or false when the
--- chunk is finished or held.
+-- Gives {losses, {entries}, {attempts of each entry}, {trace id of each entry}, now in ms}, or false
+-- when the chunk is finished or held.
 -- Redis that is full refuses what may need memory, unless its script has written before. So each
 -- writes first what frees memory at most: work in hand must be able to end, and end makes room.
 redis.call('HDEL', KEYS[2], '')
@@ -30,4 +30,4 @@ for i, entry in ipairs(entries) do
   end
   traces[i] = trace
 end
-return {tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '0'), entries, attempts, traces}
+return {tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '0'), entries, attempts, traces, now}

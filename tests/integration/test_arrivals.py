@@ -265,3 +265,27 @@ def test_the_pace_of_a_worker_is_measured_while_posts_wait(intake: Intake) -> No
     assert signal.worker_posts_per_second == pytest.approx(10 / 4, rel=0.3)
     assert signal.stalled_seconds < 2.5
     assert signal.drain_seconds is None or signal.drain_seconds > 0
+
+
+def test_a_chunk_knows_how_long_its_posts_waited_by_priority(intake: Intake) -> None:
+    with sampling(intake):
+        push(intake, "0")
+        time.sleep(1.2)
+        push(intake, "old", priority="low")
+        time.sleep(3.0)
+        push(intake, "1", "2")
+        assert intake.client.lpop("deadpan:posts") == b"0"
+        intake.client.hincrby("deadpan:taken", "n", 1)
+        chunk = intake.take(claim(intake, 8), owner="me", lease_seconds=60)
+    assert chunk
+    assert [entry.raw for entry in chunk.entries] == [b"n1", b"n2", b"lold"]
+    normal, _, low = (chunk.post_seconds(entry) for entry in chunk.entries)
+    assert normal == pytest.approx(0.0, abs=1.5)
+    assert low == pytest.approx(3.0, abs=1.5)
+
+
+def test_a_chunk_before_the_first_sample_is_new(intake: Intake) -> None:
+    push(intake, "1")
+    chunk = intake.take(claim(intake, 1), owner="me", lease_seconds=60)
+    assert chunk
+    assert chunk.post_seconds(chunk.entries[0]) == pytest.approx(0.0, abs=1.5)

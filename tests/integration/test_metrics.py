@@ -95,6 +95,8 @@ def test_a_worker_counts_what_it_did_and_answers_celery_s_own_tools(
             assert told['deadpan_posts_total{outcome="gone"}'] == 1
             chunks = told["deadpan_chunk_posts_count"]
             assert told["deadpan_chunk_posts_sum"] == 4
+            assert told["deadpan_post_seconds_count"] == 4
+            assert told["deadpan_post_seconds_sum"] > 0
             for stage in ("fetch", "prepare", "predict", "decide", "record"):
                 assert 0 < told[f'deadpan_stage_seconds_count{{stage="{stage}"}}'] <= chunks
                 assert told[f'deadpan_stage_seconds_sum{{stage="{stage}"}}'] > 0
