@@ -30,7 +30,7 @@ def review_list_(request: Request, before: BeforeId = None, limit: Limit = 50) -
     return shapes.Looks(reviews=shown, next_before=more)
 
 
-@router.post("/api/v1/reviews/claim-next")
+@router.post("/api/v1/claim-next-review")
 def claim_next(
     request: Request, wanted: shapes.ClaimNext | None = None, key: Key = None
 ) -> shapes.NextLook:

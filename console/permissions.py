@@ -100,7 +100,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/api/v1/dead-letters/{letter_id}/replay"): Permission("lead", "dead-letters:replay"),
     ("POST", "/api/v1/flags/{flag_id}/appeal"): Permission("moderator", "flags:appeal"),
     ("GET", "/api/v1/reviews"): Permission("moderator", "reviews:vote"),
-    ("POST", "/api/v1/reviews/claim-next"): Permission("moderator", "reviews:vote"),
+    ("POST", "/api/v1/claim-next-review"): Permission("moderator", "reviews:vote"),
     ("GET", "/api/v1/reviews/{review_id}"): Permission("moderator", "reviews:vote"),
     ("POST", "/api/v1/reviews/{review_id}/vote"): Permission("moderator", "reviews:vote"),
     ("POST", "/api/v1/reviews/{review_id}/renew"): Permission("moderator", "reviews:vote"),

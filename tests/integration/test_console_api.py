@@ -183,5 +183,5 @@ def test_the_api_keeps_its_own_document(console: ConsoleServer, tmp_path: Path) 
         *["--exclude-checks", "positive_data_acceptance"],
         *["--no-color", "--suppress-health-check", "all"],
     ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=170)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=270)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

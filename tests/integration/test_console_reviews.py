@@ -348,7 +348,7 @@ def test_a_program_takes_a_look_as_blind_as_a_page_and_votes_once(console: Conso
         assert api.get(f"/flags/{number}").status_code == 409
         assert api.get("/verdicts/p1").status_code == 409
         assert api.get("/reviews").json() == {"reviews": [], "next_before": None}
-        taken = api.post("/reviews/claim-next", json={"queue": "negative"}).json()["review"]
+        taken = api.post("/claim-next-review", json={"queue": "negative"}).json()["review"]
         look = f"/reviews/{taken['id']}"
         shown = api.get(look)
         assert shown.json()["text"] == "what a day"
@@ -367,7 +367,7 @@ def test_a_program_takes_a_look_as_blind_as_a_page_and_votes_once(console: Conso
         assert answers[0].json()["claim_expires_at"] is None
         assert api.post(f"{look}/vote", json={"action": "approve"}).status_code == 409
         assert api.get(f"/flags/{number}").json()["outcome"] == "remove"
-        assert api.post("/reviews/claim-next").json() == {"review": None}
+        assert api.post("/claim-next-review").json() == {"review": None}
         assert [each["id"] for each in api.get("/reviews").json()["reviews"]] == [taken["id"]]
     with httpx.Client(
         base_url=f"{console.url}/api/v1", headers=console.token("eve", "reviews:vote")
@@ -381,7 +381,7 @@ def test_a_program_gives_a_look_back(console: ConsoleServer) -> None:
     _decided(console)
     headers = console.token("bob", "reviews:vote")
     with httpx.Client(base_url=f"{console.url}/api/v1", headers=headers) as api:
-        number = api.post("/reviews/claim-next").json()["review"]["id"]
+        number = api.post("/claim-next-review").json()["review"]["id"]
         assert api.post(f"/reviews/{number}/release").json() == {"review_id": number}
         assert api.get(f"/reviews/{number}").status_code == 409
-        assert api.post("/reviews/claim-next").json()["review"]["id"] == number
+        assert api.post("/claim-next-review").json()["review"]["id"] == number
