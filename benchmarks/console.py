@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import secrets
 import statistics
@@ -81,6 +82,12 @@ def main() -> None:
     parser.add_argument("--filled", action="store_true", help="measure only")
     parser.add_argument("--moderators", type=int, default=50, help="0 leaves the second part out")
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument(
+        "--think",
+        type=float,
+        default=0.0,
+        help="seconds that a moderator looks at a flag, give or take a half; 0 asks for the limit",
+    )
     asked = parser.parse_args()
     database = connect(asked.database)
     migrate(database)
@@ -102,8 +109,7 @@ def main() -> None:
                 "server milliseconds": _pages(database, found[0]),
             }
             if asked.moderators:
-                load = _load(database, found[0], asked.moderators, asked.seconds)
-                result["decide and next"] = load
+                result["decide and next"] = _load(database, found[0], asked)
         finally:
             child.terminate()
             child.wait(timeout=30)
@@ -147,9 +153,11 @@ def _took(person: requests.Session, address: str) -> float:
     return float(answer.headers["Server-Timing"].partition("dur=")[2])
 
 
-def _load(database: Engine, url: str, number: int, seconds: float) -> dict[str, float]:
+def _load(database: Engine, url: str, asked: argparse.Namespace) -> dict[str, float]:
+    number = asked.moderators
     people = [_person(database, f"m{each}-{secrets.token_hex(4)}") for each in range(number)]
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + asked.seconds
+    chance = random.Random(6)  # noqa: S311 - when somebody presses a key
 
     def shift(person: requests.Session) -> list[float]:
         times = []
@@ -157,6 +165,7 @@ def _load(database: Engine, url: str, number: int, seconds: float) -> dict[str, 
         while time.monotonic() < deadline and answer.ok and answer.url != f"{url}/":
             path = answer.url.partition("?")[0]
             path += "/vote" if "/reviews/" in path else "/decide"
+            time.sleep(asked.think * chance.uniform(0.5, 1.5))
             began = time.perf_counter()
             fields = {"action": "remove", "reason_code": "hate"}
             answer = person.post(path, data=fields, timeout=60)
@@ -165,7 +174,12 @@ def _load(database: Engine, url: str, number: int, seconds: float) -> dict[str, 
 
     with ThreadPoolExecutor(number) as pool:
         times = [each for some in pool.map(shift, people) for each in some]
-    return {"moderators": number, "decisions": len(times), **_spread(times)}
+    return {
+        "moderators": number,
+        "seconds of thought": asked.think,
+        "decisions": len(times),
+        **_spread(times),
+    }
 
 
 def _spread(times: Sequence[float]) -> dict[str, float]:

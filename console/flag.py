@@ -192,13 +192,13 @@ def _page(
 ) -> Response:
     console, visitor = console_of(request), visitor_of(request)
     me, now = visitor.moderator, datetime.now(UTC)
-    held_look = blind.hidden(request, [number_of(flag_id)])
-    if held_look.get(flag_id):
-        return see_other(f"/reviews/{held_look[flag_id]}")
-    if held_look:
-        raise FlagConflict(blind.HIDDEN)
     with transaction(console.database, read_only=True) as connection:
-        flag = worklist.one(connection, number_of(flag_id))
+        held_look = reviews.hidden_from(connection, me, [number_of(flag_id)])
+        if held_look.get(flag_id):
+            return see_other(f"/reviews/{held_look[flag_id]}")
+        if held_look:
+            raise FlagConflict(blind.HIDDEN)
+        flag = worklist.one(connection, flag_id)
         earlier = _earlier(connection, flag)
         not_now = reviews.hidden_from(connection, me, [each.id for each in earlier])
         earlier = [each for each in earlier if each.id not in not_now]

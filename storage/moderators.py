@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from deadpan.errors import ConfigurationError, NotFound
 from storage import audit
@@ -49,6 +49,10 @@ _COLUMNS = (
     moderators.c.password_hash.is_not(None).label("has_password"),
 )
 
+_NAMES = tuple(column.name for column in _COLUMNS)
+BESIDE = tuple(column.label(f"moderator_{column.name}") for column in _COLUMNS)
+"""A moderator's columns, under names that clash with no other table's."""
+
 
 def add(
     connection: Connection, name: str, role: str, *, actor: str, email: str | None = None
@@ -78,6 +82,11 @@ def everyone(connection: Connection) -> list[Moderator]:
     """Gives all moderators by name, disabled ones too."""
     rows = connection.execute(select(*_COLUMNS).order_by(moderators.c.name))
     return [Moderator(**row._mapping) for row in rows]
+
+
+def beside(row: Row[Any]) -> Moderator:
+    """The moderator of a row that was selected with `BESIDE` beside something else's columns."""
+    return Moderator(**{name: row._mapping[f"moderator_{name}"] for name in _NAMES})
 
 
 def by_id(connection: Connection, moderator_id: int) -> Moderator:

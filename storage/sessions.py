@@ -99,7 +99,7 @@ def find(connection: Connection, token: str, *, now: datetime | None = None) -> 
     moment = now if now is not None else datetime.now(UTC)
     columns = sessions.c
     row = connection.execute(
-        select(sessions)
+        select(columns.id, columns.client, columns.created_at, columns.last_seen_at, *people.BESIDE)
         .join(moderators, moderators.c.id == columns.moderator_id)
         .where(
             columns.token_hash == hash_of(token),
@@ -111,8 +111,7 @@ def find(connection: Connection, token: str, *, now: datetime | None = None) -> 
     ).one_or_none()
     if row is None:
         return None
-    moderator = people.by_id(connection, row.moderator_id)
-    return Session(row.id, row.client, row.created_at, row.last_seen_at, moderator)
+    return Session(row.id, row.client, row.created_at, row.last_seen_at, people.beside(row))
 
 
 def touch(connection: Connection, session: Session) -> None:
