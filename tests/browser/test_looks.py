@@ -27,6 +27,9 @@ PAGES = {
     "flag": "/flags/1",
     "ten-pictures": "/flags/5",
     "right-to-left": "/flags/3",
+    "long-words": "/flags/4",
+    "decided": "/flags/10",
+    "one-queue": "/?queue=sarcasm",
     "history": "/history",
     "insight": "/insight",
     "audit": "/audit",
@@ -79,6 +82,7 @@ def test_every_page_is_fit_for_everybody(
             page.wait_for_load_state()
             page.keyboard.press("p")
             page.wait_for_selector("figure.show")
+            page.wait_for_load_state("networkidle")
             page.keyboard.press("m")
         _keep_picture(page, f"{name}-{width}-{scheme}")
         overflow = page.evaluate(
@@ -88,6 +92,16 @@ def test_every_page_is_fit_for_everybody(
         # Rules do not depend on the width but for what is hidden; twice is enough.
         if width != 768:
             look_with_axe(page, name)
+    page.goto("/")
+    page.locator("[data-all]").check()
+    _keep_picture(page, f"selected-{width}-{scheme}")
+    page.get_by_role("button", name="Approve…").click()
+    page.wait_for_selector(".bulk-form")
+    _keep_picture(page, f"bulk-{width}-{scheme}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    look_with_axe(page, "the preview of a bulk decision")
+    page.keyboard.press("?")
+    look_with_axe(page, "the keys")
 
 
 def test_the_queue_of_a_quiet_morning_shows_all_of_it_on_one_screen(

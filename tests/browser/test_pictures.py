@@ -45,7 +45,9 @@ def link(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.timeout(400)
 def test_pictures_of_the_console(link: str, chrome: Browser) -> None:
-    context = chrome.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
+    context = chrome.new_context(
+        viewport={"width": 1280, "height": 800}, color_scheme="light", reduced_motion="reduce"
+    )
     context.set_default_timeout(20_000)
     page = context.new_page()
     page.add_init_script("localStorage.setItem('deadpan hinted', 'yes')")
@@ -59,8 +61,8 @@ def test_pictures_of_the_console(link: str, chrome: Browser) -> None:
     page.keyboard.press("c")
     page.wait_for_selector("[data-countdown]")
     _take(page, "console-blurred")
-    page.keyboard.press("p")
-    page.wait_for_selector("figure.show")
+    with page.expect_response(lambda response: response.url.endswith("as=full")):
+        page.keyboard.press("p")
     page.keyboard.press("m")
     _take(page, "console-flag")
     page.emulate_media(color_scheme="dark")
@@ -83,7 +85,7 @@ def _take(page: Page, name: str) -> None:
     page.wait_for_load_state("networkidle")
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
-    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
     picture = Image.open(io.BytesIO(page.screenshot()))
     path = FOLDER / f"{name}.png"
     picture.convert("RGB").save(path, optimize=True)
