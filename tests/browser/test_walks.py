@@ -36,6 +36,8 @@ def test_a_viewer_sees_and_decides_nothing(people: People, console: ConsoleServe
     expect(page.locator("figure.blur")).to_have_count(1)
     for key in ("a", "c", "n", "x"):
         page.keyboard.press(key)
+    # The next one is not theirs to take: "n" leads to the queue.
+    page.wait_for_url(f"{console.url}/")
     page.goto("/audit")
     expect(page.get_by_text("this needs lead")).to_be_visible()
     expect(page.get_by_role("link", name="To the queue")).to_be_visible()
@@ -53,7 +55,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
     ann.wait_for_url("**after=1*")
     lead = people.page("eve", "lead")
     lead.goto("/")
-    assert _links(lead) == ["Queue", "History", "Insight", "Audit"]
+    assert _links(lead) == ["Queue", "History", "Insight", "To", "Audit"]
     # What was escalated comes first, and to them only.
     lead.keyboard.press("n")
     lead.wait_for_url("**/flags/5")

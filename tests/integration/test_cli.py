@@ -358,7 +358,7 @@ def test_up_shows_a_newcomer_at_a_terminal_the_demo(tmp_path: Path) -> None:
             *["--port", str(free_port())],
         ],
         stdout=far_end,
-        stderr=subprocess.DEVNULL,
+        stderr=far_end,
         env=environment(),
         start_new_session=True,
     )
