@@ -340,9 +340,11 @@ def test_with_what_is_granted_for_it_housekeeping_forgets_and_the_console_erases
     guarded: Guarded, tmp_path: Path
 ) -> None:
     store = EvidenceStore(str(tmp_path / "evidence"))
-    periods = Periods(verdicts=1, evidence=1, decisions=1, audit=1)
-    later = datetime.now(UTC) + timedelta(days=2)
+    periods = Periods(verdicts=1, evidence=1, decisions=1)
+    now = datetime.now(UTC)
+    later = now + timedelta(days=2)
     with transaction(guarded.owner) as connection:
+        audit.write(connection, "ann", "test", "old entry", now=now - timedelta(days=3))
         bob = moderators.add(connection, "bob", "lead", actor="test")
         made = record(connection, verdicts=[verdict("mine"), verdict("gone", flagged=False)])
         decisions.decide(connection, made.opened_flag_ids["mine"], bob, APPROVE)
@@ -365,10 +367,17 @@ def test_with_what_is_granted_for_it_housekeeping_forgets_and_the_console_erases
     keeping = Retention(periods, store)
     while keeping.turn(housekeeping, now=later):
         pass
+    # The database keeps what is young whatever clock it is told.
+    with pytest.raises(StorageError, match="entries of the last 12 hours never go"):
+        Retention(Periods(audit=1), store).turn(housekeeping, now=later)
+    while Retention(Periods(audit=1), store).turn(housekeeping, now=now):
+        pass
     with transaction(guarded.owner, read_only=True) as connection:
         assert queries.latest_verdict(connection, "gone") is None
         assert decisions.history(connection, limit=9) == []
-        assert audit.read(connection, limit=9) == []
+        kept = [entry.subject for entry in audit.read(connection, limit=99)]
+        assert kept
+        assert "old entry" not in kept
     for engine in engines:
         engine.dispose()
 
