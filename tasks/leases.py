@@ -54,6 +54,14 @@ class LeaseKeeper:
         with self._lock:
             return len(self._held)
 
+    @property
+    def slots(self) -> int:
+        """Slots that are not free: chunks in hand, and those being taken at this moment. Redis may
+        know of the latter before we do; whoever believed their slots free would dispatch too much.
+        """
+        with self._lock:
+            return len(self._held) + self._taking
+
     @contextmanager
     def taken_in_hand(self, chunk_id: str, *, owner: str) -> Iterator[Chunk | None]:
         """Take a dispatched chunk, and keep its lease while the block runs.

@@ -106,7 +106,7 @@ class Dispatcher:
                 self._stop.wait(IDLE_SECONDS)
 
     def _dispatch_one(self) -> bool:
-        free = self._slots - self._leases.held
+        free = self._slots - self._leases.slots
         if free <= 0:
             return False
         chunk = self._intake.claim(
