@@ -47,7 +47,7 @@ class Housekeeper:
         deliverer: sends callbacks; None where no receiver is set, and then they wait.
         retention_days: how long delivered callbacks are kept; 0 keeps them for good.
         retention: forgets all else that is old; None keeps it for good.
-        challenger_days: the same for what a challenger said.
+        challenger_days: how long what a challenger said is kept; 0 keeps it for good.
         lease_seconds: how long the others wait for a leader that fell silent.
     """
 
