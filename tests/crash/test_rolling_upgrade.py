@@ -67,7 +67,8 @@ def old_worker(before: Path, folder: Path, name: str, settings: dict[str, object
     return ChildProcess(
         name,
         inside(before, *arguments),
-        environment=environment(log_format="json", **settings),
+        # That version's first batch could stand still for ever on OpenVINO (decision 0007).
+        environment=environment(log_format="json", engine="torch", **settings),
         log_path=folder / f"{name}.log",
     )
 
