@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from sqlalchemy import Engine
 
 from console.access import COOKIE, csrf_token
 from console.app import create_app
+from console.serve import listen
 from storage import moderators, sessions, tokens
 from storage.database import transaction
 from storage.evidence import EvidenceStore
@@ -95,7 +95,7 @@ def serving(
     app = create_app(database=database, intake=intake, evidence=store, secret_key=SECRET, **more)
     # A test wants the numbers, however long they take on a machine that is busy.
     app.state.insight.patience_seconds = 30
-    listening = socket.create_server(("127.0.0.1", port))
+    listening = listen("127.0.0.1", port)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

@@ -62,6 +62,7 @@ class Platform(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Platform
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
