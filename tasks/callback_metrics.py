@@ -12,3 +12,8 @@ LEADS = Gauge("deadpan_housekeeping_leads", "1 while this process leads in house
 READY = Gauge("deadpan_housekeeping_ready", "1 while this process can do its job.")
 FLAGS_OPEN = Gauge("deadpan_flags_open", "Flags that wait for a moderator.", ["queue"])
 EXPIRED_CLAIMS = Counter("deadpan_expired_claims", "Claims that ended by themselves.")
+
+# A rate sees no first one of a series that was not there before: without this the first callback
+# that is parked would be missed.
+for _outcome in ("delivered", "failed", "parked"):
+    CALLBACKS.labels(_outcome)

@@ -147,6 +147,12 @@ class Challenger:
             model = self._load()
         except Exception as error:
             log.error("challenger left out", error=f"{type(error).__name__}: {error}")
+        else:
+            if model is None:
+                # The champion itself misses no post: nothing may look as if it did.
+                with self._changed:
+                    self._share = 0.0
+                    self._waiting.clear()
         if model is None:
             with self._changed:
                 self._close()

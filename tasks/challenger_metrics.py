@@ -13,3 +13,9 @@ DISAGREEMENTS = Counter(
 SECONDS = Counter("deadpan_challenger_seconds", "Time that the challenger was at work.")
 READY = Gauge("deadpan_challenger_ready", "1 while a challenger judges beside the champion.")
 INFO = Info("deadpan_challenger", "The model that judges beside this worker's own.")
+
+# A rate sees no first one of a series that was not there before.
+for _outcome in ("judged", "skipped", "failed"):
+    POSTS.labels(_outcome)
+for _on in ("sentiment", "sarcasm", "flag_added", "flag_removed"):
+    DISAGREEMENTS.labels(_on)

@@ -29,3 +29,7 @@ SOURCE_DOWN = Gauge(
 )
 WORKER_READY = Gauge("deadpan_worker_ready", "1 while the worker can do its job.")
 MODEL_INFO = Info("deadpan_model", "The model that this worker keeps warm.")
+
+# A rate sees no first one of a series that was not there before.
+for _outcome in ("judged", "unchanged", "gone", "dead_letter", "retry"):
+    POSTS.labels(_outcome)

@@ -205,13 +205,11 @@ def test_nobody_waits_for_one_that_is_busy(
     assert counted("skipped") == skipped + 3
 
 
-@pytest.mark.parametrize("what", ["broken", "the champion itself"])
 def test_one_that_cannot_be_loaded_is_left_out(
-    make: Callable[..., Challenger], database: Engine, what: str
+    make: Callable[..., Challenger], database: Engine
 ) -> None:
     def load() -> None:
-        if what == "broken":
-            raise RuntimeError("no such file")
+        raise RuntimeError("no such file")
 
     challenger = make(load)
     skipped = counted("skipped")
@@ -219,6 +217,26 @@ def test_one_that_cannot_be_loaded_is_left_out(
     wait_until(lambda: counted("skipped") == skipped + 1, "its end")
     offer(challenger, item("2"))
     assert counted("skipped") == skipped + 2
+    assert rows(database) == []
+
+
+def test_the_champion_itself_misses_no_post(
+    make: Callable[..., Challenger], database: Engine
+) -> None:
+    loading = threading.Event()
+
+    def load() -> None:
+        loading.wait()
+
+    challenger = make(load)
+    skipped = counted("skipped")
+    offer(challenger, item("1"))
+    loading.set()
+    wait_until(
+        lambda: all(thread.name != "challenger" for thread in threading.enumerate()), "its end"
+    )
+    offer(challenger, item("2"))
+    assert counted("skipped") == skipped
     assert rows(database) == []
 
 
