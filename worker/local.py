@@ -29,12 +29,16 @@ def worker_process(environment: Mapping[str, str], *, log_path: Path) -> ChildPr
 
 
 def housekeeping_process(environment: Mapping[str, str], *, log_path: Path) -> ChildProcess:
-    """Housekeeping that is started again when it ends by itself."""
+    """Housekeeping that is started again when it ends by itself.
+
+    The worker beside it listens on DEADPAN_METRICS_PORT, so this one takes the port after it.
+    """
+    port = int(environment.get("DEADPAN_METRICS_PORT", "0"))
+    after = port + 1 if 0 < port < 65535 else 0
     return ChildProcess(
         "housekeeping",
         [sys.executable, "-m", "deadpan", "housekeeping"],
-        # The worker beside it listens on that port.
-        environment={**environment, "DEADPAN_METRICS_PORT": "0"},
+        environment={**environment, "DEADPAN_METRICS_PORT": str(after)},
         log_path=log_path,
         restart=True,
     )

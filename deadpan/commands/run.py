@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -71,6 +72,7 @@ def up(
     """Run everything on one machine with embedded services, until Ctrl-C.
 
     Without DEADPAN_SOURCE it shows the demo's posts on a terminal, and refuses to start elsewhere.
+    The worker answers on DEADPAN_METRICS_PORT, if that is set, and housekeeping on the port after.
     """
     from deadpan.commands.up import run_up
     from deadpan.settings import load
@@ -99,19 +101,22 @@ def worker(
     ] = False,
 ) -> None:
     """Run one worker: the Celery worker with the warm model."""
-    from contextlib import nullcontext
-
     if not re.fullmatch(r"[A-Za-z0-9_.-]{0,100}", name):
         raise ConfigurationError(f"--name is {name!r}; use letters, digits, dots, - and _")
     import celery.bin.worker  # noqa: F401 - completes celery's lazy module before the app uses it
 
     from deadpan.settings import load
     from worker import app
-    from worker.housekeeping import beside
 
     # By default Celery names a worker after its host alone, so that two look like one.
     named = f"{name or f'worker-{os.getpid()}'}@%h"
-    with beside(load()) if with_housekeeping else nullcontext():
+    house: AbstractContextManager[None] = nullcontext()
+    if with_housekeeping:
+        # Not before: a worker that keeps no house shows no metrics of it.
+        from worker.housekeeping import beside
+
+        house = beside(load())
+    with house:
         app.worker_main(["--quiet", "worker", "-n", named, "--without-gossip", "--without-mingle"])
 
 

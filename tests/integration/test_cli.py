@@ -379,7 +379,8 @@ def test_up_runs_everything_on_one_machine_until_it_is_interrupted(tmp_path: Pat
     posts = tmp_path / "posts.jsonl"
     posts.write_text('{"id": "1", "text": "what a day"}\n')
     folder, port, redis_port = tmp_path / "up", free_port(), free_port()
-    settings = environment(source=f"file:{posts}")
+    metrics = free_port()
+    settings = environment(source=f"file:{posts}", metrics_port=metrics)
     child = subprocess.Popen(
         [
             *[sys.executable, "-m", "deadpan", "up", "--folder", str(folder)],
@@ -405,6 +406,13 @@ def test_up_runs_everything_on_one_machine_until_it_is_interrupted(tmp_path: Pat
             wait_until(
                 lambda: told(deadpan("status", "--json", **reached))["verdicts"] == 1, "a verdict"
             )
+            worker, housekeeping = (
+                httpx.get(f"http://127.0.0.1:{at}/metrics").text for at in (metrics, metrics + 1)
+            )
+            assert "deadpan_worker_ready 1.0" in worker
+            assert "deadpan_housekeeping" not in worker
+            assert "deadpan_housekeeping_leads 1.0" in housekeeping
+            assert "deadpan_worker" not in housekeeping
         finally:
             child.send_signal(signal.SIGINT)
             child.wait(timeout=60)
