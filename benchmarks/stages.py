@@ -40,7 +40,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.policy:scores_of",
         "tasks.verdict:new_verdict",
         "tasks.verdict:keep_evidence",
-        "tasks.verdict:content_hash",
+        "tasks.content:content_hash",
     ),
     "record": ("storage.database:transaction",),
     "queue": (

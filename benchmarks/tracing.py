@@ -33,11 +33,11 @@ from storage.schema import migrate
 from tasks.chunk_trace import in_hand
 from tasks.chunks import Chunk, Entry
 from tasks.intake import Intake
-from tasks.judge import timed
 from tasks.leases import LeaseKeeper
 from tasks.moderate import Moderator
 from tasks.outcomes import Outcomes
 from tasks.policy import load_policy
+from tasks.stages import timed
 from tasks.tries import Tries
 from worker.embedded import EmbeddedValkey
 from worker.model import load_classifier

@@ -25,7 +25,7 @@ from storage.database import transaction
 from storage.outcomes import NewVerdict
 from storage.trials import SARCASTIC
 from tasks import challenger_metrics as metrics
-from tasks.judge import unprepared
+from tasks.content import unprepared
 from tasks.policy import Policy, decide, scores_of
 from tasks.predictions import KnownPost, KnownPosts
 from tasks.verdict import Item

@@ -6,33 +6,32 @@ of the same content are judged once, and of a picture that was seen before the f
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import structlog
 from sqlalchemy import Engine
 
-from deadpan import spans
 from deadpan.errors import ImageError
 from models.classifier import Classifier
-from models.explain import explain
 from models.leave_out import Kept
-from models.prediction import ImageProblem, Prediction, PreparedPost
-from sources.post import FetchedImage, FetchedPost, FetchFailure, Gone, PostSource
+from models.prediction import Prediction
+from sources.post import FetchedPost, FetchFailure, Gone, PostSource
 from storage import erasure, queries
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import GonePost, NewDeadLetter
+from tasks import model_pass
 from tasks.chunks import Chunk, Entry
-from tasks.outcomes import Outcomes
+from tasks.content import degraded, grouped, hashed, undecoded
+from tasks.explanations import explain_flags
+from tasks.outcomes import Outcomes, shown
 from tasks.policy import Policy, Reason, decide, scores_of
 from tasks.post_ids import id_problem, printable
 from tasks.predictions import KnownPost, KnownPosts
 from tasks.source_watch import SourceWatch
+from tasks.stages import timed
 from tasks.tries import Tries
-from tasks.verdict import Item, Versions, content_hash, keep_evidence, new_verdict
+from tasks.verdict import Item, Versions, keep_evidence, new_verdict
 
 log = structlog.get_logger(__name__)
 
@@ -97,17 +96,18 @@ class Judge:
         with timed("fetch", timings):
             items = self._fetch(items, outcomes)
         with timed("lookup", timings):
-            items = self._without_unchanged(_hashed(items), outcomes)
-            same = _grouped(items)
+            items = self._without_unchanged(hashed(items), outcomes)
+            same = grouped(items)
             known = self._known.of(same)
         outcomes.repeated = len(items) - len(same.keys() - known.keys())
         first = [group[0] for key, group in same.items() if key not in known]
         with timed("prepare", timings):
-            first = self._prepare(first, same, outcomes)
+            first = model_pass.prepare(self._classifier, first, same, outcomes)
         with timed("predict", timings):
             ask_again = len(chunk.entries) <= self._explain_up_to
             kept = Kept() if self._explaining and not ask_again else None
-            for item, prediction in self._predict(first, same, outcomes, kept):
+            predicted = model_pass.predict(self._classifier, first, same, outcomes, kept)
+            for item, prediction in predicted:
                 known[item.content_hash] = self._remember(item, prediction)
         judged = [
             (item, known[item.content_hash].prediction)
@@ -115,15 +115,15 @@ class Judge:
             if item.content_hash in known
         ]
         for item, prediction in judged:
-            item.degraded = _degraded(item, known[item.content_hash].problems)
+            item.degraded = degraded(item, known[item.content_hash].problems)
             item.reasons = self._reasons(item, prediction)
         flagged = [item for item, _ in judged if item.reasons]
         with timed("prepare", timings):
             # Evidence and explanations are of what the model saw, however long ago it saw it.
-            self._prepare_flagged(flagged)
+            model_pass.prepare_flagged(self._classifier, flagged)
         if flagged and self._explaining:
             with timed("explain", timings):
-                self._explain(flagged, known, kept, ask_again=ask_again)
+                explain_flags(self._classifier, flagged, known, kept, ask_again=ask_again)
         with timed("decide", timings):
             self._decide(judged, outcomes, timings)
         return outcomes
@@ -204,59 +204,10 @@ class Judge:
         outcomes.unchanged = len(known)
         return [item for item in items if (item.post_id, item.content_hash) not in known]
 
-    def _prepare(
-        self, items: Sequence[Item], same: Mapping[str, Sequence[Item]], outcomes: Outcomes
-    ) -> list[Item]:
-        """Prepare all together; should that fail, one by one, to find the post that breaks it."""
-        try:
-            self._prepare_together(items)
-            return list(items)
-        except Exception:
-            log.exception("posts could not be prepared together", posts=len(items), stage="prepare")
-        prepared = []
-        for item in items:
-            try:
-                self._prepare_together([item])
-            except Exception as error:  # anything here is about this one post
-                log.exception("post could not be prepared", **item.said, stage="prepare")
-                for one in same[item.content_hash]:
-                    outcomes.failed(one, "prepare", _shown(error))
-            else:
-                prepared.append(item)
-        return prepared
-
-    def _prepare_together(self, items: Sequence[Item]) -> None:
-        prepared = self._classifier.prepare_all([unprepared(item) for item in items])
-        for item, post in zip(items, prepared, strict=True):
-            item.prepared = post
-
-    def _predict(
-        self,
-        items: Sequence[Item],
-        same: Mapping[str, Sequence[Item]],
-        outcomes: Outcomes,
-        kept: Kept | None,
-    ) -> list[tuple[Item, Prediction]]:
-        if not items:
-            return []
-        prepared = [item.prepared for item in items if item.prepared is not None]
-        try:
-            return list(zip(items, self._classifier.predict(prepared, kept), strict=True))
-        except Exception as error:
-            if len(items) == 1:
-                log.exception("post could not be judged", **items[0].said, stage="predict")
-                for item in same[items[0].content_hash]:
-                    outcomes.failed(item, "predict", _shown(error))
-                return []
-        # Something in this chunk breaks the model: find it, and judge its neighbours.
-        half = len(items) // 2
-        front = self._predict(items[:half], same, outcomes, kept)
-        return front + self._predict(items[half:], same, outcomes, kept)
-
     def _remember(self, item: Item, prediction: Prediction) -> KnownPost:
         assert item.fetched is not None
         assert item.prepared is not None
-        known = KnownPost(prediction, _problems(item.fetched, item.prepared))
+        known = KnownPost(prediction, undecoded(item.fetched, item.prepared))
         self._known.add(item.content_hash, known)
         return known
 
@@ -265,54 +216,6 @@ class Judge:
         named = len(item.fetched.images)
         scores = scores_of(prediction, degraded=len(item.degraded) / named if named else 0.0)
         return decide(scores, self._policy)
-
-    def _prepare_flagged(self, flagged: Sequence[Item]) -> None:
-        """Prepare those that were not, because the prediction of their content was known.
-
-        A failure is met again where the evidence is kept, by each post for itself.
-        """
-        todo = [item for item in flagged if item.prepared is None]
-        try:
-            self._prepare_together(todo)
-        except Exception:
-            log.exception("flagged posts not prepared", posts=len(todo), stage="prepare")
-
-    def _explain(
-        self,
-        items: Sequence[Item],
-        known: Mapping[str, KnownPost],
-        kept: Kept | None,
-        *,
-        ask_again: bool,
-    ) -> None:
-        """Say what moved the score that each post is flagged for; a failure costs no verdict."""
-        named = {
-            item.post_id: str(item.reasons[0].conditions[0]["score"])
-            for item in items
-            if item.prepared is not None
-        }
-        todo = {
-            (item.content_hash, named[item.post_id]): item.prepared
-            for item in items
-            if item.prepared is not None
-            and named[item.post_id] not in known[item.content_hash].explanations
-        }
-        try:
-            told = explain(
-                self._classifier,
-                list(todo.values()),
-                [name for _, name in todo],
-                ask_again=ask_again,
-                kept=kept,
-            )
-        except Exception:
-            log.exception("flags not explained", posts=len(todo), stage="explain")
-            told = []
-        for (content, name), found in zip(todo, told, strict=False):
-            known[content].explanations[name] = found
-        for item in items:
-            name = named.get(item.post_id, "")
-            item.explanation = known[item.content_hash].explanations.get(name)
 
     def _decide(
         self,
@@ -323,25 +226,16 @@ class Judge:
         for item, prediction in judged:
             try:
                 if item.reasons and item.prepared is None:
-                    self._prepare_together([item])
+                    model_pass.prepare_together(self._classifier, [item])
                 evidence = keep_evidence(item, self._evidence) if item.reasons else []
                 verdict = new_verdict(item, prediction, self._versions, evidence, timings)
             except (ValueError, ImageError) as error:  # such as a score that is no number
                 log.exception("post not decided", **item.said)
-                outcomes.failed(item, "decide", _shown(error))
+                outcomes.failed(item, "decide", shown(error))
             else:
                 outcomes.evidence += evidence
                 outcomes.verdicts.append(verdict)
                 outcomes.judged.append(item)
-
-
-@contextmanager
-def timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
-    """Add the seconds of the block to those of a stage; log lines in it name the stage."""
-    started = time.perf_counter()
-    with structlog.contextvars.bound_contextvars(stage=stage), spans.span(stage):
-        yield
-    timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started
 
 
 def _say(letter: NewDeadLetter, entry: Entry) -> None:
@@ -353,65 +247,3 @@ def _say(letter: NewDeadLetter, entry: Entry) -> None:
         error=letter.error,
         attempts=letter.attempts,
     )
-
-
-def _hashed(items: Sequence[Item]) -> Sequence[Item]:
-    """The same items, with their content hash: of words and undecoded files."""
-    hashes: dict[int, str] = {}  # an image that several posts name was downloaded once
-    for item in items:
-        assert item.fetched is not None
-        names = []
-        for image in item.fetched.images:
-            if image.content is None:
-                names.append("not there")
-                continue
-            key = id(image.content)
-            if key not in hashes:
-                hashes[key] = hashlib.sha256(image.content).hexdigest()
-            names.append(hashes[key])
-        item.content_hash = content_hash(item.fetched.post.text, names)
-    return items
-
-
-def _grouped(items: Sequence[Item]) -> dict[str, list[Item]]:
-    """Posts by content hash."""
-    same: dict[str, list[Item]] = {}
-    for item in items:
-        same.setdefault(item.content_hash, []).append(item)
-    return same
-
-
-def unprepared(item: Item) -> tuple[str, list[bytes | ImageProblem]]:
-    """A fetched post's words and files, or why one is not there: what a model prepares."""
-    assert item.fetched is not None
-    return item.fetched.post.text, [_content_or_problem(image) for image in item.fetched.images]
-
-
-def _content_or_problem(image: FetchedImage) -> bytes | ImageProblem:
-    if image.content is None:
-        return ImageProblem(image.problem or "it could not be fetched")
-    return image.content
-
-
-def _problems(fetched: FetchedPost, prepared: PreparedPost) -> tuple[str | None, ...]:
-    """Why bytes that are there could not be decoded: this is of the content, and lasts."""
-    return tuple(
-        result.problem if image.content is not None and isinstance(result, ImageProblem) else None
-        for image, result in zip(fetched.images, prepared.images, strict=True)
-    )
-
-
-def _degraded(item: Item, problems: Sequence[str | None]) -> list[dict[str, object]]:
-    """The images that could not be seen, and why."""
-    assert item.fetched is not None
-    degraded: list[dict[str, object]] = []
-    for index, (image, problem) in enumerate(zip(item.fetched.images, problems, strict=True)):
-        if image.content is None:
-            problem = image.problem or "it could not be fetched"
-        if problem is not None:
-            degraded.append({"image": index, "location": image.location, "problem": problem})
-    return degraded
-
-
-def _shown(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:1000]

@@ -32,11 +32,12 @@ from tasks.challenger import Challenger
 from tasks.chunk_trace import ChunkTrace, in_hand
 from tasks.chunks import Chunk
 from tasks.intake import Intake
-from tasks.judge import Judge, timed
+from tasks.judge import Judge
 from tasks.leases import LeaseKeeper
 from tasks.outcomes import Outcomes
 from tasks.pace import Pace
 from tasks.policy import Policy
+from tasks.stages import timed
 from tasks.tries import Tries
 
 log = structlog.get_logger(__name__)

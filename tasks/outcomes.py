@@ -59,3 +59,8 @@ class Outcomes:
         else:
             self.dead_letters.append(NewDeadLetter(item.post_id, stage, error, attempts))
             log.warning("dead letter", **item.said, stage=stage, error=error, attempts=attempts)
+
+
+def shown(error: Exception) -> str:
+    """A defect as a dead letter tells of it: its kind and its text, cut to 1,000 characters."""
+    return f"{type(error).__name__}: {error}"[:1000]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -48,12 +46,6 @@ class Versions:
     model: str
     calibration: str
     policy: str
-
-
-def content_hash(text: str, image_hashes: Iterable[str]) -> str:
-    """SHA-256 in hexadecimal of a post's words and pictures: the same content, the same verdict."""
-    content = json.dumps([text, *image_hashes])  # ASCII, so that lone surrogates do no harm
-    return hashlib.sha256(content.encode("ascii")).hexdigest()
 
 
 def keep_evidence(item: Item, store: EvidenceStore) -> list[NewEvidence]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
-import tasks.judge
+import tasks.explanations
 from deadpan.errors import ImageError
 from models.classifier import Classifier
 from models.explain import explain
@@ -270,7 +270,7 @@ def test_flags_are_explained_once_for_all_posts_of_the_same_content(
         explained.append(len(posts))
         return explain(model, posts, *rest, **more)
 
-    monkeypatch.setattr(tasks.judge, "explain", counting)
+    monkeypatch.setattr(tasks.explanations, "explain", counting)
     monkeypatch.setattr(flagging.judge, "_explaining", True)
     text = "what an awful day"
     flagging.source.posts = {n: (text, [jpeg("teal")]) for n in "abc"} | {"d": ("so sad", [])}
@@ -290,7 +290,7 @@ def test_a_defect_in_explaining_costs_no_verdict(
     def broken(*args: Any, **more: Any) -> Any:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(tasks.judge, "explain", broken)
+    monkeypatch.setattr(tasks.explanations, "explain", broken)
     monkeypatch.setattr(flagging.judge, "_explaining", True)
     flagging.source.posts = {"a": ("one", []), "b": ("two", [])}
     assert [v.explanation for v in flagging.chunk("a", "b").verdicts] == [None, None]
