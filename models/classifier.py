@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from models.calibration import READ_OUTS, given, patterns_of
+from models.calibration import READ_OUTS, Array, given
 from models.checkpoint import CheckpointInfo, read_info
 from models.config import ModelConfig
 from models.encoders import check_encoder, encoder_folder
 from models.engines.base import Engine
 from models.engines.choose import choose_device, open_engine
 from models.feature_cache import FeatureCache, FeatureStore, features_identity
-from models.fusion import Features, FusionHead, Logits
-from models.leave_out import Kept, Parts, has_parts, without_parts
+from models.fusion import FusionHead
+from models.leave_out import Kept, Parts, without_parts
 from models.loading import load_head, load_network
-from models.network import gather_images, make_features
 from models.ocr import Reader
+from models.post_features import PostFeatures
 from models.prediction import (
     ImageProblem,
     Prediction,
     PreparedImage,
     PreparedPost,
-    Scores,
-    Sentiment,
 )
 from models.preprocessing import Preparer, TextPreparer, Unprepared
+from models.read_outs import as_arrays, prediction_of, probabilities_of
 
 WARM_POSTS = 32
 """Posts of the larger of the two batches that warm the way through."""
@@ -83,6 +80,7 @@ class Classifier:
             precision=engine.precision,
         )
         self._engine = engine
+        self._features = PostFeatures(engine, checkpoint.config, cache)
         self._head = head
         self._preparer = preparer
         self._cache = cache
@@ -190,13 +188,15 @@ class Classifier:
         if not posts:
             return []
         has_text, has_image = given(posts)
-        probabilities = self._probabilities(self.logits(posts, kept), has_text, has_image)
+        probabilities = probabilities_of(
+            self._calibration, self.logits(posts, kept), has_text, has_image
+        )
         columns = [
             list(zip(sentiment.tolist(), sarcasm.tolist(), strict=True))
             for sentiment, sarcasm in probabilities
         ]
         return [
-            _prediction(row, with_text, with_image)
+            prediction_of(row, with_text, with_image)
             for *row, with_text, with_image in zip(*columns, has_text, has_image, strict=True)
         ]
 
@@ -227,12 +227,12 @@ class Classifier:
         if features is None:
             return None
         with torch.inference_mode():
-            found = _as_arrays(self._head(features))
+            found = as_arrays(self._head(features))
         has_text, has_image = features.has_text.numpy(), features.image_mask.any(dim=1).numpy()
-        probabilities = self._probabilities(found, has_text, has_image)
+        probabilities = probabilities_of(self._calibration, found, has_text, has_image)
         ends = np.cumsum([1 + len(cuts) for cuts in parts]).tolist()
         return [
-            _prediction(
+            prediction_of(
                 [
                     (sentiment[start:end].T, sarcasm[start:end])
                     for sentiment, sarcasm in probabilities
@@ -243,29 +243,9 @@ class Classifier:
             for start, end in zip([0, *ends], ends, strict=False)
         ]
 
-    def _probabilities(
-        self,
-        logits: Mapping[str, Mapping[str, npt.NDArray[np.float64]]],
-        has_text: npt.NDArray[np.bool_],
-        has_image: npt.NDArray[np.bool_],
-    ) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-        """Of each read-out, sentiment [posts, 3] and sarcasm [posts]."""
-        patterns = patterns_of(has_text, has_image)
-        return [
-            (
-                self._calibration.probabilities(
-                    "sentiment", logits[read_out]["sentiment"], patterns[read_out]
-                ),
-                self._calibration.probabilities(
-                    "sarcasm", logits[read_out]["sarcasm"], patterns[read_out]
-                )[:, 1],
-            )
-            for read_out in READ_OUTS
-        ]
-
     def logits(
         self, posts: Sequence[PreparedPost], kept: Kept | None = None
-    ) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+    ) -> dict[str, dict[str, Array]]:
         """What the heads say before calibration.
 
         Args:
@@ -286,7 +266,7 @@ class Classifier:
             found = self._head(features)
         if self._cache is not None:
             self._cache.save()
-        return _as_arrays(found)
+        return as_arrays(found)
 
     def warm(self) -> None:
         """Run the usual shapes once, so that no post waits while kernels are set up."""
@@ -297,91 +277,6 @@ class Classifier:
         pictures = [PreparedImage(str(index), blank, blank) for index in range(WARM_POSTS)]
         for count in (1, WARM_POSTS):
             self.predict([replace(words, images=(picture,)) for picture in pictures[:count]])
-
-    def _features(self, posts: Sequence[PreparedPost], kept: Kept | None) -> Features:
-        config = self.checkpoint.config
-        if kept is not None and not has_parts(self._engine, config):
-            kept = None
-        count = len(posts)
-        has_text = torch.tensor([bool(post.token_ids) for post in posts])
-        longest = max(1, *(len(post.token_ids) for post in posts), 1)
-        text = torch.zeros(count, config.text.dim)
-        states = torch.zeros(count, longest, config.text.dim)
-        mask = torch.zeros(count, longest, dtype=torch.int64)
-        if has_text.any():
-            rows = has_text.nonzero().flatten().tolist()
-            ids = [posts[row].token_ids for row in rows]
-            pooled, tokens = self._engine.encode_texts(ids, parts=kept is not None)
-            text[rows] = pooled
-            if kept is not None:
-                kept.states |= zip(ids, tokens, strict=True)
-                tokens = []
-            for row, state in zip(rows, tokens, strict=False):
-                states[row, : len(state)] = state
-                mask[row, : len(state)] = 1
-        seen = [
-            [image for image in post.images if isinstance(image, PreparedImage)] for post in posts
-        ]
-        # one picture posted many times is computed once
-        distinct = {image.sha256: image for images in seen for image in images}
-        index = torch.full((count, max(1, *map(len, seen), 1)), -1)
-        regions = torch.zeros(0, 1, config.image.dim)
-        if distinct:
-            regions = self._regions(list(distinct.values()), kept)
-            places = {sha256: row for row, sha256 in enumerate(distinct)}
-            for row, images in enumerate(seen):
-                for column, image in enumerate(images):
-                    index[row, column] = places[image.sha256]
-        with_regions = self._engine.needs_regions
-        images_found = gather_images(regions, index, with_regions)
-        return make_features(with_regions, text, states, mask, has_text, images_found)
-
-    def _regions(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
-        """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""
-        if self._cache is None:
-            return self._encoded(images, kept)
-        # Another chunk may have encoded a picture since this one was prepared.
-        known = self._cache.in_memory(image.sha256 for image in images)
-        known |= {image.sha256: image.features for image in images if image.features is not None}
-        fresh = [image for image in images if image.sha256 not in known]
-        if fresh:
-            encoded = self._encoded(fresh, kept)
-            # Rounded as the cache rounds them, so that a picture has the same features ever after.
-            for image, features in zip(fresh, encoded.numpy().astype(np.float16), strict=True):
-                known[image.sha256] = features
-                if image.file is not None:
-                    self._cache.add(image.sha256, features)
-        return torch.from_numpy(np.stack([known[image.sha256] for image in images])).float()
-
-    def _encoded(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
-        pixels = [image.pixels for image in images]
-        if kept is None:
-            return self._engine.encode_images(pixels)
-        parts = self._engine.encode_images(pixels, parts=True)
-        kept.regions |= zip((image.sha256 for image in images), parts, strict=True)
-        return parts.mean(dim=1, keepdim=True)
-
-
-def _prediction(
-    read_outs: Sequence[tuple[Any, Any]], has_text: bool, has_image: bool
-) -> Prediction:
-    """Of the read-outs in their order, each a sentiment and a sarcasm."""
-    fused, text, image = (
-        Scores(Sentiment(*sentiment), sarcasm) for sentiment, sarcasm in read_outs
-    )
-    return Prediction(fused, text if has_text else None, image if has_image else None)
-
-
-def _as_arrays(
-    found: Mapping[str, Logits],
-) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
-    return {
-        read_out: {
-            head: getattr(found[read_out], head).double().numpy()
-            for head in ("sentiment", "sarcasm")
-        }
-        for read_out in READ_OUTS
-    }
 
 
 def make_preparer(
