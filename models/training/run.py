@@ -7,20 +7,16 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
-from safetensors.torch import save_file
 from transformers import set_seed
 
-from deadpan.errors import DataError, ModelError
 from models import checkpoint
 from models.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
 from models.encoders import encoder_folder, pinned
@@ -28,35 +24,20 @@ from models.engines.choose import choose_device
 from models.engines.torch_engine import TorchEngine
 from models.network import Network
 from models.text import TextPreparer
+from models.training.account import account_of
 from models.training.dataset import (
     Collator,
     Corpus,
     PostSet,
     Removed,
-    Row,
     with_ocr,
     without_leaks,
 )
 from models.training.features import image_features, ocr_texts
-from models.training.fit import fit
-from models.training.module import TrainingModule
+from models.training.reading import check_labels, read_corpora, tell_left_out
 from models.training.recipe import Recipe
 from models.training.scores import dev_scores
-from models.training.settings import DataFile, Stage
-
-_PACKAGES = (
-    "deadpan",
-    "torch",
-    "timm",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "safetensors",
-    "pillow",
-    "numpy",
-)
-
-_LEFT_OUT_SHOWN = 10
+from models.training.stages import rows_of, train_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +99,10 @@ def train(
     config = pinned(configure(recipe))
     prepare = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
     report("reading posts")
-    train_corpus, dev_corpus = _read(recipe.train, recipe.dev, prepare)
+    train_corpus, dev_corpus = read_corpora(recipe.train, recipe.dev, prepare)
     rows, removed, left_out = without_leaks(train_corpus, dev_corpus)
-    _tell(left_out, cache_dir / "left-out.txt", report)
-    _check_labels(rows, dev_corpus)
+    tell_left_out(left_out, cache_dir / "left-out.txt", report)
+    check_labels(rows, dev_corpus)
     dev_rows = dev_corpus.rows
     if settings.ocr_share:
         paths = train_corpus.image_paths | dev_corpus.image_paths
@@ -150,12 +131,12 @@ def train(
     )
     run = cache_dir / "runs" / _fingerprint(config, recipe, train_corpus, dev_corpus, device)
     epochs = [
-        _stage(
+        train_stage(
             network,
             stage,
             number,
             PostSet(
-                _chosen(rows, stage, train_corpus.files),
+                rows_of(stage, rows, train_corpus.files),
                 train_corpus.files,
                 images,
                 settings.ocr_share,
@@ -193,9 +174,19 @@ def train(
             if index in read
         }
     seconds = time.monotonic() - started
-    result = TrainingResult(
+    weights = to_safetensors(tensors)
+    version = checkpoint.model_version(config, hashlib.sha256(weights).hexdigest())
+    state = PartialState()
+    if state.is_main_process:
+        account = account_of(
+            recipe, train_corpus, dev_corpus, removed, scores, device=device, epochs=epochs
+        )
+        checkpoint.save(output, config, weights, account)
+        shutil.rmtree(run, ignore_errors=True)
+    state.wait_for_everyone()
+    return TrainingResult(
         path=output,
-        version="",
+        version=version,
         scores=scores,
         removed=removed,
         warnings=(
@@ -206,36 +197,6 @@ def train(
         epochs=sum(epochs),
         seconds=seconds,
     )
-    weights = to_safetensors(tensors)
-    version = checkpoint.model_version(config, hashlib.sha256(weights).hexdigest())
-    state = PartialState()
-    if state.is_main_process:
-        checkpoint.save(
-            output,
-            config,
-            weights,
-            {
-                "data": {
-                    "train": train_corpus.describe(),
-                    "dev": dev_corpus.describe(),
-                    "removed_from_train": dataclasses.asdict(removed),
-                },
-                "scores": scores,
-                "versions": package_versions(),
-                "training": {
-                    **dataclasses.asdict(settings),
-                    "device": device,
-                    "stages": [
-                        {**dataclasses.asdict(stage), "epochs_run": count}
-                        for stage, count in zip(recipe.stages, epochs, strict=True)
-                    ],
-                    "notes": recipe.notes,
-                },
-            },
-        )
-        shutil.rmtree(run, ignore_errors=True)
-    state.wait_for_everyone()
-    return dataclasses.replace(result, version=version)
 
 
 def configure(recipe: Recipe) -> ModelConfig:
@@ -252,140 +213,10 @@ def configure(recipe: Recipe) -> ModelConfig:
     )
 
 
-def _stage(
-    network: Network,
-    stage: Stage,
-    number: int,
-    posts: PostSet,
-    dev: PostSet,
-    collate: Collator,
-    run: Path,
-    *,
-    seed: int,
-    device: str,
-    tensorboard: Path,
-    report: Callable[[str], None],
-) -> float:
-    """Train a stage, or take what it ended with when it was through already."""
-    done = run / f"stage-{number}.safetensors"
-    names = [name for name, _ in network.named_parameters()]
-    if done.exists():
-        report(f"stage {stage.name}: through already")
-        with safe_open(done, framework="pt") as file:
-            epochs = float(file.metadata()["epochs"])
-            state = {name: file.get_tensor(name) for name in names}
-        network.load_state_dict(state, strict=False)
-        return epochs
-    if not len(posts):
-        raise DataError(f"stage {stage.name!r} has no labelled post to learn from")
-    epochs = fit(
-        TrainingModule(network, stage),
-        posts,
-        dev,
-        collate,
-        run / f"stage-{number}",
-        seed=seed + number,
-        device=device,
-        tensorboard=tensorboard,
-        report=report,
-    )
-    network.cpu()
-    if PartialState().is_main_process:
-        temporary = done.with_suffix(".new")
-        try:
-            own = {name: tensor.contiguous() for name, tensor in network.named_parameters()}
-            save_file(own, temporary, metadata={"epochs": str(epochs)})
-            temporary.replace(done)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(
-                f"cannot write {done}: {error}; make room or choose another --cache, then start "
-                "again: training goes on from its last whole epoch"
-            ) from error
-        # optimizer states are twice the model's size
-        shutil.rmtree(run / f"stage-{number}", ignore_errors=True)
-    PartialState().wait_for_everyone()
-    return epochs
-
-
-def _chosen(rows: Sequence[Row], stage: Stage, files: Sequence[DataFile]) -> list[Row]:
-    """Rows of the stage's files, as often as it says."""
-    chosen = []
-    for row in rows:
-        times = stage.train.get(files[row.file].called, 0.0) if stage.train else 1.0
-        number = int.from_bytes(hashlib.sha256(f"share {row.post.id}".encode()).digest()[:8])
-        chosen += [row] * (int(times) + (number < (times % 1.0) * 2**64))
-    return chosen
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide what a model computes."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed as a package"
-    return versions
-
-
-def _read(
-    train_files: Sequence[DataFile], dev_files: Sequence[DataFile], prepare: TextPreparer
-) -> tuple[Corpus, Corpus]:
-    problems: list[str] = []
-    corpora: list[Corpus] = []
-    held = [dataclasses.replace(file, held=True) for file in train_files if file.hold_out]
-    dev_files = [*dev_files, *held]
-    for kind, files in (("--train", train_files), ("--dev", dev_files)):
-        if not files:
-            problems.append(f"no {kind} file is given; name at least one posts file (JSONL)")
-        titles = [file.title for file in files]
-        problems += [
-            f"two {kind} files are called {title!r}; give them different names"
-            for title in sorted({title for title in titles if titles.count(title) > 1})
-        ]
-        try:
-            corpora.append(Corpus(files, prepare))
-        except DataError as error:
-            problems += error.problems
-    if problems:
-        raise DataError(problems)
-    return corpora[0], corpora[1]
-
-
-def _tell(left_out: Sequence[str], path: Path, report: Callable[[str], None]) -> None:
-    """List the posts that are not learnt from: a few here, all of them in a file."""
-    if not left_out:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(left_out) + "\n")
-    except OSError as error:
-        raise ModelError(
-            f"cannot write {path}: {error.strerror or error}; make room or choose another --cache"
-        ) from error
-    for line in left_out[:_LEFT_OUT_SHOWN]:
-        report(line)
-    if len(left_out) > _LEFT_OUT_SHOWN:
-        report(f"and {len(left_out) - _LEFT_OUT_SHOWN} more, all listed in {path}")
-
-
-def _check_labels(rows: Sequence[Row], dev: Corpus) -> None:
-    problems = []
-    if not rows:
-        problems.append("no labelled post is left to learn from; add training files")
-    problems += [
-        f"{read.path}: no post has a label; a dev file needs `sentiment` or `sarcastic`"
-        for read in dev.read
-        if all(post.sentiment is None and post.sarcastic is None for post in read.posts)
-    ]
-    if problems:
-        raise DataError(problems)
-
-
 def _fingerprint(
     config: ModelConfig, recipe: Recipe, train: Corpus, dev: Corpus, device: str
 ) -> str:
-    """Names a run: another file, setting or device is another run."""
+    """Names a run: another file, setting or device is another run. 16 hexadecimal digits."""
     files = [
         [
             (read.sha256, file.hold_out, file.class_balance)

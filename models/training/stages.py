@@ -1,0 +1,103 @@
+"""One stage of a training run; one that was through already is taken as it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from accelerate import PartialState
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from deadpan.errors import DataError, ModelError
+from models.network import Network
+from models.training.dataset import Collator, PostSet, Row
+from models.training.fit import fit
+from models.training.module import TrainingModule
+from models.training.settings import DataFile, Stage
+
+
+def train_stage(
+    network: Network,
+    stage: Stage,
+    number: int,
+    posts: PostSet,
+    dev: PostSet,
+    collate: Collator,
+    run: Path,
+    *,
+    seed: int,
+    device: str,
+    tensorboard: Path,
+    report: Callable[[str], None],
+) -> float:
+    """Train a stage, or take what it ended with when it was through already.
+
+    Args:
+        network: is trained where it stands; on the CPU afterwards.
+        number: of the stage, from 1.
+        posts: to learn from; see `rows_of`.
+        dev: to see by when to stop.
+        run: folder of the run, where what a stage ended with is kept.
+        seed: of the run.
+        device: "cpu" or "cuda".
+        tensorboard: folder for the stage's logs.
+        report: gets lines of progress.
+
+    Returns:
+        The epochs that it took.
+
+    Raises:
+        DataError: there is no post to learn from.
+        ModelError: the loss is not a number, memory is short, or a folder cannot be written.
+    """
+    done = run / f"stage-{number}.safetensors"
+    names = [name for name, _ in network.named_parameters()]
+    if done.exists():
+        report(f"stage {stage.name}: through already")
+        with safe_open(done, framework="pt") as file:
+            epochs = float(file.metadata()["epochs"])
+            state = {name: file.get_tensor(name) for name in names}
+        network.load_state_dict(state, strict=False)
+        return epochs
+    if not len(posts):
+        raise DataError(f"stage {stage.name!r} has no labelled post to learn from")
+    epochs = fit(
+        TrainingModule(network, stage),
+        posts,
+        dev,
+        collate,
+        run / f"stage-{number}",
+        seed=seed + number,
+        device=device,
+        tensorboard=tensorboard,
+        report=report,
+    )
+    network.cpu()
+    if PartialState().is_main_process:
+        temporary = done.with_suffix(".new")
+        try:
+            own = {name: tensor.contiguous() for name, tensor in network.named_parameters()}
+            save_file(own, temporary, metadata={"epochs": str(epochs)})
+            temporary.replace(done)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"cannot write {done}: {error}; make room or choose another --cache, then start "
+                "again: training goes on from its last whole epoch"
+            ) from error
+        # optimizer states are twice the model's size
+        shutil.rmtree(run / f"stage-{number}", ignore_errors=True)
+    PartialState().wait_for_everyone()
+    return epochs
+
+
+def rows_of(stage: Stage, rows: Sequence[Row], files: Sequence[DataFile]) -> list[Row]:
+    """Rows of the stage's files, as often as it says."""
+    chosen = []
+    for row in rows:
+        times = stage.train.get(files[row.file].called, 0.0) if stage.train else 1.0
+        number = int.from_bytes(hashlib.sha256(f"share {row.post.id}".encode()).digest()[:8])
+        chosen += [row] * (int(times) + (number < (times % 1.0) * 2**64))
+    return chosen
