@@ -15,7 +15,7 @@ from console.queue import clean, excerpt
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError
-from storage import audit, claims, decisions, reviews, worklist
+from storage import audit, batches, claims, reviews, worklist
 from storage.database import transaction
 from storage.decisions import Said
 from storage.flags import is_held
@@ -82,7 +82,7 @@ def decide(
     shown = _seen(seen)
     said = Said(action=action, reason_code=code, note=note or None)  # type: ignore[arg-type]
     with transaction(console.database) as connection:
-        batch, made, refused = decisions.decide_many(
+        batch, made, refused = batches.decide_many(
             connection,
             shown,
             me,
@@ -109,7 +109,7 @@ def undo(request: Request, batch: str) -> Response:
     """Take all of it back."""
     console, me = console_of(request), visitor_of(request).moderator
     with transaction(console.database) as connection:
-        undone, refused = decisions.undo_batch(
+        undone, refused = batches.undo_batch(
             connection, clean(batch), me, report=console.report_decisions
         )
         audit.write(

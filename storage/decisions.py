@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -11,8 +9,8 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import IntegrityError
 
-from deadpan.errors import ConfigurationError, FlagConflict, NotFound
-from storage import audit, claims, sampling, tables
+from deadpan.errors import ConfigurationError, FlagConflict
+from storage import claims, sampling, tables
 from storage.console_tables import audit_log, decisions
 from storage.decided import (
     UNDO_SECONDS,
@@ -23,9 +21,9 @@ from storage.decided import (
     of_batch,
     of_flags,
 )
+from storage.decision_event import write_events
 from storage.flags import Decide, DecideAgain, Escalate, Event, Skip, Undo
 from storage.moderators import Moderator
-from storage.outbox import NewEvent, add_events, event_key
 from storage.sampling import Sampling
 from storage.text import clean_text
 
@@ -208,135 +206,6 @@ def undo(
     undone = by_id(connection, written)
     write_events(connection, undone, moderator, before=row.state, report=report)
     return undone
-
-
-def decide_many(
-    connection: Connection,
-    seen: Mapping[int, int],
-    moderator: Moderator,
-    said: Said,
-    *,
-    report: bool = False,
-    now: datetime | None = None,
-    second_looks: Sampling = _NONE,
-) -> tuple[str, list[Decision], dict[int, str]]:
-    """Writes the same decision for many flags; those that cannot be decided are left as they are.
-
-    Args:
-        seen: verdict ids by flag id, as they were shown.
-
-    Returns:
-        the batch's name, the decisions, and why others were not made, by flag id.
-    """
-    batch = secrets.token_hex(8)
-    made: list[Decision] = []
-    refused: dict[int, str] = {}
-    # In order, so that two who decide the same flags never wait for one another in a circle.
-    for flag_id in sorted(seen):
-        one = Said(
-            said.action, said.reason_code, said.note, said.sentiment, said.sarcastic, seen[flag_id]
-        )
-        try:
-            made.append(
-                decide(
-                    connection,
-                    flag_id,
-                    moderator,
-                    one,
-                    report=report,
-                    now=now,
-                    batch=batch,
-                    second_looks=second_looks,
-                )
-            )
-        except (FlagConflict, NotFound) as error:
-            refused[flag_id] = str(error)
-    return batch, made, refused
-
-
-def undo_batch(
-    connection: Connection,
-    batch: str,
-    moderator: Moderator,
-    *,
-    report: bool = False,
-    now: datetime | None = None,
-) -> tuple[list[Decision], dict[int, str]]:
-    """Takes back a batch; flags go back to where they waited.
-
-    Returns:
-        the undoing events, and why others were not undone, by flag id.
-    """
-    undone: list[Decision] = []
-    refused: dict[int, str] = {}
-    for decision in sorted(of_batch(connection, batch), key=lambda each: each.flag_id):
-        if decision.action == "undo":
-            continue
-        try:
-            undone.append(
-                undo(
-                    connection,
-                    decision.id,
-                    moderator,
-                    claim_seconds=None,
-                    report=report,
-                    now=now,
-                    batch=batch,
-                )
-            )
-        except FlagConflict as error:
-            refused[decision.flag_id] = str(error)
-    return undone, refused
-
-
-def write_events(
-    connection: Connection, decision: Decision, moderator: Moderator, *, before: str, report: bool
-) -> None:
-    """Writes down for others that a decision was made or taken back, in its transaction."""
-    if report:
-        found = connection.execute(
-            select(tables.verdicts.c.traceparent).where(tables.verdicts.c.id == decision.verdict_id)
-        )
-        add_events(connection, [_created(decision, found.scalar())])
-    audit.write(
-        connection,
-        moderator.name,
-        f"flag.{decision.action}",
-        f"flag {decision.flag_id}",
-        before={"state": before},
-        after={
-            "decision": decision.id,
-            "reason_code": decision.reason_code,
-            "undoes": decision.undoes,
-            "batch": decision.batch,
-        },
-        now=decision.created_at,
-    )
-
-
-def _created(decision: Decision, traceparent: str | None) -> NewEvent:
-    """The event `decision.created`; `docs/callbacks.md` says what is in it.
-
-    Neither the note, which may quote the post, nor who decided, which is nobody's business there.
-    """
-    return NewEvent(
-        "decision.created",
-        decision.post_id,
-        event_key("decision", decision.id, decision.created_at),
-        {
-            "post_id": decision.post_id,
-            "decision_id": decision.id,
-            "flag_id": decision.flag_id,
-            "verdict_id": decision.verdict_id,
-            "action": decision.action,
-            "reason_code": decision.reason_code,
-            "sentiment": decision.sentiment,
-            "sarcastic": decision.sarcastic,
-            "undoes": decision.undoes,
-            "created_at": decision.created_at.isoformat(),
-        },
-        traceparent=traceparent,
-    )
 
 
 def _insert(

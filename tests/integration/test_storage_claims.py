@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from deadpan.errors import ConfigurationError, FlagConflict
-from storage import audit, claims, decisions, moderators, queries, worklist
+from storage import audit, batches, claims, decisions, moderators, queries, worklist
 from storage.console_tables import decisions as decision_rows
 from storage.database import connect, transaction
 from storage.decisions import Said
@@ -190,11 +190,11 @@ def test_many_are_decided_and_undone_together(
         seen = {each.id: each.verdict_id for each in worklist.many(connection, ids)}
         claims.claim(connection, ids[0], people["bob"], claim_seconds=60)
         claims.claim(connection, ids[1], people["ann"], claim_seconds=60)
-        batch, made, refused = decisions.decide_many(connection, seen, people["ann"], REMOVE)
+        batch, made, refused = batches.decide_many(connection, seen, people["ann"], REMOVE)
     assert [decision.flag_id for decision in made] == ids[1:]
     assert refused == {ids[0]: "bob has this flag in hand"}
     with transaction(database) as connection:
-        undone, refused = decisions.undo_batch(connection, batch, people["ann"])
+        undone, refused = batches.undo_batch(connection, batch, people["ann"])
         assert (len(undone), refused) == (3, {})
     assert [_state(database, one)[0] for one in ids] == ["claimed", "open", "open", "open"]
 
