@@ -149,15 +149,19 @@ def queue_page(
         searched=worklist.SEARCHED_AT_ONCE,
         onwards=asked.query(cursor=onwards) if onwards else "",
         reasons=console.reasons,
+        judging=not rows and console.judging(),
         now=now,
     )
 
 
 @router.get("/counts")
-def counts(request: Request) -> JSONResponse:
-    """What waits, for a page that is open for long."""
-    waiting = console_of(request).waiting()
-    return JSONResponse({"queues": waiting, "open": sum(q["open"] for q in waiting.values())})
+def counts(request: Request, judging: bool = False) -> JSONResponse:
+    """What waits, for a page that is open for long; and whether posts are being judged, for one
+    that is empty."""
+    console = console_of(request)
+    waiting = console.waiting()
+    said = {"queues": waiting, "open": sum(q["open"] for q in waiting.values())}
+    return JSONResponse(said | ({"judging": console.judging()} if judging else {}))
 
 
 @router.post("/next")

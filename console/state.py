@@ -13,7 +13,7 @@ from fastapi import Request
 from sqlalchemy import Engine
 
 from console.openid import Provider
-from deadpan.errors import EvidenceUnavailable
+from deadpan.errors import EvidenceUnavailable, QueueStateError, QueueUnavailable
 from storage import claims, worklist
 from storage.database import transaction
 from storage.evidence import EvidenceStore
@@ -25,6 +25,7 @@ from tasks.intake import Intake
 from tasks.policy_data import ReasonCodes
 
 _COUNTS_SECONDS = 2.0
+_REDIS_AWAY_SECONDS = 60.0
 _TEXTS_KEPT = 4096
 _MAX_TEXT_BYTES = 64 * 1024
 
@@ -56,6 +57,7 @@ class Console:
     provider: Provider | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counted: tuple[float, Mapping[str, Mapping[str, int]]] | None = None
+    _judging: tuple[float, bool] | None = None
     _text_of: Any = None
 
     def __post_init__(self) -> None:
@@ -79,6 +81,23 @@ class Console:
                 counted = worklist.waiting(connection)
             self._counted = (time.monotonic(), counted)
             return counted
+
+    def judging(self) -> bool:
+        """Whether posts wait for a worker or are in its hands; at most two seconds old.
+
+        False where Redis does not say: what moderators do needs none.
+        """
+        if self._judging and time.monotonic() < self._judging[0]:
+            return self._judging[1]
+        try:
+            said = self.intake.status()
+        except (QueueUnavailable, QueueStateError):
+            # Asking may have taken seconds; not every page is to wait for that.
+            self._judging = (time.monotonic() + _REDIS_AWAY_SECONDS, False)
+            return False
+        is_judging = bool(sum(said["intake"].values()) or said["chunks"] or said["retries"])
+        self._judging = (time.monotonic() + _COUNTS_SECONDS, is_judging)
+        return is_judging
 
     def text(self, evidence: Any, kind: str) -> str:
         """A text of a verdict's evidence; words about what is the matter where there is none."""

@@ -44,10 +44,15 @@
   const live = one("[data-live]");
   const spaced = (number) => number.toString().replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
   const atFirst = live ? Number(live.textContent.replace(/\D/g, "")) : 0;
+  // An empty list asks more often, and is read again as soon as there is something for it.
+  const fills = one("[data-fills]");
+  // What is open and not for whoever looks, such as what they judge a second time, is no reason to.
+  let fewest = fills ? Number(fills.dataset.counted) : 0;
+  const untouched = () => !all("input", one(".filters")).some((field) => field === document.activeElement || field.value !== field.defaultValue);
   const count = async () => {
     if (document.hidden) return;
     try {
-      const answer = await fetch("/counts", { headers: { Accept: "application/json" } });
+      const answer = await fetch(fills ? "/counts?judging=true" : "/counts", { headers: { Accept: "application/json" } });
       if (answer.status === 401) { location.reload(); return; }
       if (!answer.ok) return;
       const now = await answer.json();
@@ -55,9 +60,15 @@
       live.title = "";
       all("[data-live-queue]").forEach((place) => { place.textContent = spaced((now.queues[place.dataset.liveQueue] || { open: 0 }).open); });
       if (one("[data-fresh]")) one("[data-fresh]").hidden = now.open <= atFirst;
+      if (!fills) return;
+      const here = fills.dataset.fills ? (now.queues[fills.dataset.fills] || { open: 0 }).open : now.open;
+      if (here > fewest && untouched()) { location.replace(one("[data-fresh] a").href); return; }
+      fewest = Math.min(fewest, here);
+      one("[data-judging]").hidden = !now.judging;
+      one("[data-quiet]").hidden = now.judging;
     } catch { live.title = "offline: this number is old"; }
   };
-  if (live) setInterval(count, 10000);
+  if (live) setInterval(count, fills ? 2000 : 10000);
 
   // ---- what runs out: undo, and the claim --------------------------------------------------
   const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;

@@ -20,8 +20,8 @@ from console.links import local_link
 from deadpan.commands.output import print_json
 from deadpan.demo.platform import SamplePlatform
 from deadpan.demo.table import Row, print_rows
-from deadpan.errors import ConfigurationError, DeadpanError
-from storage import queries
+from deadpan.errors import AccessDenied, ConfigurationError, DeadpanError
+from storage import queries, sessions, tables
 from storage.database import connect, transaction
 from tasks.intake import Intake
 from worker.embedded import EmbeddedValkey
@@ -63,6 +63,7 @@ class Result:
     verdicts: dict[str, queries.Verdict] = field(default_factory=dict)
     letters: dict[str, str] = field(default_factory=dict)
     flags: int = 0
+    waiting: int = 0
     rows: list[Row] = field(default_factory=list)
     seconds: float = 0.0
     first_verdict_seconds: float | None = None
@@ -82,8 +83,12 @@ def run_demo(
         posts: a JSONL file to serve instead of the demo's own posts.
         folder: emptied, then holds Valkey's data, the database, the evidence and the logs.
         picture: where to write the table as SVG.
-        console_port: serve the console there, and stay until Ctrl-C; None ends when every post
-            has an outcome.
+        console_port: serve the console there, give its link as soon as it answers, and stay until
+            Ctrl-C; None ends when every post has an outcome.
+
+    Raises:
+        ConfigurationError: the folder or the port cannot be taken.
+        DeadpanError: a process ended, or nothing moved for minutes; with the end of its log.
     """
     began = time.monotonic()
     say = _Narrator(quiet=as_json)
@@ -100,29 +105,43 @@ def run_demo(
         database = connect(environment["DEADPAN_DATABASE_URL"])
         running.callback(database.dispose)
         say(f"embedded Valkey at {valkey.url}, SQLite in {folder / 'deadpan.db'}")
-        worker = running.enter_context(worker_process(environment, log_path=folder / "worker.log"))
-        console = None
+        console = link = None
         if console_port is not None:
+            if posts is None:
+                # So that the queue fills while somebody looks at it, and not with all at the end.
+                environment.setdefault("DEADPAN_CHUNK_SIZE", "8")
             console = running.enter_context(
                 console_process(environment, port=console_port, log_path=folder / "console.log")
             )
+        worker = running.enter_context(worker_process(environment, log_path=folder / "worker.log"))
         intake = Intake.at(valkey.url)
         running.callback(intake.close)
+        pushed = list(platform.post_ids)
+        if console is not None and console_port is not None:
+            # The ids wait in Redis until the worker is warm, and the console says that they do.
+            _push(pushed, intake, say)
+            with say.waiting("starting the console"):
+                wait_until_served(console, console_port)
+            link = _Link(database, console_port)
+            link.give()
         with say.waiting("starting a worker and warming the model"):
             wait_until_ready(worker, intake)
-        pushed = list(platform.post_ids)
-        say(f"RPUSH {intake.list_key('normal')} {' '.join(pushed[:3])} … ({len(pushed)} ids)")
-        result = _push_and_wait(pushed, intake, database, worker, say)
+        if link is None:
+            _push(pushed, intake, say)
+        result = _wait(pushed, database, worker, say)
         if result.first_verdict_seconds is not None:
             say(f"first verdict {result.first_verdict_seconds - began:.1f} seconds after the start")
         _read_results(platform, database, result)
-        if console is not None and console_port is not None:
-            _show(platform, result, as_json=as_json, folder=folder, picture=picture)
-            wait_until_served(console, console_port)
-            running.enter_context(
-                housekeeping_process(environment, log_path=folder / "housekeeping.log")
-            )
-            _stay(local_link(database, f"http://127.0.0.1:{console_port}"), result.flags)
+        if link is not None:
+            # Whoever presses Ctrl-C from here on is done: that is how this ends, not a failure.
+            with suppress(KeyboardInterrupt):
+                _show(platform, result, as_json=as_json, folder=folder, picture=picture)
+                running.enter_context(
+                    housekeeping_process(environment, log_path=folder / "housekeeping.log")
+                )
+                link.give_again(result.waiting)
+                while True:
+                    time.sleep(3600)
             return
     _show(platform, result, as_json=as_json, folder=folder, picture=picture)
 
@@ -137,20 +156,47 @@ def _show(
         print_rows(result.rows, summary, folder=folder, picture=picture)
 
 
-def _stay(link: str, flags: int) -> None:
-    """Tell where the console is, and keep everything running until Ctrl-C."""
-    # Not through rich, which would break the link where the terminal ends.
-    sys.stdout.write(
-        f"\nNow decide: {flags} flag{'s' if flags != 1 else ''} in the queue. "
-        "Open this link, it signs you in once:\n\n"
-        f"  {link}\n\n"
-        "Ctrl-C stops everything.\n"
-    )
+class _Link:
+    """The link into the console: given as soon as it is of use, and again below the table."""
+
+    def __init__(self, database: Engine, port: int) -> None:
+        self._database = database
+        self._address = f"http://127.0.0.1:{port}"
+        self._link = local_link(database, self._address)
+
+    def give(self) -> None:
+        """Tell where the console is, before there is anything in it."""
+        self._tell(
+            "Open this link, it signs you in once; the queue fills while the posts are judged:",
+            self._link,
+        )
+
+    def give_again(self, waiting: int) -> None:
+        """Tell it once more; `waiting` flags are not decided yet."""
+        flags = f"Now decide: {waiting} flag{'s' if waiting != 1 else ''} in the queue."
+        if self._is_used():
+            self._tell(f"{flags} The console, in the browser that is signed in:", self._address)
+        else:
+            self._tell(f"{flags} Open this link, it signs you in once:", self._link)
+        _write("Ctrl-C stops everything.\n")
+
+    def _is_used(self) -> bool:
+        with transaction(self._database, read_only=True) as connection:
+            try:
+                sessions.look_at_link(connection, self._link.partition("token=")[2])
+            except AccessDenied:
+                return True
+        return False
+
+    @staticmethod
+    def _tell(words: str, link: str) -> None:
+        _write(f"\n{words}\n\n  {link}\n\n")
+
+
+def _write(words: str) -> None:
+    # Not through rich, which would break a link where the terminal ends.
+    sys.stdout.write(words)
     sys.stdout.flush()
-    # Whoever presses it is done: that is how this ends, not a failure.
-    with suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(3600)
 
 
 def _emptied(folder: Path) -> Path:
@@ -186,20 +232,19 @@ def _environment(folder: Path, redis_url: str, source: str) -> dict[str, str]:
     }
 
 
-def _push_and_wait(
-    pushed: Sequence[str],
-    intake: Intake,
-    database: Engine,
-    worker: ChildProcess,
-    say: _Narrator,
-) -> Result:
-    """Push the ids as any producer would, and wait until each has an outcome."""
+def _push(pushed: Sequence[str], intake: Intake, say: _Narrator) -> None:
+    """Push the ids as any producer would."""
+    say(f"RPUSH {intake.list_key('normal')} {' '.join(pushed[:3])} … ({len(pushed)} ids)")
+    for post_id in pushed:
+        intake.client.rpush(intake.list_key("normal"), post_id)
+
+
+def _wait(pushed: Sequence[str], database: Engine, worker: ChildProcess, say: _Narrator) -> Result:
+    """Wait until each of the ids has an outcome."""
     result = Result()
     waiting = set(pushed)
     started = time.monotonic()
     moved = started
-    for post_id in pushed:
-        intake.client.rpush(intake.list_key("normal"), post_id)
     with say.progress(len(waiting)) as advance:
         while waiting:
             with transaction(database, read_only=True) as connection:
@@ -226,8 +271,15 @@ def _read_results(platform: SamplePlatform, database: Engine, result: Result) ->
     ids = list(dict.fromkeys(platform.post_ids))
     with transaction(database, read_only=True) as connection:
         result.verdicts = queries.verdicts_of(connection, ids)
-        result.flags = sum(queries.counts(connection).flags.values())
-        flags = {f.post_id: f for f in queries.open_flags(connection, limit=len(ids) + 1)}
+        flags = {
+            flag.post_id: flag
+            for flag in queries.open_flags(
+                connection, limit=len(ids) + 1, states=tables.FLAG_STATES
+            )
+        }
+        result.flags = len(flags)
+        # Somebody may have decided some of them meanwhile.
+        result.waiting = sum(flag.state in tables.UNCLOSED_STATES for flag in flags.values())
         result.letters = {
             letter.post_id: f"{letter.stage}: {letter.error}"
             for letter in queries.dead_letters(connection, limit=len(ids) + 1)

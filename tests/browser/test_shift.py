@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from storage import audit, claims, decisions, moderators, worklist
 from storage.database import transaction
 from storage.worklist import Filter
+from tasks.intake import Intake
 from tests.browser.conftest import People
 from tests.console_data import flag
 from tests.console_server import ConsoleServer
@@ -240,6 +241,25 @@ def test_new_flags_and_counts_come_without_a_reload(people: People, console: Con
     expect(page.locator("[data-live]")).to_have_text(str(before + 1))
     expect(page.locator("[data-live-queue=several]")).to_have_text("2")
     expect(page.locator("[data-fresh]")).to_be_visible()
+
+
+def test_an_empty_list_says_whether_posts_are_being_judged_and_fills_by_itself(
+    people: People, console: ConsoleServer, intake: Intake
+) -> None:
+    page = people.page("ann")
+    page.goto("/?queue=late&empty=1")
+    expect(page.get_by_text("A good moment for a break")).to_be_visible()
+    intake.enqueue(["just-pushed"])
+    expect(page.get_by_text("Posts are being judged")).to_be_visible()
+    expect(page.get_by_text("A good moment for a break")).to_be_hidden()
+    page.get_by_label("Words").fill("half a word")
+    flag(console.database, "just-in", queue="late")
+    expect(page.locator("[data-fresh]")).to_be_visible()
+    expect(page.get_by_label("Words")).to_have_value("half a word")  # not taken from who types
+    page.get_by_label("Words").fill("")
+    page.get_by_label("Words").blur()
+    expect(page.locator("[data-row]")).to_have_count(1)
+    assert page.url == f"{console.url}/?queue=late"
 
 
 def test_eight_shifts_at_once_lose_nothing(console: ConsoleServer) -> None:

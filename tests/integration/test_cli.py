@@ -314,7 +314,11 @@ def test_a_demo_on_a_terminal_stays_and_a_newcomer_decides_by_its_link(tmp_path:
         shown = ""
         while not (found := re.search(r"(http://127\.0\.0\.1:\d+)/sign-in\?token=(\S+)\s", shown)):
             shown += os.read(terminal, 65536).decode(errors="replace")
+        assert "flagged because" not in shown, "it does not wait for the last post"
+        while "Ctrl-C stops everything" not in shown:
+            shown += os.read(terminal, 65536).decode(errors="replace")
         assert "flagged because" in shown
+        assert shown.count(found[0].strip()) == 2, "once early, and once below the table"
         with httpx.Client(base_url=found[1], follow_redirects=True, timeout=30) as browser:
             door = browser.get("/sign-in", params={"token": found[2]}).text
             fields = dict(re.findall(r'name="(form|token)" value="([^"]+)"', door))
