@@ -12,9 +12,10 @@ from console import passwords
 from console.access import GuardedRoute
 from console.queue import clean
 from console.render import page, see_other
-from console.state import console_of, visitor_of
+from console.sign_in import PASSWORDS_OFF
+from console.state import address_of, console_of, visitor_of
 from deadpan.errors import ConfigurationError, NotFound
-from storage import exposures, identities, moderators, sessions, tokens
+from storage import audit, exposures, identities, moderators, sessions, tokens
 from storage.console_tables import ROLES
 from storage.database import transaction
 from storage.tokens import SCOPES
@@ -26,6 +27,10 @@ PICTURES = {
     "cover": "Covered",
     "show": "Shown as they are",
 }
+_NO_PASSWORDS = (
+    f"{PASSWORDS_OFF}; people sign in by the provider, and where it is away whoever runs Deadpan "
+    "makes a link with `deadpan moderators sign-in-link`"
+)
 THEMES = {"auto": "As my system has it", "light": "Light", "dark": "Dark"}
 
 
@@ -65,6 +70,18 @@ def change_password(
     console, visitor = console_of(request), visitor_of(request)
     me = visitor.moderator
     assert visitor.session is not None
+    if not console.passwords:
+        with transaction(console.database) as connection:
+            subject = f"moderator {me.name}"
+            audit.write(
+                connection,
+                me.name,
+                "password.refused",
+                subject,
+                after={"why": PASSWORDS_OFF},
+                address=address_of(request),
+            )
+        return _settings(request, problem=_NO_PASSWORDS, status=403)
     with transaction(console.database, read_only=True) as connection:
         found = moderators.password_hash(connection, me.name)
         wait = sessions.seconds_to_wait(connection, me.name, f"session {visitor.session.id}")
@@ -121,8 +138,9 @@ def add_moderator(
     role: Annotated[str, Form(max_length=16)] = "moderator",
     email: Annotated[str, Form(max_length=254)] = "",
 ) -> Response:
-    """Add somebody, with a link by which they choose a password."""
+    """Add somebody, with a link by which they choose a password where there are passwords."""
     me = visitor_of(request).moderator
+    passwords_on = console_of(request).passwords
     try:
         with transaction(console_of(request).database) as connection:
             added = moderators.add(
@@ -132,9 +150,15 @@ def add_moderator(
                 actor=me.name,
                 email=clean(email) or None,
             )
-            token = sessions.make_link(connection, added, actor=me.name, sets_password=True)
+            token = (
+                sessions.make_link(connection, added, actor=me.name, sets_password=True)
+                if passwords_on
+                else None
+            )
     except ConfigurationError as error:
         return _moderators(request, problem=str(error), status=422, typed={"name": name})
+    if token is None:
+        return see_other("/moderators")
     return _moderators(request, link=_link(request, token), link_for=added.name)
 
 
@@ -159,6 +183,17 @@ def change_access(
 def make_link(request: Request, name: str) -> Response:
     """Make a link by which somebody chooses a new password."""
     me = visitor_of(request).moderator
+    if not console_of(request).passwords:
+        with transaction(console_of(request).database) as connection:
+            audit.write(
+                connection,
+                me.name,
+                "link.refused",
+                f"moderator {moderators.by_name(connection, name).name}",
+                after={"why": PASSWORDS_OFF},
+                address=address_of(request),
+            )
+        return _moderators(request, problem=_NO_PASSWORDS, status=403)
     with transaction(console_of(request).database) as connection:
         who = moderators.by_name(connection, name)
         token = sessions.make_link(connection, who, actor=me.name, sets_password=True)
@@ -230,6 +265,7 @@ def _settings(request: Request, *, status: int = 200, **context: Any) -> Respons
         "settings.html",
         status=status,
         sessions=living,
+        passwords=console_of(request).passwords,
         chooses_password=visitor.moderator.has_password or not by_provider,
         this_session=visitor.session.id if visitor.session else None,
         pictures=PICTURES,
@@ -252,6 +288,7 @@ def _moderators(request: Request, *, status: int = 200, **context: Any) -> Respo
         tokens=keys,
         identities=known,
         provider=console_of(request).provider is not None or bool(known),
+        passwords=console_of(request).passwords,
         roles=ROLES,
         scopes=SCOPES,
         now=datetime.now(UTC),

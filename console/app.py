@@ -72,6 +72,7 @@ def create_app(
     known_answer_share: float = 0.0,
     url: str = "",
     provider: Provider | None = None,
+    passwords: bool = True,
 ) -> FastAPI:
     """The console.
 
@@ -83,7 +84,8 @@ def create_app(
         second_review_share: the share of decisions that somebody else looks at too.
         known_answer_share: how often the next flag is one whose answer is known.
         url: where browsers reach it; empty takes what each request says.
-        provider: by which people may sign in, beside passwords.
+        provider: by which people may sign in.
+        passwords: whether they may sign in with passwords.
     """
     app = FastAPI(
         title="Deadpan",
@@ -106,6 +108,7 @@ def create_app(
         known_share=known_answer_share,
         url=url,
         provider=provider,
+        passwords=passwords,
     )
     app.state.pictures = Pictures(evidence)
     app.state.insight = reports.InsightCache()

@@ -11,11 +11,17 @@ from storage.database import transaction
 FIRST_NAME = "admin"
 
 
-def first_link(database: Engine, base_url: str) -> str | None:
-    """A link that makes the first administrator; None when somebody can sign in already."""
+def first_link(database: Engine, base_url: str, *, passwords: bool = True) -> str | None:
+    """A link that makes the first administrator; None when somebody can sign in already.
+
+    Args:
+        passwords: whether people may sign in with them; else the link asks for none, and an
+            e-mail address counts, by which the provider's account is met.
+    """
     with transaction(database) as connection:
         people = moderators.everyone(connection)
-        if any(each.has_password for each in people) or identities.of_everyone(connection):
+        able = [each.has_password if passwords else each.email for each in people]
+        if any(able) or identities.of_everyone(connection):
             return None
         admins = [each for each in people if each.role == "admin" and each.disabled_at is None]
         admin = (
@@ -23,7 +29,9 @@ def first_link(database: Engine, base_url: str) -> str | None:
             if admins
             else moderators.add(connection, FIRST_NAME, "admin", actor=audit.COMMAND_LINE)
         )
-        token = sessions.make_link(connection, admin, actor=audit.COMMAND_LINE, sets_password=True)
+        token = sessions.make_link(
+            connection, admin, actor=audit.COMMAND_LINE, sets_password=passwords
+        )
     return link(base_url, token)
 
 

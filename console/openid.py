@@ -244,7 +244,7 @@ def _in_words(name: str) -> Iterator[None]:
 
 
 def _away(name: str) -> str:
-    return f"{name} cannot be asked now; try again, or sign in with a password"
+    return f"{name} cannot be asked now; try again"
 
 
 def _said(error: Any) -> str:

@@ -53,10 +53,11 @@ def serve(*, host: str, port: int) -> None:
             known_answer_share=settings.known_answer_share,
             url=settings.console_url,
             provider=_provider(settings),
+            passwords=settings.console_passwords == "on",
         )
         listening = listen(host, port)
         shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{listening.getsockname()[1]}"  # noqa: S104 - compared, not bound
-        _announce(database, settings.console_url or shown)
+        _announce(database, settings.console_url or shown, settings.console_passwords == "on")
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -83,8 +84,8 @@ def _provider(settings: Settings) -> Provider | None:
     )
 
 
-def _announce(database: Engine, base_url: str) -> None:
-    link = first_link(database, base_url)
+def _announce(database: Engine, base_url: str, passwords: bool) -> None:
+    link = first_link(database, base_url, passwords=passwords)
     sys.stdout.write(f"console: {link or base_url}\n")
     sys.stdout.flush()
 

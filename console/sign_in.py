@@ -24,6 +24,7 @@ FORM_COOKIE = "deadpan_form"
 DEVICE_COOKIE = "deadpan_device"
 _FORM_SECONDS = 3600
 _DEVICE_SECONDS = 180 * 86_400
+PASSWORDS_OFF = "passwords are off here"
 
 
 @router.get("/sign-in")
@@ -36,8 +37,11 @@ def sign_in_page(request: Request, token: str = "", next: str = "/", out: str = 
         away = provider.sign_out_url() if out and provider is not None else None
         shown: dict[str, Any] = {"next": inside(next), "name": "", "problem": None}
         return with_form(request, "sign-in.html", **shown, out=bool(out), away=away)
-    with transaction(console_of(request).database, read_only=True) as connection:
+    console = console_of(request)
+    with transaction(console.database, read_only=True) as connection:
         link = sessions.look_at_link(connection, token)
+    if link.sets_password and not console.passwords:
+        return without_passwords(request)
     return with_form(request, "link.html", link=link, token=token, problem=None)
 
 
@@ -57,6 +61,9 @@ def sign_in(
     """
     console = console_of(request)
     _refuse_forged(request, form)
+    if not console.passwords:
+        _note_password(request)
+        return without_passwords(request, inside(next))
     name = name.strip().lower()
     place = _place(request, console, name)
     with transaction(console.database, read_only=True) as connection:
@@ -97,6 +104,9 @@ def use_link(
     _refuse_forged(request, form)
     with transaction(console.database, read_only=True) as connection:
         link = sessions.look_at_link(connection, token)
+    if link.sets_password and not console.passwords:
+        _note_password(request, link.moderator.name)
+        return without_passwords(request)
     kept = None
     if link.sets_password:
         try:
@@ -185,9 +195,26 @@ def with_form(request: Request, template: str, *, status: int = 200, **context: 
     value = str(signed.dumps(secrets.token_urlsafe(16)))
     provider = console_of(request).provider
     context["provider"] = provider.name if provider is not None else None
+    context["passwords"] = console_of(request).passwords
     response = page(request, template, status=status, form=value, **context)
     set_cookie(request, response, FORM_COOKIE, value, _FORM_SECONDS)
     return response
+
+
+def without_passwords(request: Request, onwards: str = "/") -> Response:
+    """Says to whoever came with a password, or to choose one, that there are none here."""
+    said = "Passwords are off here. Sign in with the provider."
+    return with_form(request, "sign-in.html", status=403, next=onwards, name="", problem=said)
+
+
+def _note_password(request: Request, name: str = "?") -> None:
+    """Writes down that somebody came with a password; seldom, if they do so again and again."""
+    place = address_of(request) or "?"
+    with transaction(console_of(request).database) as connection:
+        if not sessions.seconds_to_wait(connection, "?", place):
+            sessions.note_failure(connection, "?", place)
+            after = {"by": "password", "why": PASSWORDS_OFF}
+            audit.write(connection, "?", "session.refused", name, after=after, address=place)
 
 
 def _refuse_forged(request: Request, form: str) -> None:

@@ -110,6 +110,8 @@ def _signer(request: Request) -> URLSafeTimedSerializer:
 def _problem(request: Request, problem: AccessDenied | SignInUnavailable, onwards: str) -> Response:
     status = 503 if isinstance(problem, SignInUnavailable) else 403
     said = str(problem)
+    if status == 503 and console_of(request).passwords:
+        said += ", or sign in with a password"
     response = with_form(
         request,
         "sign-in.html",

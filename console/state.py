@@ -41,7 +41,8 @@ class Console:
         second_looks: which decisions somebody else looks at too.
         known_share: how often a known answer is mixed in, from 0 to 1.
         url: where browsers reach the console; empty where nobody said so.
-        provider: by which people may sign in, beside passwords.
+        provider: by which people may sign in.
+        passwords: whether they may sign in with passwords.
     """
 
     database: Engine
@@ -55,6 +56,7 @@ class Console:
     known_share: float = 0.0
     url: str = ""
     provider: Provider | None = None
+    passwords: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counted: tuple[float, Mapping[str, Mapping[str, int]]] | None = None
     _judging: tuple[float, bool] | None = None

@@ -354,6 +354,12 @@ class Settings(BaseSettings):
         description="Where browsers reach the console, e.g. https://deadpan.example; links to sign "
         "in begin with it, and an OpenID provider sends people back to it.",
     )
+    console_passwords: Literal["on", "off"] = Field(
+        "on",
+        description="Whether moderators may sign in with passwords. off needs DEADPAN_OIDC_ISSUER: "
+        "they sign in by the provider alone, and `deadpan moderators sign-in-link` helps where it "
+        "is away.",
+    )
     oidc_issuer: str = Field(
         "",
         description="An OpenID provider by which moderators may sign in, as it names itself: "
@@ -490,6 +496,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}{given[0].upper()} is set and {' and '.join(missing)} not; "
                 "signing in by an OpenID provider needs them all"
+            )
+        if self.console_passwords == "off" and not self.oidc_issuer:
+            raise ValueError(
+                f"{PREFIX}CONSOLE_PASSWORDS is 'off' and {PREFIX}OIDC_ISSUER is not set, so nobody "
+                "could sign in; name a provider, or set passwords to on"
             )
         return self
 

@@ -191,7 +191,13 @@ def make_link(
             expires_at=now + timedelta(hours=hours),
         )
     )
-    audit.write(connection, actor, "link.make", f"moderator {moderator.name}")
+    audit.write(
+        connection,
+        actor,
+        "link.make",
+        f"moderator {moderator.name}",
+        after={"sets_password": sets_password, "hours": hours},
+    )
     return token
 
 
@@ -208,7 +214,7 @@ def look_at_link(connection: Connection, token: str) -> Link:
         raise AccessDenied("this link is not known here, or a newer one was made; ask an admin")
     if row.used_at is not None:
         raise AccessDenied(
-            "this link was used already; sign in with your password, or ask for a new link"
+            "this link was used already; sign in as you always do, or ask for a new link"
         )
     if row.expires_at <= datetime.now(UTC):
         raise AccessDenied("this link is too old; ask an admin for a new one")

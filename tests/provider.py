@@ -16,8 +16,13 @@ from typing import Any
 
 import httpx
 
+from tests.console_server import ConsoleServer, Person
+
 CLIENT_ID = "deadpan"
 CLIENT_SECRET = "canary-of-a-client-secret"
+#: Not where the console listens: the address that is sent along comes from the setting alone.
+PUBLIC = "https://deadpan.example"
+CALLBACK = f"{PUBLIC}/sign-in/oidc/callback"
 ROOT = Path(__file__).parents[1]
 
 
@@ -63,6 +68,50 @@ class OpenIdProvider:
         """End it."""
         self._process.terminate()
         self._process.wait(timeout=30)
+
+
+class Browser:
+    """A browser that keeps cookies as one does, also those for https alone."""
+
+    def __init__(self, console: ConsoleServer) -> None:
+        self.person: Person = console.client()
+        self.cookies: dict[str, str] = {}
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self._ask("GET", path, **more)
+
+    def post(self, path: str, fields: dict[str, Any]) -> httpx.Response:
+        return self._ask("POST", path, data=fields)
+
+    def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        self.person.http.cookies.clear()
+        headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
+        headers |= more.pop("headers", {})
+        answer = self.person.http.request(method, path, headers=headers, **more)
+        for line in answer.headers.get_list("set-cookie"):
+            name, _, rest = line.partition("=")
+            value = rest.partition(";")[0].strip('"')
+            if value:
+                self.cookies[name] = value
+            else:
+                self.cookies.pop(name, None)
+        return answer
+
+    def leave(self, path: str = "/sign-in/oidc", **more: Any) -> str:
+        answer = self.get(path, **more)
+        assert answer.status_code == 303, answer.text
+        return str(answer.headers["location"])
+
+    def come_back(self, where: str) -> httpx.Response:
+        assert where.startswith(CALLBACK + "?")
+        return self.get(where.removeprefix(PUBLIC))
+
+    def sign_in(self, provider: OpenIdProvider) -> httpx.Response:
+        return self.come_back(provider.authorize(self.leave()))
+
+    def name(self) -> str | None:
+        page = self.get("/settings")
+        return page.text.partition('<span class="soft">')[2].partition(",")[0] or None
 
 
 def _serve(port: int, redirect: str) -> None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _URL = "http://127.0.0.1:8000"
 Name = Annotated[str, typer.Argument(help="What they sign in with.")]
-Url = Annotated[str, typer.Option(help="Where the console is, for the link.")]
+Url = Annotated[
+    str, typer.Option(help="Where the console is, for the link; else DEADPAN_CONSOLE_URL.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,18 +40,20 @@ def add(
     email: Annotated[
         str, typer.Option(help="An OpenID provider's account is met by it; no mail is sent.")
     ] = "",
-    url: Url = _URL,
+    url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add somebody, and print a link by which they choose a password."""
-    from console.links import link
+    """Add somebody, and print a link by which they choose a password, if there are passwords."""
     from storage import audit, sessions
     from storage import moderators as people
 
     with _database() as connection:
         who = people.add(connection, name, role, actor=audit.COMMAND_LINE, email=email or None)
+        if load().console_passwords == "off":
+            _show_added(name, as_json)
+            return
         token = sessions.make_link(connection, who, actor=audit.COMMAND_LINE, sets_password=True)
-    _show_link(link(url.rstrip("/"), token), name, as_json)
+    _show_link(_link(url, token), name, as_json)
 
 
 @moderators.command("list")
@@ -141,16 +145,38 @@ def identity(
 
 
 @moderators.command("reset-link")
-def reset_link(name: Name, url: Url = _URL, as_json: AsJson = False) -> None:
+def reset_link(name: Name, url: Url = "", as_json: AsJson = False) -> None:
     """Print a link by which somebody chooses a new password; it works once, for a day."""
-    from console.links import link
+    from storage import audit, sessions
+    from storage import moderators as people
+
+    if load().console_passwords == "off":
+        raise ConfigurationError(
+            "DEADPAN_CONSOLE_PASSWORDS is 'off', so there is none to choose; "
+            f"`deadpan moderators sign-in-link {name}` lets somebody in where the provider is away"
+        )
+    with _database() as connection:
+        who = people.by_name(connection, name)
+        token = sessions.make_link(connection, who, actor=audit.COMMAND_LINE, sets_password=True)
+    _show_link(_link(url, token), name, as_json)
+
+
+@moderators.command("sign-in-link")
+def sign_in_link(name: Name, url: Url = "", as_json: AsJson = False) -> None:
+    """Print a link that signs somebody in without password or provider, once, within an hour."""
     from storage import audit, sessions
     from storage import moderators as people
 
     with _database() as connection:
         who = people.by_name(connection, name)
-        token = sessions.make_link(connection, who, actor=audit.COMMAND_LINE, sets_password=True)
-    _show_link(link(url.rstrip("/"), token), name, as_json)
+        if who.disabled_at is not None:
+            raise ConfigurationError(
+                f"{name} is kept out; `deadpan moderators enable {name}` lets them in again first"
+            )
+        token = sessions.make_link(
+            connection, who, actor=audit.COMMAND_LINE, sets_password=False, hours=1
+        )
+    _show_link(_link(url, token), name, as_json, "signs in here, once, within an hour")
 
 
 @moderators.command()
@@ -181,11 +207,29 @@ def _disable(name: str, disabled: bool) -> None:
         people.set_disabled(connection, name, disabled, actor=audit.COMMAND_LINE)
 
 
-def _show_link(link: str, name: str, as_json: bool) -> None:
+def _show_link(
+    link: str,
+    name: str,
+    as_json: bool,
+    does: str = "chooses a password here, once, within a day",
+) -> None:
     if as_json:
         print_json({"name": name, "link": link})
     else:
-        typer.echo(f"{name} chooses a password here, once, within a day:\n{link}")
+        typer.echo(f"{name} {does}:\n{link}")
+
+
+def _link(url: str, token: str) -> str:
+    from console.links import link
+
+    return link((url or load().console_url or _URL).rstrip("/"), token)
+
+
+def _show_added(name: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": name, "link": None})
+    else:
+        typer.echo(f"{name} signs in by the provider; passwords are off")
 
 
 @contextmanager

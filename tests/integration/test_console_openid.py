@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from sqlalchemy import Engine, select
 from typer.testing import CliRunner
@@ -24,13 +23,9 @@ from storage.database import connect, transaction
 from storage.evidence import EvidenceStore
 from storage.schema import migrate
 from tasks.intake import Intake
-from tests.console_server import ConsoleServer, Person, serving
-from tests.provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider
+from tests.console_server import ConsoleServer, serving
+from tests.provider import CALLBACK, CLIENT_ID, CLIENT_SECRET, PUBLIC, Browser, OpenIdProvider
 from worker.embedded import free_port
-
-#: Not where the console listens: the address that is sent along comes from the setting alone.
-PUBLIC = "https://deadpan.example"
-CALLBACK = f"{PUBLIC}/sign-in/oidc/callback"
 
 
 @pytest.fixture(scope="module")
@@ -60,43 +55,6 @@ def console(tmp_path: Path, intake: Intake, provider: OpenIdProvider) -> Iterato
 def _add(console: ConsoleServer, name: str, email: str, role: str = "moderator") -> None:
     with transaction(console.database) as connection:
         moderators.add(connection, name, role, actor="test", email=email)
-
-
-class Browser:
-    """A browser that keeps cookies as one does, also those for https alone."""
-
-    def __init__(self, console: ConsoleServer) -> None:
-        self.person: Person = console.client()
-        self.cookies: dict[str, str] = {}
-
-    def get(self, path: str, **more: Any) -> httpx.Response:
-        self.person.http.cookies.clear()
-        headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
-        answer = self.person.http.get(path, headers={**headers, **more.pop("headers", {})}, **more)
-        for line in answer.headers.get_list("set-cookie"):
-            name, _, rest = line.partition("=")
-            value = rest.partition(";")[0].strip('"')
-            if value:
-                self.cookies[name] = value
-            else:
-                self.cookies.pop(name, None)
-        return answer
-
-    def leave(self, path: str = "/sign-in/oidc", **more: Any) -> str:
-        answer = self.get(path, **more)
-        assert answer.status_code == 303, answer.text
-        return str(answer.headers["location"])
-
-    def come_back(self, where: str) -> httpx.Response:
-        assert where.startswith(CALLBACK + "?")
-        return self.get(where.removeprefix(PUBLIC))
-
-    def sign_in(self, provider: OpenIdProvider) -> httpx.Response:
-        return self.come_back(provider.authorize(self.leave()))
-
-    def name(self) -> str | None:
-        page = self.get("/settings")
-        return page.text.partition('<span class="soft">')[2].partition(",")[0] or None
 
 
 @pytest.fixture

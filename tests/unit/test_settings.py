@@ -128,6 +128,14 @@ def test_a_provider_is_named_letter_by_letter_and_needs_all_its_settings() -> No
         load({"DEADPAN_OIDC_CLIENT_ID": "deadpan"})
 
 
+def test_passwords_are_off_only_beside_a_provider() -> None:
+    off = {"DEADPAN_CONSOLE_PASSWORDS": "off"}
+    assert load(OIDC | off).console_passwords == "off"
+    assert load({}).console_passwords == "on"
+    with pytest.raises(SettingsError, match="CONSOLE_PASSWORDS is 'off' and DEADPAN_OIDC_ISSUER"):
+        load(off)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
