@@ -276,7 +276,8 @@ def _settings(request: Request, *, status: int = 200, **context: Any) -> Respons
 
 
 def _moderators(request: Request, *, status: int = 200, **context: Any) -> Response:
-    with transaction(console_of(request).database, read_only=True) as connection:
+    console = console_of(request)
+    with transaction(console.database, read_only=True) as connection:
         people = moderators.everyone(connection)
         keys = tokens.everything(connection)
         known = identities.of_everyone(connection)
@@ -287,8 +288,11 @@ def _moderators(request: Request, *, status: int = 200, **context: Any) -> Respo
         people=people,
         tokens=keys,
         identities=known,
-        provider=console_of(request).provider is not None or bool(known),
-        passwords=console_of(request).passwords,
+        provider=console.provider is not None or bool(known),
+        roles_from=console.provider.name
+        if console.provider is not None and console.provider.gives_roles
+        else None,
+        passwords=console.passwords,
         roles=ROLES,
         scopes=SCOPES,
         now=datetime.now(UTC),

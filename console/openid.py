@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import requests
 import structlog
 
+from console.openid_roles import ClaimedRoles
 from deadpan.errors import AccessDenied, ConfigurationError, SignInUnavailable
 
 CALLBACK_PATH: Final = "/sign-in/oidc/callback"
@@ -54,6 +55,8 @@ class Claims:
 
     subject: str
     verified_email: str | None
+    role: str | None = None
+    """What the claim of the settings gives them, where there is such a setting."""
 
 
 class Provider:
@@ -64,12 +67,23 @@ class Provider:
         client_id: what it calls this console.
         client_secret: proves to it who asks.
         console_url: where browsers reach the console; never taken from a request.
+        scopes: what it is asked to tell.
+        roles: which role follows from what it tells; None leaves roles to admins.
 
     Raises:
         ConfigurationError: Authlib is not installed.
     """
 
-    def __init__(self, issuer: str, client_id: str, client_secret: str, console_url: str) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        client_id: str,
+        client_secret: str,
+        console_url: str,
+        *,
+        scopes: str = "openid email",
+        roles: ClaimedRoles | None = None,
+    ) -> None:
         if importlib.util.find_spec("authlib") is None:
             raise ConfigurationError(
                 "DEADPAN_OIDC_ISSUER is set, and what speaks to OpenID providers is not installed; "
@@ -80,9 +94,16 @@ class Provider:
         self._client_id = client_id
         self._client_secret = client_secret
         self._redirect_uri = console_url + CALLBACK_PATH
+        self._scopes = scopes
+        self._roles = roles
         self._lock = threading.Lock()
         self._kept: tuple[float, Any] | None = None
         self._failed_at: float | None = None
+
+    @property
+    def gives_roles(self) -> bool:
+        """Whether roles come from the provider."""
+        return self._roles is not None
 
     def begin(self) -> Begun:
         """Gives where to send a browser that wants to sign in.
@@ -126,7 +147,7 @@ class Provider:
             subject = claims["sub"]
             if not isinstance(subject, str) or not 0 < len(subject) <= 255 or "\x00" in subject:
                 raise AccessDenied("the provider's token names nobody; ask an admin")
-            return Claims(subject, self._email(client, token, subject, claims))
+            return self._claims(client, token, subject, claims)
 
     def sign_out_url(self) -> str | None:
         """Where somebody ends their session at the provider; None where it has no such page, or
@@ -142,17 +163,23 @@ class Provider:
         except SignInUnavailable:
             return None
 
-    def _email(
-        self, client: Any, token: Any, subject: str, claims: Mapping[str, Any]
-    ) -> str | None:
-        # Some providers put an address into the ID token, others tell it to who asks for it.
-        if "email" not in claims and "userinfo_endpoint" in client.server_metadata:
-            claims = client.userinfo(token=token)
-            if claims.get("sub") != subject:
+    def _claims(self, client: Any, token: Any, subject: str, claims: Mapping[str, Any]) -> Claims:
+        # Some providers put what we want into the ID token, others tell it to who asks for it.
+        roles = self._roles
+        wants_more = "email" not in claims or (roles is not None and not roles.has(claims))
+        more: Mapping[str, Any] = {}
+        if wants_more and "userinfo_endpoint" in client.server_metadata:
+            more = client.userinfo(token=token)
+            if more.get("sub") != subject:
                 raise AccessDenied("the provider speaks of two people at once; begin again")
-        email = claims.get("email")
-        verified = claims.get("email_verified") is True
-        return email if verified and isinstance(email, str) else None
+        # What is said together is taken together: address and whether it was verified.
+        of_email = claims if "email" in claims else more
+        email = of_email.get("email")
+        verified = of_email.get("email_verified") is True
+        role = None
+        if roles is not None:
+            role = roles.role(claims if roles.has(claims) else more)
+        return Claims(subject, email if verified and isinstance(email, str) else None, role)
 
     def _client(self) -> Any:
         with self._lock:
@@ -187,7 +214,7 @@ class Provider:
             client_secret=self._client_secret,
             server_metadata_url=self.issuer.rstrip("/") + "/.well-known/openid-configuration",
             client_kwargs={
-                "scope": "openid email",
+                "scope": self._scopes,
                 "code_challenge_method": "S256",
                 "default_timeout": _TIMEOUT_SECONDS,
             },

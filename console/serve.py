@@ -12,9 +12,10 @@ from sqlalchemy import Engine
 from console.app import create_app
 from console.links import first_link
 from console.openid import Provider
+from console.openid_roles import ClaimedRoles
 from deadpan import logs, spans
 from deadpan.errors import ConfigurationError
-from deadpan.settings import Settings, load
+from deadpan.settings import Settings, claimed_roles, load
 from storage.database import connect
 from storage.evidence import EvidenceStore
 from storage.schema import require_schema
@@ -81,6 +82,10 @@ def _provider(settings: Settings) -> Provider | None:
         settings.oidc_client_id,
         settings.oidc_client_secret.get_secret_value(),
         settings.console_url,
+        scopes=" ".join(settings.oidc_scopes),
+        roles=ClaimedRoles(settings.oidc_role_claim, claimed_roles(settings.oidc_roles))
+        if settings.oidc_role_claim
+        else None,
     )
 
 

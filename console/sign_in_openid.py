@@ -66,10 +66,16 @@ def come_back(
             code, iss=iss, nonce=str(begun["nonce"]), verifier=str(begun["verifier"])
         )
         subject = claims.subject
+        if provider.gives_roles and claims.role is None:
+            with transaction(console_of(request).database) as connection:
+                identities.shut_out(connection, provider.issuer, subject)
+            raise AccessDenied(f"{provider.name} gives you no role that counts here; ask an admin")
         with transaction(console_of(request).database) as connection:
             moderator = identities.recognise(
                 connection, provider.issuer, claims.subject, claims.verified_email
             )
+            if claims.role is not None:
+                moderator = identities.take_role(connection, moderator, claims.role)
     except (AccessDenied, SignInUnavailable) as problem:
         # Whoever brings nothing that was begun here, as robots do, writes nothing either.
         if begun:

@@ -30,6 +30,8 @@ from deadpan.errors import SettingsError
 
 PREFIX = "DEADPAN_"
 MAX_DAYS = 36_500
+_ROLES = ("viewer", "moderator", "lead", "admin")
+"""As `storage.console_tables.ROLES`, without loading a database."""
 _REMOVED = {
     "DEADPAN_REASON_CODES": "reason codes are part of the policy now; write them into the file of "
     "DEADPAN_POLICY, as the table [reason_codes]",
@@ -371,6 +373,22 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = Field(
         None, description="What the console proves to the OpenID provider that it is itself by."
     )
+    oidc_scopes: _Words = Field(
+        ("openid", "email"),
+        description="What the OpenID provider is asked to tell; some tell of groups only where a "
+        "scope asks for it, e.g. openid,email,groups.",
+    )
+    oidc_role_claim: str = Field(
+        "",
+        description="The claim by which the OpenID provider gives roles, at each sign-in: its name "
+        "or the way to it, e.g. groups or realm_access.roles. Empty leaves roles to admins.",
+    )
+    oidc_roles: _Words = Field(
+        (),
+        description="Which role (viewer, moderator, lead, admin) a value of that claim gives, each "
+        "as value:role, e.g. trust-safety:moderator,ts-leads:lead. The highest counts; whom none "
+        "gives a role stays out.",
+    )
     claim_seconds: float = Field(
         300.0,
         ge=10.0,
@@ -427,6 +445,22 @@ class Settings(BaseSettings):
     @classmethod
     def _days_of_queues(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         queue_days(value)
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _openid_scopes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for scope in value:
+            if not all("!" <= letter <= "~" and letter not in '"\\' for letter in scope):
+                raise ValueError(f"'{scope}' is no scope; write them with commas, without spaces")
+        if "openid" not in value:
+            raise ValueError("'openid' is missing; a provider needs it to say who somebody is")
+        return value
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _roles_of_values(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        claimed_roles(value)
         return value
 
     @field_validator("console_url", "oidc_issuer")
@@ -497,6 +531,16 @@ class Settings(BaseSettings):
                 f"{PREFIX}{given[0].upper()} is set and {' and '.join(missing)} not; "
                 "signing in by an OpenID provider needs them all"
             )
+        if bool(self.oidc_role_claim) != bool(self.oidc_roles):
+            pair = [f"{PREFIX}OIDC_ROLE_CLAIM", f"{PREFIX}OIDC_ROLES"]
+            there, lacking = pair if self.oidc_role_claim else reversed(pair)
+            raise ValueError(
+                f"{there} is set and {lacking} not; roles that a provider gives need both"
+            )
+        if self.oidc_role_claim and not self.oidc_issuer:
+            raise ValueError(
+                f"{PREFIX}OIDC_ROLE_CLAIM is set and {PREFIX}OIDC_ISSUER not; name a provider"
+            )
         if self.console_passwords == "off" and not self.oidc_issuer:
             raise ValueError(
                 f"{PREFIX}CONSOLE_PASSWORDS is 'off' and {PREFIX}OIDC_ISSUER is not set, so nobody "
@@ -510,6 +554,25 @@ class Settings(BaseSettings):
         if value.get_secret_value().split("://", 1)[0] not in ("redis", "rediss", "unix"):
             raise ValueError("write redis://HOST:PORT/DB, rediss://… for TLS, or unix://PATH")
         return value
+
+
+def claimed_roles(given: Iterable[str]) -> dict[str, str]:
+    """Roles by the value of a claim, from `value:role` each.
+
+    Raises:
+        ValueError: one of them is something else, or a value is named twice.
+    """
+    found: dict[str, str] = {}
+    for part in given:
+        value, colon, role = (each.strip() for each in part.rpartition(":"))
+        if not (value and colon and role in _ROLES):
+            raise ValueError(
+                f"'{part}' is not value:role, such as ts-leads:lead; roles are {', '.join(_ROLES)}"
+            )
+        if value in found:
+            raise ValueError(f"'{value}' is given twice; keep one")
+        found[value] = role
+    return found
 
 
 def queue_days(given: Iterable[str]) -> dict[str, int]:

@@ -16,6 +16,8 @@ from storage.database import insert
 from storage.text import clean_json, clean_text
 
 COMMAND_LINE: Final = "command line"
+OPENID: Final = "openid"
+"""The provider, where it changes what somebody is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def write(
     """Adds an entry, in the transaction of what it reports.
 
     Args:
-        actor: a moderator's name, or `COMMAND_LINE`.
+        actor: a moderator's name, `COMMAND_LINE` or `OPENID`.
         action: such as "flag.claim".
         subject: such as "flag 12".
         before: what it was; no secrets and no texts of posts.

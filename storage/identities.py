@@ -39,7 +39,7 @@ def recognise(
 ) -> Moderator:
     """Gives the moderator whom a provider has signed in, and remembers a new identity.
 
-    Nobody is added and no role is changed by it.
+    Nobody is added by it.
 
     Args:
         verified_email: what the provider says was verified, and nothing else.
@@ -55,6 +55,26 @@ def recognise(
     if known.disabled_at is not None:
         raise AccessDenied("this account is disabled; ask an admin")
     return known
+
+
+def take_role(connection: Connection, moderator: Moderator, role: str) -> Moderator:
+    """Gives a moderator whom the provider signed in the role that it says.
+
+    The last admin's falls as any other: what the provider says counts, and the command line can
+    say otherwise until the next sign-in.
+    """
+    if moderator.role == role:
+        return moderator
+    return moderators.set_role(
+        connection, moderator.name, role, actor=audit.OPENID, keep_an_admin=False
+    )
+
+
+def shut_out(connection: Connection, issuer: str, subject: str) -> None:
+    """Ends the sessions of whom the provider gives no role any more; a stranger has none."""
+    known = _moderator_of(connection, issuer, subject)
+    if known is not None:
+        sessions.end(connection, known, actor=audit.OPENID)
 
 
 def bind(

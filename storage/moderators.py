@@ -63,6 +63,8 @@ def add(
         ConfigurationError: the name is taken or no name, or there is no such role.
     """
     _check_name(name)
+    if name == audit.OPENID:
+        raise ConfigurationError(f"the audit log calls the provider {name!r}; use another name")
     _check_role(role)
     _check_email(email)
     statement = (
@@ -133,8 +135,13 @@ def set_password(connection: Connection, moderator_id: int, hashed: str, *, acto
     audit.write(connection, actor, "moderator.password", f"moderator {who.name}")
 
 
-def set_role(connection: Connection, name: str, role: str, *, actor: str) -> Moderator:
-    """Gives a moderator another role.
+def set_role(
+    connection: Connection, name: str, role: str, *, actor: str, keep_an_admin: bool = True
+) -> Moderator:
+    """Gives a moderator another role. Their sessions and tokens have it from the next request on.
+
+    Args:
+        keep_an_admin: whether the last one has to stay.
 
     Raises:
         ConfigurationError: no such role, or the last admin would be none any more.
@@ -143,7 +150,8 @@ def set_role(connection: Connection, name: str, role: str, *, actor: str) -> Mod
     _check_role(role)
     before = by_name(connection, name)
     _set(connection, before.id, role=role)
-    _keep_an_admin(connection, before)
+    if keep_an_admin:
+        _keep_an_admin(connection, before)
     audit.write(
         connection,
         actor,

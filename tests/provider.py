@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -68,6 +69,13 @@ class OpenIdProvider:
         """End it."""
         self._process.terminate()
         self._process.wait(timeout=30)
+
+
+def field_of_form(page: str) -> str:
+    """What a form for people who are not signed in carries."""
+    found = re.search(r'name="form" value="([^"]+)"', page)
+    assert found, page
+    return found[1]
 
 
 class Browser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,15 @@ from storage.database import transaction
 from storage.evidence import EvidenceStore
 from tasks.intake import Intake
 from tests.console_server import ConsoleServer, Person, serving
-from tests.provider import CALLBACK, CLIENT_ID, CLIENT_SECRET, PUBLIC, Browser, OpenIdProvider
+from tests.provider import (
+    CALLBACK,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    PUBLIC,
+    Browser,
+    OpenIdProvider,
+    field_of_form,
+)
 from worker.embedded import free_port
 
 PASSWORD = "four words and more"
@@ -60,14 +67,8 @@ def _refusals(console: ConsoleServer, action: str) -> list[tuple[str, str, Any]]
     return [(each.actor, each.subject, each.after) for each in found]
 
 
-def _form(page: str) -> str:
-    found = re.search(r'name="form" value="([^"]+)"', page)
-    assert found, page
-    return found[1]
-
-
 def _try_password(browser: Browser) -> Any:
-    form = _form(browser.get("/sign-in").text)
+    form = field_of_form(browser.get("/sign-in").text)
     fields = {"name": "ann", "password": PASSWORD, "form": form, "next": "/insight"}
     return browser.post("/sign-in", fields)
 
@@ -102,10 +103,10 @@ def test_a_link_that_asks_for_a_password_opens_nothing_and_one_that_does_not_sig
     console: ConsoleServer,
 ) -> None:
     browser = Browser(console)
-    form = _form(browser.get("/sign-in").text)
+    form = field_of_form(browser.get("/sign-in").text)
     asks = _link(console, sets_password=True)
     assert browser.get(f"/sign-in?token={asks}").status_code == 403
-    form = _form(browser.get("/sign-in").text)
+    form = field_of_form(browser.get("/sign-in").text)
     fields = {"token": asks, "form": form, "password": PASSWORD, "again": PASSWORD}
     answer = browser.post("/sign-in/link", fields)
     assert (answer.status_code, "Passwords are off here" in answer.text) == (403, True)
@@ -114,7 +115,7 @@ def test_a_link_that_asks_for_a_password_opens_nothing_and_one_that_does_not_sig
     token = _link(console, sets_password=False)
     page = browser.get(f"/sign-in?token={token}").text
     assert 'type="password"' not in page
-    answer = browser.post("/sign-in/link", {"token": token, "form": _form(page)})
+    answer = browser.post("/sign-in/link", {"token": token, "form": field_of_form(page)})
     assert answer.status_code == 303
     assert browser.name() == "ann"
 
@@ -179,7 +180,10 @@ def test_the_command_line_makes_a_link_that_signs_in_and_none_for_a_password(
     path = said.strip().rpartition(PUBLIC)[2]
     page = browser.get(path).text
     token = path.partition("token=")[2]
-    assert browser.post("/sign-in/link", {"token": token, "form": _form(page)}).status_code == 303
+    assert (
+        browser.post("/sign-in/link", {"token": token, "form": field_of_form(page)}).status_code
+        == 303
+    )
     assert browser.name() == "ann"
     assert run("disable", "bob")[0] == 0
     assert "`deadpan moderators enable bob`" in run("sign-in-link", "bob")[1]

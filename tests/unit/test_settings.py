@@ -6,13 +6,16 @@ import pytest
 
 from deadpan.errors import SettingsError
 from deadpan.settings import (
+    _ROLES,
     cache_folder,
+    claimed_roles,
     describe,
     load,
     queue_days,
     unknown_variables,
     without_password,
 )
+from storage.console_tables import ROLES
 from worker.checks import configuration_problems
 
 
@@ -126,6 +129,33 @@ def test_a_provider_is_named_letter_by_letter_and_needs_all_its_settings() -> No
             load({name: value for name, value in OIDC.items() if name != missing})
     with pytest.raises(SettingsError, match="CLIENT_ID is set and DEADPAN_OIDC_ISSUER"):
         load({"DEADPAN_OIDC_CLIENT_ID": "deadpan"})
+
+
+def test_roles_of_a_provider_are_a_claim_and_what_its_values_mean() -> None:
+    roles = {
+        "DEADPAN_OIDC_ROLE_CLAIM": "realm_access.roles",
+        "DEADPAN_OIDC_ROLES": "team:moderator, urn:x:leads:lead",
+    }
+    loaded = load(OIDC | roles)
+    assert claimed_roles(loaded.oidc_roles) == {"team": "moderator", "urn:x:leads": "lead"}
+    assert _ROLES == ROLES
+    for name in roles:
+        with pytest.raises(SettingsError, match=f"{name} is set and DEADPAN_OIDC_ROLE"):
+            load(OIDC | {name: roles[name]})
+    with pytest.raises(SettingsError, match="ROLE_CLAIM is set and DEADPAN_OIDC_ISSUER not"):
+        load(roles)
+    for wrong in ("team", "team:", ":lead", "team:boss", "team:Lead", "team:lead,team:admin"):
+        with pytest.raises(SettingsError, match=r"DEADPAN_OIDC_ROLES.*'(team|:lead)"):
+            load(OIDC | roles | {"DEADPAN_OIDC_ROLES": wrong})
+
+
+def test_scopes_are_words_and_openid_is_among_them() -> None:
+    assert load({}).oidc_scopes == ("openid", "email")
+    more = {"DEADPAN_OIDC_SCOPES": "openid,email,groups"}
+    assert load(OIDC | more).oidc_scopes == ("openid", "email", "groups")
+    for wrong, says in (("email", "'openid' is missing"), ("openid,a b", "'a b' is no scope")):
+        with pytest.raises(SettingsError, match=says):
+            load(OIDC | {"DEADPAN_OIDC_SCOPES": wrong})
 
 
 def test_passwords_are_off_only_beside_a_provider() -> None:
