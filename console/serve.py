@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 import sys
+import threading
+from collections.abc import Callable
 
 import uvicorn
 from sqlalchemy import Engine
@@ -16,6 +18,7 @@ from console.openid_roles import ClaimedRoles
 from deadpan import logs, spans
 from deadpan.errors import ConfigurationError
 from deadpan.settings import Settings, claimed_roles, load
+from deadpan.waiting import Waiting
 from storage.database import connect
 from storage.evidence import EvidenceStore
 from storage.schema import require_schema
@@ -28,10 +31,11 @@ _CONNECTIONS = 20
 
 def serve(*, host: str, port: int) -> None:
     """Serve the console until SIGINT or SIGTERM. Where nobody can sign in yet, print a link that
-    makes the first administrator.
+    makes the first administrator. While the database is away, pages say so.
 
     Raises:
         ConfigurationError: the port is taken, or the policy cannot be read.
+        DatabaseRefused: the database will not have us.
         SchemaError: the database has another schema than this version needs.
     """
     settings = load()
@@ -41,7 +45,6 @@ def serve(*, host: str, port: int) -> None:
     database = connect(settings.database_url.get_secret_value(), pool_size=_CONNECTIONS)
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
     try:
-        require_schema(database)
         app = create_app(
             database=database,
             intake=intake,
@@ -58,7 +61,6 @@ def serve(*, host: str, port: int) -> None:
         )
         listening = listen(host, port)
         shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{listening.getsockname()[1]}"  # noqa: S104 - compared, not bound
-        _announce(database, settings.console_url or shown, settings.console_passwords == "on")
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -67,11 +69,42 @@ def serve(*, host: str, port: int) -> None:
             # Longer than proxies keep idle connections: they must not send into a closed one.
             timeout_keep_alive=75,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        server = uvicorn.Server(config)
+        opening = _Opening(
+            server,
+            lambda: require_schema(database),
+            lambda: _announce(
+                database, settings.console_url or shown, settings.console_passwords == "on"
+            ),
+        )
+        opening.start()
+        server.run(sockets=[listening])
+        if opening.failed is not None:
+            raise opening.failed
     finally:
         intake.close()
         database.dispose()
         spans.stop()
+
+
+class _Opening(threading.Thread):
+    """Waits for the database while pages are served already, and then says where the console is.
+    A database that it cannot be opened with ends the server."""
+
+    def __init__(self, server: uvicorn.Server, *asks: Callable[[], None]) -> None:
+        super().__init__(name="opening", daemon=True)
+        self._server = server
+        self._asks = asks
+        self.failed: Exception | None = None
+
+    def run(self) -> None:
+        waiting = Waiting()
+        try:
+            for ask in self._asks:
+                waiting.until_answers(ask)
+        except Exception as error:
+            self.failed = error
+            self._server.should_exit = True
 
 
 def _provider(settings: Settings) -> Provider | None:

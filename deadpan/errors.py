@@ -11,6 +11,7 @@
     ├── SourceUnavailable           the post source answers nothing, whatever post is asked for
     ├── ImageError                  one image could not be downloaded or decoded
     ├── QueueUnavailable            Redis cannot be reached, or refuses
+    │   └── QueueRefused            a password, user or database number is wrong
     ├── QueueStateError             a Redis key does not hold what it should
     ├── AccessDenied                nobody is signed in, or may not do this
     ├── SignInUnavailable           the OpenID provider cannot be reached, or used
@@ -18,6 +19,7 @@
     ├── NotFound                    there is no such flag, moderator or token
     └── StorageError
         ├── DatabaseUnavailable     the database cannot be reached
+        │   └── DatabaseRefused     a password, user, name or file is wrong
         ├── SchemaError             the database is behind or ahead of this version
         └── EvidenceUnavailable     the evidence store cannot be read or written
 
@@ -118,6 +120,10 @@ class QueueUnavailable(DeadpanError):
     """Redis cannot be reached, or refuses what was asked of it."""
 
 
+class QueueRefused(QueueUnavailable):
+    """Redis answers, and will not have us: waiting mends nothing, a person has to."""
+
+
 class QueueStateError(DeadpanError):
     """A Redis key under the prefix does not hold what it should."""
 
@@ -152,6 +158,10 @@ class StorageError(DeadpanError):
 
 class DatabaseUnavailable(StorageError):
     """The database cannot be reached, or gave up in the middle."""
+
+
+class DatabaseRefused(DatabaseUnavailable):
+    """The database answers, and will not have us: waiting mends nothing, a person has to."""
 
 
 class SchemaError(StorageError):

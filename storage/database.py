@@ -25,7 +25,13 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from deadpan.errors import DatabaseUnavailable, SchemaError, SettingsError, StorageError
+from deadpan.errors import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    SchemaError,
+    SettingsError,
+    StorageError,
+)
 from storage import sqlite
 
 #: How long a connection to PostgreSQL may take, unless its URL says otherwise (`connect_timeout`).
@@ -43,6 +49,14 @@ _EXAMPLES = (
 _POSTGRESQL_NAMES = {"postgresql", "postgres", "postgresql+psycopg"}
 #: SQLSTATE of a table or column that is not there.
 _MISSING = {"42P01", "42703", "3F000"}
+#: What PostgreSQL, PgBouncer and libpq say of a connection that no waiting brings about. A failed
+#: connection has no SQLSTATE; a server that speaks another language is waited for.
+_REFUSED = re.compile(
+    r"authentication failed|does not exist|no such (database|user)|no password supplied"
+    r"|pg_hba\.conf|not permitted to log in|permission denied for database"
+    r"|does not support SSL|certificate verify failed|received invalid response",
+    re.IGNORECASE,
+)
 
 
 def connect(url: str, *, pool_size: int = POOL_SIZE) -> Engine:
@@ -92,6 +106,7 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
     Raises:
         DatabaseUnavailable: the database is away, or gave up in the middle. If that was at the
             commit, it may have happened or not; what `record` writes can safely be written again.
+        DatabaseRefused: of these, what waiting does not mend, such as a wrong password.
         SchemaError: a table or column is missing.
         StorageError: the database refused a statement for another reason.
     """
@@ -159,7 +174,8 @@ def _in_words(engine: Engine, error: DBAPIError | PoolTimeout) -> StorageError:
     if _is_missing(error):
         return SchemaError(f"{name}: {said}; run `deadpan db migrate`")
     if _is_away(error):
-        return DatabaseUnavailable(f"{name}: {said}; {_remedy(engine, said)}")
+        kind = DatabaseRefused if _is_refused(engine, error) else DatabaseUnavailable
+        return kind(f"{name}: {said}; {_remedy(engine, said)}")
     return StorageError(f"{name} refused a statement: {said}")
 
 
@@ -175,6 +191,13 @@ def _is_away(error: DBAPIError) -> bool:
     # PostgreSQL during a failover is a standby, which refuses writes with an internal error.
     # SQLite says of a file that is damaged, or none of its own, DatabaseError and nothing narrower.
     return getattr(error.orig, "sqlstate", None) == "25006" or type(error) is DatabaseError
+
+
+def _is_refused(engine: Engine, error: DBAPIError) -> bool:
+    # A file is there or not; only another process that writes makes it a matter of time.
+    if engine.url.get_backend_name() == "sqlite":
+        return "locked" not in str(error.orig)
+    return _REFUSED.search(str(error.orig)) is not None
 
 
 def _first_line(engine: Engine, error: DBAPIError) -> str:

@@ -26,6 +26,7 @@ server's, so that a worker with a wrong clock holds no lease too long.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,9 +34,17 @@ from importlib import resources
 from typing import Any, Literal, cast
 
 import redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    AuthorizationError,
+    InvalidResponse,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
-from deadpan.errors import ConfigurationError, QueueStateError, QueueUnavailable
+from deadpan.errors import ConfigurationError, QueueRefused, QueueStateError, QueueUnavailable
 from deadpan.settings import load, without_password
 from deadpan.trace import TraceContext
 from tasks.chunks import Chunk, Dispatched, Retry, traced_entry
@@ -50,6 +59,16 @@ WORKER_SILENT_SECONDS = 15.0
 
 _SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on", "sample", "push")
 _PUSH_AT_ONCE = 5000
+
+_REFUSALS = (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    AuthorizationError,
+    InvalidResponse,
+    NoPermissionError,
+)
+_REFUSED = re.compile(r"DB index|NOAUTH|CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER")
+"""What redis-py has no class of its own for."""
 
 
 def connect(redis_url: str) -> redis.Redis:
@@ -71,8 +90,9 @@ def connect(redis_url: str) -> redis.Redis:
 class Intake:
     """The Redis side of Deadpan. Safe to use from several threads.
 
-    Every method raises QueueUnavailable when Redis cannot be reached or refuses, and
-    QueueStateError when a key under the prefix holds something else than it should.
+    Every method raises QueueUnavailable when Redis cannot be reached or refuses (QueueRefused, if
+    waiting does not mend it), and QueueStateError when a key under the prefix holds something else
+    than it should.
     """
 
     def __init__(
@@ -394,8 +414,14 @@ class Intake:
                     f"a Redis key under {self.prefix}: has another type than Deadpan needs "
                     f"({error}); give Deadpan a prefix of its own (DEADPAN_PREFIX)"
                 ) from error
-            raise QueueUnavailable(f"Redis at {self.shown_url} refused: {error}") from error
+            kind = QueueRefused if _is_refused(error) else QueueUnavailable
+            raise kind(f"Redis at {self.shown_url} refused: {error}") from error
         except RedisError as error:
+            if _is_refused(error):
+                raise QueueRefused(
+                    f"Redis at {self.shown_url} refused: {error}; see that DEADPAN_REDIS_URL is "
+                    "right"
+                ) from error
             raise QueueUnavailable(
                 f"cannot reach Redis at {self.shown_url} ({error}); "
                 "start it or set DEADPAN_REDIS_URL"
@@ -439,6 +465,10 @@ def enqueue(
         return intake.enqueue(ids, priority, trace=trace)
     finally:
         intake.close()
+
+
+def _is_refused(error: RedisError) -> bool:
+    return isinstance(error, _REFUSALS) or _REFUSED.search(str(error)) is not None
 
 
 def _waited(chunk_id: str, now_ms: int) -> dict[bytes, float]:

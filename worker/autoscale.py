@@ -17,6 +17,7 @@ from prometheus_client import Gauge
 from deadpan import logs
 from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings, load
+from deadpan.waiting import Waiting
 from tasks.arrivals import STALE_SECONDS, Signal, publish_scaling, read_scaling, read_signal
 from tasks.intake import Intake
 from worker import checks
@@ -133,6 +134,7 @@ def run_autoscale(*, folder: Path, no_workers: bool, as_json: bool) -> None:
 
     Raises:
         ConfigurationError: with all that is wrong with the settings, before anything starts.
+        QueueRefused: Redis will not have us; one that is away is waited for.
         DeadpanError: a worker cannot work as configured.
     """
     settings = load()
@@ -146,11 +148,11 @@ def run_autoscale(*, folder: Path, no_workers: bool, as_json: bool) -> None:
         raise ConfigurationError(problems)
     logs.configure(settings.log_level, settings.log_format)
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
-    scaler = Scaler(intake, goals)
+    scaler, waiting = Scaler(intake, goals), Waiting()
     server = HealthServer(
         settings.metrics_host,
         settings.metrics_port,
-        scaler.not_ready,
+        lambda: waiting.why or scaler.not_ready(),
         pages={"/api/v1/scaling": scaler.page},
     )
     fleet = None
@@ -161,6 +163,7 @@ def run_autoscale(*, folder: Path, no_workers: bool, as_json: bool) -> None:
     server.start()
     with Interrupts():
         try:
+            waiting.until_answers(intake.ping)
             _run(scaler, fleet, as_json=as_json)
         except KeyboardInterrupt:
             pass

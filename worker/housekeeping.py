@@ -15,6 +15,8 @@ from sqlalchemy import Engine
 from deadpan import logs, spans
 from deadpan.errors import ConfigurationError
 from deadpan.settings import Settings, queue_days, signing_secrets
+from deadpan.waiting import Waiting, ended_by_signals
+from storage import queries
 from storage.database import connect, dispose
 from storage.evidence import EvidenceStore
 from tasks.callbacks import Schedule, Sender
@@ -32,13 +34,19 @@ def run(settings: Settings) -> None:
 
     Raises:
         ConfigurationError: a setting cannot be used.
+        DatabaseRefused: the database will not have us; one that is away is waited for.
     """
     logs.configure(settings.log_level, settings.log_format)
     spans.start(settings.traces, "housekeeping")
     database = connect(settings.database_url.get_secret_value())
     try:
         housekeeper = _housekeeper(settings, database)
-        health = HealthServer(settings.metrics_host, settings.metrics_port, housekeeper.not_ready)
+        waiting = Waiting()
+        health = HealthServer(
+            settings.metrics_host,
+            settings.metrics_port,
+            lambda: waiting.why or housekeeper.not_ready(),
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: housekeeper.stop())
         intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
@@ -47,6 +55,8 @@ def run(settings: Settings) -> None:
         health.start()
         sampler.start()
         try:
+            with ended_by_signals():
+                waiting.until_answers(lambda: queries.ping(database))
             housekeeper.run()
         finally:
             sampler.stop()

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings
+from deadpan.waiting import Waiting, ended_by_signals
 from models.classifier import Classifier
 from sources.open import open_source
 from sources.post import PostSource
@@ -56,7 +57,7 @@ class Runtime:
     """Everything that the moderate task needs, built once; see `start`."""
 
     def __init__(self, settings: Settings, *, name: str) -> None:
-        """Check, connect and load.
+        """Check, wait for Redis and the database, connect and load.
 
         Raises:
             ConfigurationError, DeadpanError: with all that keeps this worker from its job.
@@ -65,6 +66,7 @@ class Runtime:
         self._settings = settings
         self._dispatcher: Dispatcher | None = None
         self._closing = threading.Event()
+        self._waiting = Waiting()
         self._not_ready: str | None = "the model is not loaded"
         self._health = HealthServer(settings.metrics_host, settings.metrics_port, self.not_ready)
         self._health.start()
@@ -118,11 +120,15 @@ class Runtime:
         self.ending.start()
         self._sampler = Sampler(self._parts.intake)
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        self._not_ready = "it is not connected to Redis yet"
 
     def _build(self) -> _Parts:
         settings = self._settings
         database = connect(settings.database_url.get_secret_value())
-        require_schema(database)
+        intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+        with ended_by_signals():
+            self._waiting.until_answers(lambda: require_schema(database))
+            self._waiting.until_answers(intake.ping)
         source = open_source(settings.source, **checks.source_arguments(settings))
         features = None
         if settings.feature_cache_redis:
@@ -138,7 +144,6 @@ class Runtime:
             feature_store=features,
         )
         classifier.warm()
-        intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
         return _Parts(
             intake=intake,
             leases=LeaseKeeper(intake, lease_seconds=settings.lease_seconds),
@@ -161,7 +166,7 @@ class Runtime:
 
     def not_ready(self) -> str | None:
         """Why this worker cannot do its job, or None when it can."""
-        return self._not_ready
+        return self._waiting.why or self._not_ready
 
     def dispatch(self, send: Callable[[str], object]) -> None:
         """Begin to take posts in hand.

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deadpan.errors import ConfigurationError, QueueStateError, QueueUnavailable
+from deadpan.errors import ConfigurationError, QueueRefused, QueueStateError, QueueUnavailable
 from tasks import enqueue
 from tasks.chunks import Chunk, Retry
 from tasks.intake import Intake
@@ -250,7 +250,26 @@ def test_no_redis_is_said_with_its_address_and_the_remedy() -> None:
     with pytest.raises(QueueUnavailable, match=f"{port}.*DEADPAN_REDIS_URL") as caught:
         away.enqueue(["1"])
     assert "hush" not in str(caught.value)
+    assert not isinstance(caught.value, QueueRefused), "it may be on its way"
     away.close()
+
+
+@pytest.mark.parametrize(
+    ("login", "number"), [("", 0), (":wrong", 0), ("nobody:wrong", 0), (":hush", 99)]
+)
+def test_what_waiting_does_not_mend_is_told_from_a_redis_that_is_away(
+    intake: Intake, login: str, number: int
+) -> None:
+    address = intake.shown_url.partition("//")[2].rpartition("/")[0]
+    intake.client.config_set("requirepass", "hush")
+    try:
+        refused = Intake.at(f"redis://{login}@{address}/{number}")
+        with pytest.raises(QueueRefused) as caught:
+            refused.ping()
+        assert "wrong" not in str(caught.value).partition("(")[0].partition("refused")[0]
+        refused.close()
+    finally:
+        intake.client.config_set("requirepass", "")
 
 
 def test_a_key_of_another_type_under_the_prefix_is_named(intake: Intake) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import StatementError
 
-from deadpan.errors import DatabaseUnavailable, SchemaError, StorageError
+from deadpan.errors import DatabaseRefused, DatabaseUnavailable, SchemaError, StorageError
 from storage import queries
 from storage.database import connect, dispose, transaction
 from storage.outcomes import GonePost, record
@@ -124,14 +124,30 @@ def test_a_postgresql_that_nobody_listens_at_is_unavailable_in_words() -> None:
     assert "s3cret" not in str(caught.value)
     assert f"'deadpan' at 127.0.0.1:{port}" in str(caught.value)
     assert "DEADPAN_DATABASE_URL" in str(caught.value)
+    assert not isinstance(caught.value, DatabaseRefused), "it may be on its way"
 
 
 def test_a_wrong_password_is_not_repeated(postgres: Postgres) -> None:
     engine = connect(postgres.url().replace(postgres.password, "s3cret"))
-    with pytest.raises(DatabaseUnavailable, match="password authentication failed") as caught:
+    with pytest.raises(DatabaseRefused, match="password authentication failed") as caught:
         queries.ping(engine)
     dispose(engine)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("instead", "of"),
+    [("no_such_database", "/postgres"), ("no_such_role", "//deadpan"), ("?sslmode=require", "")],
+)
+def test_what_waiting_does_not_mend_is_told_from_a_server_that_is_away(
+    postgres: Postgres, instead: str, of: str
+) -> None:
+    url = postgres.url()
+    url = url.replace(of, of[: of.rindex("/") + 1] + instead) if of else url + instead
+    engine = connect(url)
+    with pytest.raises(DatabaseRefused):
+        queries.ping(engine)
+    dispose(engine)
 
 
 def test_a_postgresql_killed_within_a_transaction_is_unavailable_and_comes_back(
@@ -168,7 +184,7 @@ def test_a_sqlite_file_that_is_none_is_unavailable_in_words(tmp_path: Path) -> N
     path = tmp_path / "deadpan.db"
     path.write_bytes(b"a letter to the editor" * 100)
     engine = connect(f"sqlite:///{path}")
-    with pytest.raises(DatabaseUnavailable, match="not a database; restore it from a backup"):
+    with pytest.raises(DatabaseRefused, match="not a database; restore it from a backup"):
         queries.ping(engine)
     dispose(engine)
 

@@ -23,6 +23,7 @@ SHARED = {
     "deadpan.otel_sdk",
     "deadpan.spans",
     "deadpan.trace",
+    "deadpan.waiting",
 }
 
 ALLOWED = {
