@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from console import blind, reasons, words
+from console import blind, reasons
 from console.access import GuardedRoute
-from console.pictures import KINDS, Pictures
+from console.deciding import Decided, DecisionForm, note_negative, seconds_left
+from console.pictures import KINDS
+from console.post import pictures_of, post_of
 from console.queue import done_banner, take_next
 from console.render import page, see_other
-from console.state import Visitor, address_of, console_of, visitor_of
+from console.state import address_of, console_of, visitor_of
 from deadpan.errors import ConfigurationError, DeadpanError, FlagConflict, NotFound
 from storage import (
     audit,
@@ -28,7 +29,6 @@ from storage import (
     worklist,
 )
 from storage.database import transaction
-from storage.decisions import Said
 from storage.flags import is_held
 from storage.queries import Flag
 
@@ -95,26 +95,14 @@ def hand_over(
 def decide(
     request: Request,
     flag_id: int,
-    action: Annotated[str, Form(max_length=16)],
+    form: Decided,
     verdict_id: Annotated[int | None, Form(ge=1, lt=2**63)] = None,
-    reason_code: Annotated[str, Form(max_length=64)] = "",
-    note: Annotated[str, Form(max_length=20_000)] = "",
-    sentiment: Annotated[str, Form(max_length=16)] = "",
-    sarcastic: Annotated[str, Form(max_length=3)] = "",
     queue: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Decide, and go on to the next flag. What was typed is never lost: a conflict shows it."""
     console, me = console_of(request), visitor_of(request).moderator
     try:
-        code = reasons.check(console.reasons, action, reason_code)
-        said = Said(
-            action=action,  # type: ignore[arg-type]  # checked by Said
-            reason_code=code,
-            note=note or None,
-            sentiment=sentiment or None,
-            sarcastic={"yes": True, "no": False}.get(sarcastic),
-            seen_verdict_id=verdict_id,
-        )
+        said = form.said(console.reasons, seen_verdict_id=verdict_id)
         with transaction(console.database) as connection:
             made = decisions.decide(
                 connection,
@@ -126,16 +114,8 @@ def decide(
             )
     except (FlagConflict, ConfigurationError) as error:
         if blind.hidden(request, [number_of(flag_id)]):
-            kept = f"; what you wrote: {note}" if note else ""
-            raise FlagConflict(f"somebody was faster; {blind.HIDDEN}{kept}") from None
-        typed = {
-            "action": action,
-            "reason_code": reason_code,
-            "note": note,
-            "sentiment": sentiment,
-            "sarcastic": sarcastic,
-        }
-        return _page(request, flag_id, queue=queue, typed=typed, error=error)
+            raise FlagConflict(f"somebody was faster; {blind.HIDDEN}{form.kept_note}") from None
+        return _page(request, flag_id, queue=queue, typed=form, error=error)
     return see_other(take_next(request, queue, after=made.id))
 
 
@@ -165,7 +145,7 @@ def picture(
     with transaction(console.database, read_only=True) as connection:
         if queries.evidence_kind(connection, sha256) != "image":
             raise NotFound("there is no such picture")
-    content = _pictures(request).bytes_of(sha256, kind)
+    content = pictures_of(request).bytes_of(sha256, kind)
     if kind != "blur":
         with transaction(console.database) as connection:
             audit.write(
@@ -187,7 +167,7 @@ def _page(
     queue: str = "",
     pictures: str = "",
     after: int | None = None,
-    typed: Mapping[str, str] | None = None,
+    typed: DecisionForm | None = None,
     error: DeadpanError | None = None,
 ) -> Response:
     console, visitor = console_of(request), visitor_of(request)
@@ -211,8 +191,8 @@ def _page(
             for each in moderators.everyone(connection)
             if each.may("moderator") and each.disabled_at is None and each.id != me.id
         ]
-    if me.may("moderator") and flag.verdict.negative >= exposures.NEGATIVE:
-        exposures.note(console.database, me, "negative", f"flag {flag.id}")
+    if me.may("moderator"):
+        note_negative(request, flag)
     standing = claims.standing_of(flag)
     held = is_held(standing, now)
     mine = flag.state == "claimed" and flag.claimed_by == me.name
@@ -236,9 +216,7 @@ def _page(
         held=held,
         mine=mine,
         may_decide=me.may("moderator") and flag.state != "decided" and may_take,
-        left=max(0, int((flag.claim_expires_at - now).total_seconds()))
-        if mine and flag.claim_expires_at
-        else 0,
+        left=seconds_left(flag.claim_expires_at, now) if mine else 0,
         undo=own[-1] if own else None,
         undo_seconds=decisions.UNDO_SECONDS,
         reasons=console.reasons,
@@ -259,51 +237,6 @@ def _earlier(connection: Any, flag: Flag) -> list[Flag]:
         else worklist.of_post(connection, flag.post_id, limit=_EARLIER + 1)
     )
     return [each for each in found if each.id != flag.id][:_EARLIER]
-
-
-def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[str, Any]:
-    """The post as its author wrote it and as the model saw it."""
-    console, verdict = console_of(request), flag.verdict
-    seen = console.text(verdict.evidence, "text")
-    told = verdict.explanation or {}
-    unseen = {item.get("image") for item in verdict.degraded}
-    shas = [item["sha256"] for item in verdict.evidence if item["kind"] == "image"]
-    # Evidence holds the pictures that could be seen; explanations count all pictures of the post.
-    numbers = [n for n in range(len(shas) + len(unseen)) if n not in unseen]
-    mode = "show" if asked == "shown" else str(visitor.moderator.settings.get("pictures", "blur"))
-    sizes = _pictures(request)
-    own, read = words.apart(words.marked(seen, told.get("words", ())))
-    return {
-        "original": console.text(verdict.evidence, "original_text"),
-        "seen": own,
-        "read_in_pictures": read,
-        "explained": told.get("score"),
-        "method": told.get("method"),
-        "moved": [w for w in told.get("words", ()) if abs(w.get("effect", 0)) >= 0.01],
-        "disagreement": told.get("disagreement"),
-        "mode": mode,
-        "pictures": [
-            {
-                "sha256": sha256,
-                "number": number + 1,
-                "size": sizes.size(sha256),
-                "regions": _regions(told.get("regions", ()), number),
-            }
-            for sha256, number in zip(shas, numbers, strict=False)
-        ],
-    }
-
-
-def _regions(regions: Any, image: int) -> list[dict[str, Any]]:
-    here = [region for region in regions if region.get("image") == image]
-    most = max((abs(float(region["effect"])) for region in here), default=0.0)
-    leveled = [{**region, "level": words.level(float(region["effect"]), most)} for region in here]
-    return [region for region in leveled if region["level"]]
-
-
-def _pictures(request: Request) -> Pictures:
-    pictures: Pictures = request.app.state.pictures
-    return pictures
 
 
 def number_of(number: int) -> int:

@@ -8,20 +8,20 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from console import blind, reasons
+from console import blind
 from console.access import GuardedRoute
-from console.flag import number_of, post_of
+from console.deciding import Decided, DecisionForm, note_negative, seconds_left
+from console.flag import number_of
+from console.post import post_of
 from console.queue import done_banner, take_next
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError, FlagConflict
-from storage import exposures, known_answers, review_list, review_work, reviews, worklist
+from storage import known_answers, review_list, review_work, reviews, worklist
 from storage.database import transaction
-from storage.decisions import Said
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 _ROWS = 50
-_Short = Annotated[str, Form(max_length=64)]
 
 
 @router.get("/reviews")
@@ -67,35 +67,21 @@ def review_page(
 def vote(
     request: Request,
     review_id: int,
-    action: Annotated[str, Form(max_length=16)],
-    reason_code: _Short = "",
-    note: Annotated[str, Form(max_length=20_000)] = "",
-    sentiment: Annotated[str, Form(max_length=16)] = "",
-    sarcastic: Annotated[str, Form(max_length=3)] = "",
-    queue: _Short = "",
+    form: Decided,
+    queue: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Say what one thinks of it; nothing that was typed is lost."""
     console, me = console_of(request), visitor_of(request).moderator
     try:
-        said = Said(
-            action=action,  # type: ignore[arg-type]  # checked by Said
-            reason_code=reasons.check(console.reasons, action, reason_code),
-            note=note or None,
-            sentiment=sentiment or None,
-            sarcastic={"yes": True, "no": False}.get(sarcastic),
-        )
+        said = form.said(console.reasons)
         with transaction(console.database) as connection:
             made = review_work.vote(
                 connection, number_of(review_id), me, said, report=console.report_decisions
             )
     except ConfigurationError as error:
-        typed = {"reason_code": reason_code, "note": note, "sentiment": sentiment}
-        return _page(
-            request, review_id, queue=queue, error=error, typed={**typed, "sarcastic": sarcastic}
-        )
+        return _page(request, review_id, queue=queue, typed=form, error=error)
     except FlagConflict as error:
-        kept = f"; what you wrote: {note}" if note else ""
-        raise FlagConflict(f"{error}{kept}") from None
+        raise FlagConflict(f"{error}{form.kept_note}") from None
     if made.action == "skip":
         return see_other(take_next(request, queue))
     return see_other(f"/reviews/{review_id}")
@@ -150,7 +136,7 @@ def _page(
     queue: str = "",
     pictures: str = "",
     after: int | None = None,
-    typed: dict[str, str] | None = None,
+    typed: DecisionForm | None = None,
     error: ConfigurationError | None = None,
 ) -> Response:
     console, visitor, now = console_of(request), visitor_of(request), datetime.now(UTC)
@@ -164,11 +150,8 @@ def _page(
     mine = review.state == "claimed" and review.claimed_by == me.name
     if not mine and not own:
         raise FlagConflict("this second look is not in your hands; take the next one")
-    if mine and flag.verdict.negative >= exposures.NEGATIVE:
-        exposures.note(console.database, me, "negative", f"flag {flag.id}")
-    left = 0
-    if mine and review.claim_expires_at:
-        left = max(0, int((review.claim_expires_at - now).total_seconds()))
+    if mine:
+        note_negative(request, flag)
     hidden = bool(blind.hidden(request, [flag.id]))
     return page(
         request,
@@ -182,7 +165,7 @@ def _page(
         hidden=hidden,
         post=post_of(request, visitor, flag, pictures),
         path=f"/reviews/{review.id}",
-        left=left,
+        left=seconds_left(review.claim_expires_at, now) if mine else 0,
         reasons=console.reasons,
         queue=queue,
         typed=typed or {},
