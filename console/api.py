@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from console import blind, reasons, shapes
+from console import blind, reasons, review_shapes, shapes
 from console.access import GuardedRoute
 from console.api_parts import Key, new_router, write
 from console.queue import cursor_of, position_of
@@ -39,7 +39,6 @@ from tasks.replay import replay as push_again
 log = structlog.get_logger(__name__)
 
 router = new_router()
-_ANY_STATE = ("open", "claimed", "escalated", "decided", "unclosed")
 
 
 @router.post("/api/v1/posts", status_code=202)
@@ -198,28 +197,30 @@ def decide(
 
 @router.post("/api/v1/flags/{flag_id}/appeal", status_code=201)
 def appeal(
-    request: Request, flag_id: Number, wanted: shapes.Appeal | None = None, key: Key = None
-) -> shapes.Appealed:
+    request: Request, flag_id: Number, wanted: review_shapes.Appeal | None = None, key: Key = None
+) -> review_shapes.Appealed:
     """Have a decided flag looked at by somebody else; while an appeal waits, it is that one."""
     me = visitor_of(request).moderator
 
     def work(connection: Connection) -> BaseModel:
         why = wanted.why if wanted else None
         asked = review_work.appeal(connection, flag_id, actor=me, why=why)
-        return shapes.Appealed.model_validate(asked)
+        return review_shapes.Appealed.model_validate(asked)
 
-    return shapes.Appealed(**write(request, key, wanted, work))
+    return review_shapes.Appealed(**write(request, key, wanted, work))
 
 
 @router.get("/api/v1/agreement")
-def agreement(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30) -> shapes.Agreement:
+def agreement(
+    request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30
+) -> review_shapes.Agreement:
     """Say how much moderators agree, and how often they gave a known answer."""
     since = datetime.now(UTC) - timedelta(days=days)
     with transaction(console_of(request).database, read_only=True) as connection:
         found = fairness.agreement(connection, since=since)
         rates = fairness.hit_rates(connection, since=since)
-    told = shapes.Agreement.model_validate(found)
-    told.known_answers = [shapes.HitRate.model_validate(each) for each in rates]
+    told = review_shapes.Agreement.model_validate(found)
+    told.known_answers = [review_shapes.HitRate.model_validate(each) for each in rates]
     return told
 
 

@@ -6,7 +6,7 @@ from fastapi import Request
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from console import blind, reasons, shapes
+from console import blind, reasons, review_shapes, shapes
 from console.api_parts import Key, new_router, write
 from console.shapes import BeforeId, Limit, Number
 from console.state import console_of, visitor_of
@@ -20,20 +20,22 @@ router = new_router()
 
 
 @router.get("/api/v1/reviews")
-def review_list_(request: Request, before: BeforeId = None, limit: Limit = 50) -> shapes.Looks:
+def review_list_(
+    request: Request, before: BeforeId = None, limit: Limit = 50
+) -> review_shapes.Looks:
     """List the second looks that the token's moderator holds or voted in, newest first."""
     me = visitor_of(request).moderator
     with transaction(console_of(request).database, read_only=True) as connection:
         found = review_list.own(connection, me, limit=limit + 1, before_id=before)
         shown = _told(request, connection, found[:limit])
     more = found[limit - 1].id if len(found) > limit else None
-    return shapes.Looks(reviews=shown, next_before=more)
+    return review_shapes.Looks(reviews=shown, next_before=more)
 
 
 @router.post("/api/v1/claim-next-review")
 def claim_next(
     request: Request, wanted: shapes.ClaimNext | None = None, key: Key = None
-) -> shapes.NextLook:
+) -> review_shapes.NextLook:
     """Take a second look, to be read by its id: what is held already; for leads what is to be
     settled; then an appeal, then the oldest of the others.
     """
@@ -48,22 +50,22 @@ def claim_next(
             known_share=console.known_share,
         )
         if number is None:
-            return shapes.NextLook(review=None)
+            return review_shapes.NextLook(review=None)
         (told,) = _told(request, connection, [_own(request, connection, number)])
-        return shapes.NextLook(review=told)
+        return review_shapes.NextLook(review=told)
 
-    return shapes.NextLook(**write(request, key, wanted, work))
+    return review_shapes.NextLook(**write(request, key, wanted, work))
 
 
 @router.get("/api/v1/reviews/{review_id}")
-def review(request: Request, review_id: Number) -> shapes.LookAt:
+def review(request: Request, review_id: Number) -> review_shapes.LookAt:
     """Give a second look that the token's moderator holds or voted in, with the post."""
     console = console_of(request)
     with transaction(console.database, read_only=True) as connection:
         look = _own(request, connection, review_id)
         verdict = worklist.one(connection, look.flag_id).verdict
         (told,) = _told(request, connection, [look])
-    return shapes.LookAt(
+    return review_shapes.LookAt(
         **dict(told),
         text=console.text(verdict.evidence, "original_text"),
         pictures=[each["sha256"] for each in verdict.evidence if each["kind"] == "image"],
@@ -72,7 +74,9 @@ def review(request: Request, review_id: Number) -> shapes.LookAt:
 
 
 @router.post("/api/v1/reviews/{review_id}/vote", status_code=201)
-def vote(request: Request, review_id: Number, wanted: shapes.Vote, key: Key = None) -> shapes.Look:
+def vote(
+    request: Request, review_id: Number, wanted: review_shapes.Vote, key: Key = None
+) -> review_shapes.Look:
     """Say what one thinks of it; a skip gives it to somebody else."""
     console, me = console_of(request), visitor_of(request).moderator
     code = reasons.check(console.reasons, wanted.action, wanted.reason_code)
@@ -83,30 +87,30 @@ def vote(request: Request, review_id: Number, wanted: shapes.Vote, key: Key = No
         (told,) = _told(request, connection, [_own(request, connection, review_id)])
         return told
 
-    return shapes.Look(**write(request, key, wanted, work))
+    return review_shapes.Look(**write(request, key, wanted, work))
 
 
 @router.post("/api/v1/reviews/{review_id}/renew")
-def renew(request: Request, review_id: Number, key: Key = None) -> shapes.HeldLook:
+def renew(request: Request, review_id: Number, key: Key = None) -> review_shapes.HeldLook:
     """Hold it for longer."""
     console, me = console_of(request), visitor_of(request).moderator
 
     def work(connection: Connection) -> BaseModel:
         until = review_work.renew(connection, review_id, me, claim_seconds=console.claim_seconds)
-        return shapes.HeldLook(review_id=review_id, claim_expires_at=until)
+        return review_shapes.HeldLook(review_id=review_id, claim_expires_at=until)
 
-    return shapes.HeldLook(**write(request, key, None, work))
+    return review_shapes.HeldLook(**write(request, key, None, work))
 
 
 @router.post("/api/v1/reviews/{review_id}/release")
-def release(request: Request, review_id: Number, key: Key = None) -> shapes.ReleasedLook:
+def release(request: Request, review_id: Number, key: Key = None) -> review_shapes.ReleasedLook:
     """Give it back."""
 
     def work(connection: Connection) -> BaseModel:
         review_work.release(connection, review_id, visitor_of(request).moderator)
-        return shapes.ReleasedLook(review_id=review_id)
+        return review_shapes.ReleasedLook(review_id=review_id)
 
-    return shapes.ReleasedLook(**write(request, key, None, work))
+    return review_shapes.ReleasedLook(**write(request, key, None, work))
 
 
 def _own(request: Request, connection: Connection, review_id: int) -> Look:
@@ -119,18 +123,18 @@ def _own(request: Request, connection: Connection, review_id: int) -> Look:
     raise FlagConflict("this second look is not in your hands; take the next one")
 
 
-def _told(request: Request, connection: Connection, looks: list[Look]) -> list[shapes.Look]:
+def _told(request: Request, connection: Connection, looks: list[Look]) -> list[review_shapes.Look]:
     """As much as may be told: after a vote also what was decided before, as the page does."""
     me = visitor_of(request).moderator
     not_now = blind.of(connection, visitor_of(request), [each.flag_id for each in looks])
     told = []
     for each in looks:
-        shown = shapes.Look.model_validate(each)
+        shown = review_shapes.Look.model_validate(each)
         said = [v for v in reviews.votes(connection, each.id) if v.moderator_id == me.id]
         if each.held_by != me.name:
             shown.claim_expires_at = None
         if said:
-            shown.vote = shapes.Voted.model_validate(said[-1])
+            shown.vote = review_shapes.Voted.model_validate(said[-1])
             if said[-1].action != "skip" and each.flag_id not in not_now:
                 shown.decided_before = reviews.by_id(connection, each.id).expected
         told.append(shown)
