@@ -42,7 +42,6 @@ class CheckpointInfo:
         path: the folder.
         config: what the model is made of.
         version: name and 12 hexadecimal digits that change with configuration or weights.
-        weights_sha256: of the weights file, in hexadecimal.
         data: "train" and "dev", each a list of the files it learnt from or was chosen on.
         scores: by dev file; each as `models.evaluation` reports it.
         versions: of the packages that trained it.
@@ -53,7 +52,6 @@ class CheckpointInfo:
     path: Path
     config: ModelConfig
     version: str
-    weights_sha256: str
     data: Mapping[str, Any]
     scores: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -109,7 +107,6 @@ def read_info(spec: str | Path) -> CheckpointInfo:
         path=path,
         config=config,
         version=model_version(config, sha256),
-        weights_sha256=sha256,
         data=document["data"],
         scores=document["scores"],
         versions=document["versions"],

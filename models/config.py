@@ -251,10 +251,6 @@ def _source(place: str) -> dict[str, str]:
     }
 
 
-PRESETS = {"mini": mini_config, "bert-resnet50": bert_resnet50_config}
-"""Configurations by name; a recipe starts from one of them."""
-
-
 def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of the fusion head; needs no torch."""
     text, image, hidden = config.text.dim, config.image.dim, config.hidden

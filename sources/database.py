@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ from deadpan.errors import SettingsError
 from sources.download import ImageDownloader, ImageLimits
 from sources.mapping import PostMapping, WrongFieldError, id_of, post_of
 from sources.post import FetchFailure, FetchResult, Gone, Post
-
-log = logging.getLogger(__name__)
 
 _COLUMNS = PostMapping()
 _REQUIRED = ("id", "text")

@@ -19,8 +19,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.columns import NUMBERED, Base, Id, UtcDateTime
 
-KINDS: Final = ("sample", "disagreement", "appeal", "known")
-
 
 class ReviewRow(Base):
     """A decision that somebody else is to look at, blind. It stands where flags stand, too."""

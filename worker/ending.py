@@ -13,10 +13,6 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-import structlog
-
-log = structlog.get_logger(__name__)
-
 GIVE_BACK_SECONDS = 5.0
 """Longest wait for Redis while chunks are given back; should it be away, their leases run out."""
 

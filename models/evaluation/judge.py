@@ -26,7 +26,7 @@ from models.prediction import (
 if TYPE_CHECKING:
     from models.classifier import Classifier
 
-__all__ = ["READ_OUTS", "Answers", "Judged", "evaluate", "judge", "measure_answers", "prepared"]
+__all__ = ["READ_OUTS", "Answers", "Judged", "judge", "measure_answers", "prepared"]
 
 LABELS = {"sentiment": SENTIMENTS, "sarcasm": SARCASM_LABELS}
 """Of each head, in the order of its logits."""
@@ -68,30 +68,6 @@ class Judged:
     posts: tuple[LabelledPost, ...]
     answers: Mapping[str, Answers]
     labels: Mapping[str, npt.NDArray[np.int64]]
-
-
-def evaluate(
-    classifier: Classifier,
-    posts: Sequence[LabelledPost],
-    *,
-    seed: int = 0,
-    resamples: int = 1000,
-    report: Report = lambda line: None,
-) -> dict[str, Any]:
-    """Judge posts and measure the answers.
-
-    Args:
-        classifier: a loaded model.
-        posts: as `models.posts_file.read_posts` gives them; those without a label are not judged.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
-        report: gets lines of progress.
-
-    Returns:
-        As `measure_judged` gives it.
-    """
-    posts = [post for post in posts if is_labelled(post)]
-    return measure_judged(judge(classifier, posts, report=report), seed=seed, resamples=resamples)
 
 
 def is_labelled(post: LabelledPost) -> bool:

@@ -145,7 +145,7 @@ class Settings:
     """Of the model and the whole run.
 
     Attributes:
-        preset: the configuration to start from: a name in `models.config.PRESETS`.
+        preset: the configuration to start from: "mini" or "bert-resnet50".
         text: for presets whose weights do not come in a package: a folder, or a name on the
             Hugging Face hub; "" for the preset's own.
         image: the same for the image encoder.

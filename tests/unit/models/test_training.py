@@ -16,7 +16,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from deadpan.errors import DataError, ModelError
 from models.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_info
 from models.classifier import Classifier
-from models.evaluation.judge import evaluate
+from models.evaluation.judge import judge, measure_judged
 from models.posts_file import LabelledPost, read_posts
 from models.training.dataset import PostSet, Row
 from models.training.features import FeatureCache
@@ -223,7 +223,8 @@ def test_evaluating_the_model_agrees_with_what_training_reported(
 ) -> None:
     classifier = Classifier.load(trained.path, device="cpu")
     lines: list[str] = []
-    measured = evaluate(classifier, read_posts(toy.dev[0].path).posts, report=lines.append)
+    posts = read_posts(toy.dev[0].path).posts
+    measured = measure_judged(judge(classifier, posts, report=lines.append))
     assert measured["model"] == trained.version
     assert measured["sarcasm"] is None
     reported = trained.scores["check.jsonl"]["all"]["sentiment"]
@@ -233,7 +234,7 @@ def test_evaluating_the_model_agrees_with_what_training_reported(
             reported[read_out]["accuracy"]["value"], abs=0.05
         )
     assert lines == ["judged 30 of 30 posts"]
-    measured = evaluate(classifier, read_posts(toy.dev[1].path).posts)
+    measured = measure_judged(judge(classifier, read_posts(toy.dev[1].path).posts))
     assert measured["sentiment"] is None
     assert set(measured["sarcasm"]["fused"]["per_class"]) == {"literal", "sarcastic"}
     assert json.loads(json.dumps(measured)) == measured
