@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from sources.download import ImageDownloader, ImageLimits
+from tests.unit.sources.downloads import answer_for, downloaded
 from tests.unit.sources.source_server import PNG, Handler, Server, serving
-from tests.unit.sources.test_source_download import answer_for, downloaded
 
 ONE = ImageLimits(allowed_networks=(ip_network("127.0.0.1/32"),), timeout_seconds=5)
 
