@@ -26,8 +26,8 @@ from deadpan.commands import (
     run,
     status,
 )
-from deadpan.commands.output import complain
 from deadpan.errors import DeadpanError
+from deadpan.logs import complain
 
 app = typer.Typer(
     name="deadpan",

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import textwrap
 import unicodedata
 from collections.abc import MutableMapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
 import structlog
+
+from deadpan.errors import ConfigurationError, DeadpanError
+
+STYLES: Final = ("auto", "json", "console")
+
+_for_machines = False
+"""Whether standard error is a log of JSON lines; until `configure` it is for people."""
 
 _KEPT = frozenset("\n\t")
 # control, format (bidirectional overrides among them), surrogate, line and paragraph separators
@@ -43,6 +52,36 @@ def _fit_for_a_terminal(
     return event
 
 
+def begin() -> None:
+    """Let standard error be a log from here on, in the form that the environment asks for.
+
+    For a process that serves, before its settings are read: should one of them be wrong, that is
+    said in the same form as all else.
+    """
+    style = os.environ.get("DEADPAN_LOG_FORMAT", "auto")
+    configure(style=style if style in STYLES else "auto")
+    logging.captureWarnings(True)
+    if _for_machines:
+        sys.excepthook = _unforeseen
+
+
+def _unforeseen(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    log = structlog.get_logger(__name__)
+    log.critical("ended by an unforeseen error", exc_info=(kind, error, trace))
+
+
+def complain(error: DeadpanError) -> None:
+    """Say on standard error what ends this process, every problem on a line of its own."""
+    problems = error.problems if isinstance(error, ConfigurationError) else (str(error),)
+    for problem in problems:
+        if _for_machines:
+            structlog.get_logger(__name__).error("ended by an error", error=problem)
+        else:
+            sys.stderr.write(f"error: {shown(problem, lines=True)}\n")
+
+
 def configure(level: str = "info", style: str = "auto") -> None:
     """Send structlog and the standard library's logging to standard error in one form.
 
@@ -50,7 +89,9 @@ def configure(level: str = "info", style: str = "auto") -> None:
         level: debug, info, warning or error.
         style: console for people, json for machines, auto to choose by the terminal.
     """
+    global _for_machines
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
+    _for_machines = not for_people
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

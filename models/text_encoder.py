@@ -10,9 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
+from transformers.utils import logging as transformers_logging
 
 from deadpan.errors import CheckpointError
 from models.config import TextEncoderConfig
+
+# It has a handler of its own, whose lines are in no form of ours.
+transformers_logging.disable_default_handler()
+transformers_logging.enable_propagation()
 
 
 class TextEncoder(nn.Module):

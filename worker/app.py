@@ -69,14 +69,14 @@ def _warm(sender: str, **_: Any) -> None:
     """Before Celery connects: no worker consumes a chunk that it could not judge at once."""
     from worker import runtime
 
+    logs.begin()
     try:
         loaded = settings.load()
         logs.configure(loaded.log_level, loaded.log_format)
         spans.start(loaded.traces, "worker")
         runtime.start(loaded, name=sender)
     except DeadpanError as error:
-        for problem in getattr(error, "problems", (str(error),)):
-            print(f"error: {problem}", file=sys.stderr)
+        logs.complain(error)
         sys.exit(error.exit_code)
 
 

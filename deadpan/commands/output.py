@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.logs import shown
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -41,10 +40,3 @@ def print_table(
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
     console.print(table)
-
-
-def complain(error: DeadpanError) -> None:
-    """Say what is wrong on standard error, every problem on a line of its own."""
-    problems = error.problems if isinstance(error, ConfigurationError) else (str(error),)
-    for problem in problems:
-        sys.stderr.write(f"error: {shown(problem, lines=True)}\n")

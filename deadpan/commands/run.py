@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from deadpan import logs
 from deadpan.commands.output import AsJson
 from deadpan.errors import ConfigurationError
 
@@ -101,6 +102,7 @@ def worker(
     ] = False,
 ) -> None:
     """Run one worker: the Celery worker with the warm model."""
+    logs.begin()
     if not re.fullmatch(r"[A-Za-z0-9_.-]{0,100}", name):
         raise ConfigurationError(f"--name is {name!r}; use letters, digits, dots, - and _")
     import celery.bin.worker  # noqa: F401 - completes celery's lazy module before the app uses it
@@ -115,7 +117,9 @@ def worker(
         # Not before: a worker that keeps no house shows no metrics of it.
         from worker.housekeeping import beside
 
-        house = beside(load())
+        settings = load()
+        logs.configure(settings.log_level, settings.log_format)
+        house = beside(settings)
     with house:
         app.worker_main(["--quiet", "worker", "-n", named, "--without-gossip", "--without-mingle"])
 
@@ -125,6 +129,7 @@ def housekeeping() -> None:
     from deadpan.settings import load
     from worker.housekeeping import run
 
+    logs.begin()
     run(load())
 
 
@@ -144,6 +149,7 @@ def autoscale(
     """
     from worker.autoscale import run_autoscale
 
+    logs.begin()
     run_autoscale(folder=folder, no_workers=no_workers, as_json=as_json)
 
 
@@ -154,4 +160,5 @@ def console(
     """Run the console: the pages that moderators see, and the JSON API."""
     from console.serve import serve
 
+    logs.begin()
     serve(host=host, port=port)

@@ -122,6 +122,7 @@ def test_a_worker_that_keeps_house_tells_the_platform_of_its_verdicts(
                 callback_url=receiver.url,
                 callback_secret=SECRET,
                 allow_private_addresses="127.0.0.0/8",
+                engine="torch",
                 log_format="json",
             ),
             log_path=tmp_path / "worker.log",
@@ -133,7 +134,50 @@ def test_a_worker_that_keeps_house_tells_the_platform_of_its_verdicts(
             wait_until(lambda: _unchanged(child) == 3, "the repetition", child)
     assert sorted(request.post_id for request in receiver.accepted) == ["a", "b", "c"]
     assert child.exit_code == 0
+    lines = [line for line in child.log_path.read_text().splitlines() if line]
+    # Celery's own word at a signal, which no setting turns off
+    lines.remove("worker: Warm shutdown (MainProcess)")
+    said = [json.loads(line)["event"] for line in lines]
+    assert {"housekeeping started", "callback delivered", "housekeeping ended"} <= set(said)
     assert {request.told["type"] for request in receiver.accepted} == {"verdict.created"}
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "says"),
+    [
+        (
+            ["worker", "--with-housekeeping"],
+            {"callback_url": "http://169.254.169.254/x", "callback_secret": SECRET},
+            "private address 169.254.169.254",
+        ),
+        (["console"], {"chunk_size": "many"}, "DEADPAN_CHUNK_SIZE is 'many'"),
+    ],
+)
+def test_what_ends_a_process_that_serves_is_said_in_the_form_of_its_log(
+    command: list[str], settings: dict[str, str], says: str, url: str
+) -> None:
+    done = deadpan(*command, database_url=url, log_format="json", **settings)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["level"]) == ("ended by an error", "error")
+    assert says in told["error"]
+    done = deadpan(*command, database_url=url, log_format="console", **settings)
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr
+
+
+def test_an_unforeseen_error_is_said_in_the_form_of_the_log_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from deadpan import logs; logs.begin(); secret = 'S'; 1 / 0"],
+        env=environment(log_format="json"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    told = json.loads(done.stderr)
+    assert (done.returncode, told["level"]) == (1, "critical")
+    assert "ZeroDivisionError" in told["exception"]
 
 
 def _unchanged(child: ChildProcess) -> int:
