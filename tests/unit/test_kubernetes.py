@@ -7,12 +7,14 @@ pydantic models from cloudcoil-models-keda.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -42,12 +44,14 @@ def read(text: str) -> list[Manifest]:
 
 
 def built(overlay: str) -> list[Manifest]:
+    return kustomized(FOLDER / "overlays" / overlay)
+
+
+def kustomized(folder: Path) -> list[Manifest]:
     tool = shutil.which("kubectl")
     if tool is None:
         pytest.skip("kubectl is not installed: overlays are not built")
-    done = subprocess.run(
-        [tool, "kustomize", str(FOLDER / "overlays" / overlay)], capture_output=True, text=True
-    )
+    done = subprocess.run([tool, "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return read(done.stdout)
 
@@ -113,6 +117,36 @@ def test_an_overlay_is_valid_and_runs_what_it_says(overlay: str) -> None:
     assert values["DEADPAN_DEVICE"] == {"cpu": "cpu", "gpu": "cuda"}[overlay]
     assert ("nvidia.com/gpu" in container["resources"].get("limits", {})) == (overlay == "gpu")
     assert "memory" in container["resources"]["requests"]
+
+
+def test_components_let_out_what_they_say_and_set_it(tmp_path: Path) -> None:
+    text = (FOLDER / "README.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    assert set(re.findall(r"components/(\w+)", example)) == {
+        at.name for at in (FOLDER / "components").iterdir()
+    }
+    # kustomize takes no absolute paths
+    folder = os.path.relpath(FOLDER, tmp_path)
+    here = example.replace("../../", f"{folder}/").replace("../cpu", f"{folder}/overlays/cpu")
+    (tmp_path / "kustomization.yaml").write_text(here)
+    before, manifests = built("cpu"), kustomized(tmp_path)
+    for manifest in manifests:
+        validate(manifest)
+    data = named(manifests, "ConfigMap", "deadpan")["data"]
+    assert data.keys() > named(before, "ConfigMap", "deadpan")["data"].keys()
+    assert load({**data, "DEADPAN_OIDC_CLIENT_SECRET": "x", "DEADPAN_SECRET_KEY": "x" * 48})
+    assert data["DEADPAN_TRACES"] == "on"
+    allowed = {
+        name: {pod for pod, own in labels(manifests).items() if matches(spec["podSelector"], own)}
+        for name, spec in (
+            (m["metadata"]["name"], m["spec"]) for m in manifests if m["kind"] == "NetworkPolicy"
+        )
+        if name in ("traces", "openid")
+    }
+    assert allowed == {"traces": {"worker", "housekeeping", "console"}, "openid": {"console"}}
+    (rule,) = named(manifests, "NetworkPolicy", "traces")["spec"]["egress"]
+    ports = [port["port"] for port in rule["ports"]]
+    assert ports == [urlsplit(data["OTEL_EXPORTER_OTLP_ENDPOINT"]).port]
 
 
 def test_validation_sees_what_is_wrong() -> None:
@@ -216,6 +250,11 @@ def test_probes_ask_ports_that_are_open() -> None:
                 assert container[probe]["httpGet"]["port"] in ports
 
 
+def labels(manifests: list[Manifest]) -> dict[str, dict[str, str]]:
+    """Of the pods, by name."""
+    return {name: template["metadata"]["labels"] for name, template in pods(manifests)}
+
+
 def matches(selector: Manifest, labels: dict[str, str]) -> bool:
     wanted = selector.get("matchLabels", {})
     among = selector.get("matchExpressions", [])
@@ -226,7 +265,7 @@ def matches(selector: Manifest, labels: dict[str, str]) -> bool:
 
 def test_every_selector_selects_pods_and_every_pod_is_shut_in() -> None:
     manifests = built("cpu")
-    labels = {name: template["metadata"]["labels"] for name, template in pods(manifests)}
+    every = labels(manifests)
     for manifest in manifests:
         kind, name, spec = manifest["kind"], manifest["metadata"]["name"], manifest.get("spec", {})
         selector = {
@@ -235,9 +274,9 @@ def test_every_selector_selects_pods_and_every_pod_is_shut_in() -> None:
             "Service": lambda spec=spec: {"matchLabels": spec["selector"]},
         }.get(kind)
         if selector:
-            chosen = {pod for pod, own in labels.items() if matches(selector(), own)}
+            chosen = {pod for pod, own in every.items() if matches(selector(), own)}
             assert chosen, f"{kind} {name} selects no pod"
             if (kind, name) == ("NetworkPolicy", "nothing"):
-                assert chosen == set(labels)
+                assert chosen == set(every)
             if (kind, name) == ("NetworkPolicy", "platform"):
                 assert chosen == {"worker", "housekeeping"}
