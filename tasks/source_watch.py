@@ -1,8 +1,10 @@
 """Whether the post source is down: then posts wait with it, and none of their tries is used up.
 
 A source that fails says nothing of the post that was asked for, unless it fails for that post. So
-it is down once several posts, each asked for alone, have failed and none was answered in between.
-From then on one post at a time asks for all; an answer, of whatever kind, ends it.
+it is down once several questions, each for one post alone, have failed and none was answered in
+between. From then on one post at a time asks for all; an answer, of whatever kind, ends it. Before
+that, too, a post that failed waits untried: only answers to others, and not its own silence, make
+it the one to blame.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from tasks import metrics
 log = structlog.get_logger(__name__)
 
 FEW = 3
-"""Posts that have to fail, each alone, before the source is blamed for it."""
+"""Questions for one post alone that have to fail before the source is blamed for it."""
 
 PROBE_SECONDS = 5.0
 """How long a source that is down is left alone between two questions."""
@@ -57,9 +59,10 @@ class SourceWatch:
         self._clock = clock
         self._wait = wait
         self._lock = threading.Lock()
-        self._failed: set[str] = set()
+        self._failed: dict[str, int] = {}  # how often, alone, since the last answer
         self._without: dict[str, int] = {}
-        self._down_since: float | None = None
+        self._silent_since: float | None = None
+        self._down = False
         self._ask_at = 0.0
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
@@ -104,8 +107,11 @@ class SourceWatch:
 
     def _is_down(self) -> bool:
         with self._lock:
-            since = self._down_since
-            return since is not None and self._clock() - since < LONGEST_SECONDS
+            return self._down and self._is_patient()
+
+    def _is_patient(self) -> bool:
+        since = self._silent_since
+        return since is not None and self._clock() - since < LONGEST_SECONDS
 
     def _may_ask(self) -> None:
         """Return in one slot every few seconds.
@@ -126,26 +132,32 @@ class SourceWatch:
         """Note posts that failed alone.
 
         Raises:
-            SourceUnavailable: there were enough of them.
+            SourceUnavailable: none of them is known to be the one to blame.
         """
         with self._lock:
-            self._failed.update(asked)
-            blameless = sum(self._without.get(each, 0) < EXCUSED for each in self._failed)
-            if self._down_since is None and blameless < FEW:
+            if self._silent_since is None:
+                self._silent_since = self._clock()
+            for each in asked:
+                self._failed[each] = self._failed.get(each, 0) + 1
+            excused = {
+                post_id: times
+                for post_id, times in self._failed.items()
+                if self._without.get(post_id, 0) < EXCUSED
+            }
+            began = not self._down and sum(excused.values()) >= FEW
+            self._down |= began
+            if self._down:
+                self._ask_at = self._clock() + PROBE_SECONDS
+            if not self._is_patient() or not (self._down or excused.keys() & set(asked)):
                 return
-            began = self._down_since is None
-            if self._down_since is None:
-                self._down_since = self._clock()
-            self._ask_at = self._clock() + PROBE_SECONDS
         failure = next(
             each for each in results.values() if isinstance(each, FetchFailure) and each.outage
         )
         if began:
             metrics.SOURCE_DOWN.set(1)
             log.warning("the post source is down; posts wait, untried", error=failure.error)
-        if self._is_down():
-            wait_seconds = max(PROBE_SECONDS, failure.retry_after_seconds or 0.0)
-            raise SourceUnavailable(failure.error, wait_seconds=wait_seconds)
+        wait_seconds = max(PROBE_SECONDS, failure.retry_after_seconds or 0.0)
+        raise SourceUnavailable(failure.error, wait_seconds=wait_seconds)
 
     def _answered(self, results: Mapping[str, FetchResult]) -> bool:
         """Note answers; whether there are any."""
@@ -153,15 +165,16 @@ class SourceWatch:
         if not answered:
             return False
         with self._lock:
-            for post_id in self._failed - answered:
+            for post_id in self._failed.keys() - answered:
                 self._without[post_id] = self._without.get(post_id, 0) + 1
             for post_id in answered & self._without.keys():
                 del self._without[post_id]
             while len(self._without) > _REMEMBERED:
                 del self._without[next(iter(self._without))]
             self._failed.clear()
-            since, self._down_since = self._down_since, None
-        if since is not None:
+            since, self._silent_since = self._silent_since, None
+            was_down, self._down = self._down, False
+        if was_down and since is not None:
             metrics.SOURCE_DOWN.set(0)
             log.info("the post source answers again", seconds=round(self._clock() - since, 1))
         return True

@@ -8,7 +8,7 @@ import pytest
 
 from deadpan.errors import SourceUnavailable
 from sources.post import FetchedPost, FetchFailure, FetchResult, Gone, Post
-from tasks.source_watch import EXCUSED, LONGEST_SECONDS, PROBE_SECONDS, SourceWatch
+from tasks.source_watch import EXCUSED, FEW, LONGEST_SECONDS, PROBE_SECONDS, SourceWatch
 
 
 class Source:
@@ -129,19 +129,54 @@ def test_a_post_that_spoils_the_answer_to_all_is_no_outage(
         assert failures(watch.fetch(["other"])) == set()
 
 
-def test_few_posts_that_fail_are_to_blame_themselves(source: Source, watch: SourceWatch) -> None:
-    source.poison = {"a", "b"}
+@pytest.mark.parametrize("ids", [["a"], ["a", "b"]])
+def test_few_posts_that_nobody_is_answered_beside_wait_untried(
+    source: Source, clock: Clock, watch: SourceWatch, ids: list[str]
+) -> None:
+    source.is_down = True
+    for _ in range(100):
+        with pytest.raises(SourceUnavailable) as refused:
+            watch.fetch(ids)
+        clock.now += refused.value.wait_seconds
+    assert clock.now - 1000 > 400, "longer than all tries of a post last"
+    source.is_down = False
+    assert failures(watch.fetch(ids)) == set()
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a", "b"]])
+def test_few_posts_that_fail_while_others_are_answered_are_to_blame_themselves(
+    source: Source, clock: Clock, watch: SourceWatch, ids: list[str]
+) -> None:
+    source.poison = set(ids)
+    for _ in range(EXCUSED):
+        with pytest.raises(SourceUnavailable):
+            watch.fetch(ids)
+        assert failures(watch.fetch(["other"])) == set(), "nobody waits for them"
     for _ in range(20):
-        assert failures(watch.fetch(["a"])) == {"a"}
-        assert failures(watch.fetch(["b", "a"])) == {"a", "b"}
+        clock.now += PROBE_SECONDS
+        assert failures(watch.fetch(ids)) == set(ids)
+
+
+def test_one_post_alone_tells_an_outage_too(
+    source: Source, clock: Clock, watch: SourceWatch
+) -> None:
+    source.is_down = True
+    for _ in range(FEW):
+        with pytest.raises(SourceUnavailable):
+            watch.fetch(["a"])
+        clock.now += PROBE_SECONDS / 2
+    source.asked.clear()
+    with pytest.raises(SourceUnavailable):
+        watch.fetch(["b"])
+    assert source.asked == [], "it is known to be down"
 
 
 def test_chunks_of_one_post_each_tell_it_too(source: Source, watch: SourceWatch) -> None:
     source.is_down = True
-    assert failures(watch.fetch(["a"])) == {"a"}
-    assert failures(watch.fetch(["b"])) == {"b"}
-    with pytest.raises(SourceUnavailable):
-        watch.fetch(["c"])
+    for post_id in "abcd":
+        with pytest.raises(SourceUnavailable):
+            watch.fetch([post_id])
+    assert source.asked == [["a"], ["b"], ["c"]]
 
 
 def test_many_posts_that_are_never_answered_use_up_their_tries_while_others_are(
