@@ -35,6 +35,7 @@ class LeaseKeeper:
         self._closed = False
         self.taken = 0
         self._lock = threading.Lock()
+        self._gate = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
@@ -54,13 +55,13 @@ class LeaseKeeper:
         with self._lock:
             return len(self._held)
 
-    @property
-    def slots(self) -> int:
-        """Slots that are not free: chunks in hand, and those being taken at this moment. Redis may
-        know of the latter before we do; whoever believed their slots free would dispatch too much.
-        """
-        with self._lock:
-            return len(self._held) + self._taking
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """While it is open, nothing is taken here: `held`, and what Redis says of chunks that were
+        dispatched and not taken, belong together. Else a dispatcher that looks at one and then at
+        the other would miss what is taken in between, and dispatch too much."""
+        with self._gate:
+            yield
 
     @contextmanager
     def taken_in_hand(self, chunk_id: str, *, owner: str) -> Iterator[Chunk | None]:
@@ -82,14 +83,15 @@ class LeaseKeeper:
             yield None
             return
         chunk = None
-        try:
-            chunk = self._intake.take(chunk_id, owner=owner, lease_seconds=self._lease_seconds)
-        finally:
-            with self._lock:
-                self._taking -= 1
-                if chunk is not None:
-                    self._held[chunk.id] = chunk
-                    self.taken += 1
+        with self._gate:
+            try:
+                chunk = self._intake.take(chunk_id, owner=owner, lease_seconds=self._lease_seconds)
+            finally:
+                with self._lock:
+                    self._taking -= 1
+                    if chunk is not None:
+                        self._held[chunk.id] = chunk
+                        self.taken += 1
         try:
             yield chunk
         finally:

@@ -106,15 +106,16 @@ class Dispatcher:
                 self._stop.wait(IDLE_SECONDS)
 
     def _dispatch_one(self) -> bool:
-        free = self._slots - self._leases.slots
-        if free <= 0:
-            return False
-        chunk = self._intake.claim(
-            chunk_size=self._pace.posts,
-            lease_seconds=self._lease_seconds,
-            free_slots=free,
-            untaken=self._untaken,
-        )
+        with self._leases.steady():
+            free = self._slots - self._leases.held
+            if free <= 0:
+                return False
+            chunk = self._intake.claim(
+                chunk_size=self._pace.posts,
+                lease_seconds=self._lease_seconds,
+                free_slots=free,
+                untaken=self._untaken,
+            )
         if chunk is None:
             return False
         self._untaken = [*self._untaken[-self._slots * 4 :], chunk]
