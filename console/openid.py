@@ -8,6 +8,7 @@ e-mail address was verified.
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import threading
 import time
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import requests
 import structlog
@@ -33,6 +34,7 @@ _LEEWAY_SECONDS: Final = 60
 """How far the provider's clock may be from ours."""
 _KEPT_SECONDS: Final = 3600
 """What the provider says of itself, its keys too, is asked for again after so long."""
+_OF_KEYS: Final = ("bad_signature", "unsupported_algorithm", "invalid_key_id")
 _REST_SECONDS: Final = 5
 """A provider that could not be asked is left alone for so long: else everybody waits for it."""
 
@@ -127,6 +129,8 @@ class Provider:
             AccessDenied: code or token are not what was asked for.
             SignInUnavailable: the provider cannot be asked.
         """
+        from joserfc.errors import JoseError
+
         with _in_words(self.name):
             client = self._client()
             says_who = client.server_metadata.get("authorization_response_iss_parameter_supported")
@@ -134,12 +138,13 @@ class Provider:
                 raise AccessDenied("this answer is from another provider; begin again")
             token = client.fetch_access_token(self._redirect_uri, code=code, code_verifier=verifier)
             token = token if isinstance(token.get("id_token"), str) else {}
-            claims = client.parse_id_token(
-                token,
-                nonce,
-                claims_options={"iss": {"essential": True, "value": self.issuer}},
-                leeway=_LEEWAY_SECONDS,
-            )
+            try:
+                claims = self._parsed(client, token, nonce)
+            except JoseError as error:
+                if error.error not in _OF_KEYS:
+                    raise
+                # Keys and algorithms may be others than those that were kept.
+                claims = self._parsed(self._client(at_most_old=_REST_SECONDS), token, nonce)
             if claims is None:
                 raise AccessDenied("the provider gave no ID token; ask an admin")
             if claims["aud"] not in (self._client_id, [self._client_id]):
@@ -163,6 +168,14 @@ class Provider:
         except SignInUnavailable:
             return None
 
+    def _parsed(self, client: Any, token: Any, nonce: str) -> Any:
+        return client.parse_id_token(
+            token,
+            nonce,
+            claims_options={"iss": {"essential": True, "value": self.issuer}},
+            leeway=_LEEWAY_SECONDS,
+        )
+
     def _claims(self, client: Any, token: Any, subject: str, claims: Mapping[str, Any]) -> Claims:
         # Some providers put what we want into the ID token, others tell it to who asks for it.
         roles = self._roles
@@ -181,10 +194,10 @@ class Provider:
             role = roles.role(claims if roles.has(claims) else more)
         return Claims(subject, email if verified and isinstance(email, str) else None, role)
 
-    def _client(self) -> Any:
+    def _client(self, *, at_most_old: float = _KEPT_SECONDS) -> Any:
         with self._lock:
             now = time.monotonic()
-            if self._kept is not None and now - self._kept[0] < _KEPT_SECONDS:
+            if self._kept is not None and now - self._kept[0] < at_most_old:
                 return self._kept[1]
             if self._failed_at is not None and now - self._failed_at < _REST_SECONDS:
                 raise SignInUnavailable(_away(self.name))
@@ -217,6 +230,7 @@ class Provider:
                 "scope": self._scopes,
                 "code_challenge_method": "S256",
                 "default_timeout": _TIMEOUT_SECONDS,
+                "token_endpoint_auth_method": _in_header,
             },
         )
         said = client.load_server_metadata()
@@ -244,6 +258,16 @@ class Provider:
 
 
 _IN_BODY: Final = "client_secret_post"
+
+
+def _in_header(client: Any, method: str, url: str, headers: Any, body: Any) -> tuple[Any, ...]:
+    # Each part is form-encoded first (RFC 6749, 2.3.1), which Authlib 1.9 leaves out: a secret with
+    # a `%` or `+` in it was another one at a provider that reads what the standard says.
+    proof = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
+    headers["Authorization"] = f"Basic {base64.b64encode(proof.encode()).decode()}"
+    return url, headers, body
+
+
 _OPTIONAL: Final = ("userinfo_endpoint", "end_session_endpoint")
 
 

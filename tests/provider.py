@@ -54,7 +54,8 @@ class OpenIdProvider:
     def be(self, **mood: Any) -> None:
         """From now on: `user` is who signs in, `claims` replace those of the ID token (null takes
         one out), `alg` signs it, `thin` tells the address at the userinfo endpoint alone,
-        `metadata` replaces what it says of itself, `answer` is added to the redirect.
+        `metadata` replaces what it says of itself, `answer` is added to the redirect, `new_key`
+        puts another key under the same name.
         """
         httpx.put(f"{self.issuer}/mood", json=mood).raise_for_status()
 
@@ -139,7 +140,7 @@ def _serve(port: int, redirect: str) -> None:
     from starlette.routing import Route
 
     issuer = f"http://127.0.0.1:{port}"
-    key = RSAKey.generate_key(2048, {"kid": "one"})
+    keys = {"one": RSAKey.generate_key(2048, {"kid": "one"})}
     stranger = RSAKey.generate_key(2048, {"kid": "one"})
     mood: dict[str, Any] = {}
     codes: dict[str, Code] = {}
@@ -231,7 +232,9 @@ def _serve(port: int, redirect: str) -> None:
             alg = mood.get("alg", "RS256")
             if alg == "none":
                 return _unsigned(claims)
-            by = {"HS256": OctKey.import_key(CLIENT_SECRET), "stranger": stranger}.get(alg, key)
+            by = {"HS256": OctKey.import_key(CLIENT_SECRET), "stranger": stranger}.get(
+                alg, keys["one"]
+            )
             alg = "RS256" if alg == "stranger" else alg
             return jwt.encode({"alg": alg, "kid": "one"}, claims, by, algorithms=[alg])
 
@@ -286,7 +289,7 @@ def _serve(port: int, redirect: str) -> None:
         return JSONResponse({**said, **mood.get("metadata", {})})
 
     async def jwks(_: Request) -> Response:
-        return JSONResponse(KeySet([key]).as_dict(private=False))
+        return JSONResponse(KeySet([keys["one"]]).as_dict(private=False))
 
     async def authorize(request: Request) -> Response:
         asked = Asked(request, {})
@@ -317,6 +320,8 @@ def _serve(port: int, redirect: str) -> None:
     async def be(request: Request) -> Response:
         mood.clear()
         mood.update(await request.json())
+        if mood.get("new_key"):
+            keys["one"] = RSAKey.generate_key(2048, {"kid": "one"})
         return Response(status_code=204)
 
     routes = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import pytest
 from sqlalchemy import Engine, select
@@ -264,6 +265,36 @@ def test_a_cookie_that_was_made_up_or_is_old_begins_nothing(
     there = provider.authorize(browser.leave())
     browser.cookies[BEGUN] = browser.cookies[BEGUN][:-3] + "abc"
     assert browser.come_back(there).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "mood",
+    [
+        {"new_key": True},
+        {"alg": "PS256", "metadata": {"id_token_signing_alg_values_supported": ["PS256"]}},
+    ],
+    ids=["another key under the same name", "another algorithm"],
+)
+def test_a_provider_that_changes_how_it_signs_is_asked_again_at_once(
+    console: ConsoleServer,
+    provider: OpenIdProvider,
+    browser: Browser,
+    mood: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert browser.sign_in(provider).status_code == 303
+    monkeypatch.setattr("console.openid._REST_SECONDS", 0)
+    provider.be(**mood)
+    assert Browser(console).sign_in(provider).status_code == 303
+
+
+def test_the_secret_is_proved_as_the_standard_says(provider: OpenIdProvider) -> None:
+    secret = "a b+c/d=e%f&g:h\u00e9"
+    session = Provider(provider.issuer, CLIENT_ID, secret, PUBLIC)._client()._get_oauth_client()
+    headers: dict[str, str] = {}
+    session.client_auth(session.token_endpoint_auth_method).prepare("POST", "", headers, "")
+    sent = base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode().split(":")
+    assert [unquote_plus(part) for part in sent] == [CLIENT_ID, secret]
 
 
 def test_a_code_is_good_once(
