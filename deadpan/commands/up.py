@@ -15,8 +15,8 @@ from deadpan.settings import load
 from storage import worklist
 from storage.database import connect, transaction
 from tasks.intake import Intake
-from worker import checks
-from worker.embedded import EmbeddedValkey
+from worker import checks, folders
+from worker.embedded import EmbeddedValkey, require_free_port
 from worker.local import (
     console_process,
     housekeeping_process,
@@ -26,6 +26,8 @@ from worker.local import (
     worker_process,
 )
 from worker.processes import Interrupts, Running
+
+_MARKER = "up"
 
 
 def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
@@ -43,7 +45,8 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
     if problems:
         raise ConfigurationError(problems)
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    require_free_port(console_port, "--port")
+    require_free_port(redis_port, "--redis-port")
     environment = {
         **os.environ,
         "DEADPAN_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
@@ -55,6 +58,7 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
     }
     settings = load(environment)
     with Interrupts(), Running() as running:
+        running.enter_context(folders.held(folder, _MARKER))
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey", port=redis_port))
         migrate_database(environment["DEADPAN_DATABASE_URL"])
         worker = running.enter_context(worker_process(environment, log_path=folder / "worker.log"))

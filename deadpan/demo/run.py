@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +15,18 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from console.links import local_link
+from console.links import FIRST_NAME, local_link
 from deadpan.commands.output import print_json
 from deadpan.demo.platform import SamplePlatform
 from deadpan.demo.table import Row, print_rows
 from deadpan.errors import AccessDenied, ConfigurationError, DeadpanError
-from storage import queries, sessions, tables
+from deadpan.settings import load
+from storage import moderators, queries, sessions, tables
 from storage.database import connect, transaction
 from tasks.intake import Intake
-from worker.embedded import EmbeddedValkey
+from worker import folders
+from worker.checks import configuration_problems
+from worker.embedded import EmbeddedValkey, require_free_port
 from worker.local import (
     console_process,
     housekeeping_process,
@@ -92,8 +94,11 @@ def run_demo(
     """
     began = time.monotonic()
     say = _Narrator(quiet=as_json)
-    folder = _emptied(folder)
+    folder = folder.resolve()
+    if console_port is not None:
+        require_free_port(console_port, "--port")
     with Interrupts(), Running() as running:
+        running.enter_context(_emptied(folder))
         platform = running.enter_context(SamplePlatform(posts or OWN_POSTS))
         say(f"sample platform: {len(set(platform.post_ids))} posts at {platform.source}")
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey"))
@@ -101,6 +106,9 @@ def run_demo(
         if posts is None and importlib.util.find_spec("rapidocr_onnxruntime"):
             # The demo's own memes are few; a file of many posts is a matter of throughput.
             environment.setdefault("DEADPAN_OCR", "on")
+        # Here and not by a process that ends for it half a minute later.
+        if problems := configuration_problems(load(environment)):
+            raise ConfigurationError(problems)
         migrate_database(environment["DEADPAN_DATABASE_URL"])
         database = connect(environment["DEADPAN_DATABASE_URL"])
         running.callback(database.dispose)
@@ -141,7 +149,8 @@ def run_demo(
                 )
                 link.give_again(result.waiting)
                 while True:
-                    time.sleep(3600)
+                    time.sleep(1)
+                    link.renew()
             return
     _show(platform, result, as_json=as_json, folder=folder, picture=picture)
 
@@ -180,6 +189,16 @@ class _Link:
             self._tell(f"{flags} Open this link, it signs you in once:", self._link)
         _write("Ctrl-C stops everything.\n")
 
+    def renew(self) -> None:
+        """Give a new link to whoever signed out: there is no password to come back with."""
+        if self._is_used() and not self._is_signed_in():
+            self._link = local_link(self._database, self._address)
+            self._tell("You signed out. This link signs you in again, once:", self._link)
+
+    def _is_signed_in(self) -> bool:
+        with transaction(self._database, read_only=True) as connection:
+            return bool(sessions.living(connection, moderators.by_name(connection, FIRST_NAME)))
+
     def _is_used(self) -> bool:
         with transaction(self._database, read_only=True) as connection:
             try:
@@ -199,19 +218,16 @@ def _write(words: str) -> None:
     sys.stdout.flush()
 
 
-def _emptied(folder: Path) -> Path:
-    """The demo's folder, empty; refuses to empty a folder that a demo has not made."""
-    folder = folder.resolve()
-    marker = folder / _MARKER
-    if folder.exists():
-        if any(folder.iterdir()) and not marker.exists():
-            raise ConfigurationError(
-                f"--folder {folder} holds other files; give a folder that does not exist yet"
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    marker.touch()
-    return folder
+@contextmanager
+def _emptied(folder: Path) -> Iterator[None]:
+    """The demo's folder, empty and held; refuses to empty a folder that a demo has not made."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARKER).exists():
+        raise ConfigurationError(
+            f"--folder {folder} holds other files; give a folder that does not exist yet"
+        )
+    with folders.held(folder, _MARKER):
+        folders.empty(folder, _MARKER)
+        yield
 
 
 def _environment(folder: Path, redis_url: str, source: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from storage.outcomes import NewDeadLetter, record
 from storage.schema import migrate
 from tasks.intake import Intake
 from tests.harness import environment, wait_until
+from worker import folders
 from worker.embedded import EmbeddedValkey, free_port
 
 
@@ -103,6 +105,38 @@ def test_a_users_mistake_is_named_with_its_value_and_an_exit_code(
     done = deadpan(*arguments, redis_url=f"redis://127.0.0.1:{free_port()}/0")
     assert words in done.stderr
     assert done.returncode == code
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_what_is_in_use_by_another_is_named_before_anything_starts(
+    tmp_path: Path, command: str
+) -> None:
+    folder, posts = tmp_path / "folder", tmp_path / "posts.jsonl"
+    posts.write_text('{"id": "1", "text": "what a day"}\n')
+    settings = {"source": f"file:{posts}"} if command == "up" else {}
+    more = ["--redis-port", str(free_port())] if command == "up" else ["--stay"]
+    start = [command, "--folder", str(folder), *more]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = deadpan(*start, "--port", str(port), **settings)
+    assert refused.returncode == 2
+    said = f"cannot listen on 127.0.0.1:{port} (Address already in use); choose another --port"
+    assert refused.stderr == f"error: {said}\n"
+    assert not folder.exists()
+    with folders.held(folder, command):
+        (folder / "kept").touch()
+        refused = deadpan(*start, "--port", str(free_port()), **settings)
+        assert (folder / "kept").exists(), "the folder of one at work is not emptied"
+    assert refused.returncode == 2
+    assert f"--folder {folder} is in use by another deadpan" in refused.stderr
+
+
+def test_a_demo_says_at_once_what_is_wrong_with_its_settings(tmp_path: Path) -> None:
+    refused = deadpan("demo", "--folder", str(tmp_path / "demo"), model="/nowhere", policy="/nix")
+    assert refused.returncode == 2
+    assert "policy /nix cannot be read" in refused.stderr
+    assert "model '/nowhere' is neither a preset (mini) nor a folder" in refused.stderr
+    assert "before it was ready" not in refused.stderr
 
 
 def test_check_says_all_that_is_wrong_at_once(tmp_path: Path) -> None:
@@ -330,6 +364,9 @@ def test_a_demo_on_a_terminal_stays_and_a_newcomer_decides_by_its_link(tmp_path:
             said = {"csrf": csrf[1], "action": "approve"}
             assert browser.post(f"{flag_path[1]}/decide", data=said).status_code == 200
             assert browser.post("/sign-in/link", data=fields).status_code == 403, "used twice"
+            browser.post("/sign-out", data={"csrf": csrf[1]})
+        while not re.search(r"You signed out\..+token=(?!" + found[2] + ")", shown, re.DOTALL):
+            shown += os.read(terminal, 65536).decode(errors="replace")
         assert child.poll() is None, "it stays until somebody ends it"
     finally:
         child.send_signal(signal.SIGINT)

@@ -295,7 +295,9 @@ def test_insight_is_counted_beside_the_pages(
     monkeypatch.setattr(cache, "patience_seconds", 0)
     monkeypatch.setattr(reports, "_INSIGHT_SECONDS", 0)
     cache._pool.submit(gate.wait)
-    assert "Being counted" in person.get("/insight").text
+    first = person.get("/insight")
+    assert "Being counted" in first.text
+    assert first.headers["refresh"] == "2", "it comes back by itself"
     assert "Being counted" in person.get("/insight?days=7").text
     gate.set()
     wait_until(lambda: "Decided, 30 days</dt><dd>0<" in person.get("/insight").text, "numbers")
