@@ -29,12 +29,12 @@ class Pictures:
         self._size.cache_clear()
         self._blurred.cache_clear()
 
-    def size(self, sha256: str) -> tuple[int, int]:
-        """Width and height; a usual shape where it cannot be read."""
+    def size(self, sha256: str) -> tuple[int, int] | None:
+        """Width and height; None where it cannot be read."""
         try:
             return self._size(sha256)
         except (EvidenceUnavailable, OSError):
-            return 320, 240
+            return None
 
     def bytes_of(self, sha256: str, kind: str) -> bytes:
         """A picture as JPEG.

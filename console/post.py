@@ -26,7 +26,8 @@ def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[
     # Evidence holds the pictures that could be seen; explanations count all pictures of the post.
     numbers = [n for n in range(len(shas) + len(unseen)) if n not in unseen]
     mode = "show" if asked == "shown" else str(visitor.moderator.settings.get("pictures", "blur"))
-    sizes = pictures_of(request)
+    pictures = pictures_of(request)
+    sized = [(n + 1, sha, pictures.size(sha)) for n, sha in zip(numbers, shas, strict=False)]
     own, read = words.apart(words.marked(seen, told.get("words", ())))
     return {
         "original": console.text(verdict.evidence, "original_text"),
@@ -40,12 +41,14 @@ def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[
         "pictures": [
             {
                 "sha256": sha256,
-                "number": number + 1,
-                "size": sizes.size(sha256),
-                "regions": _regions(told.get("regions", ()), number),
+                "number": number,
+                "size": size,
+                "regions": _regions(told.get("regions", ()), number - 1),
             }
-            for sha256, number in zip(shas, numbers, strict=False)
+            for number, sha256, size in sized
+            if size is not None
         ],
+        "lost": [number for number, _, size in sized if size is None],
     }
 
 

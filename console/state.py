@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 
+import structlog
 from fastapi import Request
 from sqlalchemy import Engine
 
@@ -23,6 +24,8 @@ from storage.sessions import Session
 from storage.tokens import ApiToken
 from tasks.intake import Intake
 from tasks.policy_data import ReasonCodes
+
+log = structlog.get_logger(__name__)
 
 _COUNTS_SECONDS = 2.0
 _REDIS_AWAY_SECONDS = 60.0
@@ -108,7 +111,9 @@ class Console:
                 try:
                     return cast(str, self._text_of(item["sha256"]))
                 except EvidenceUnavailable as error:
-                    return f"({error})"
+                    # Where things are kept is for who runs it, and no word of the post.
+                    log.warning("the words of a post cannot be read", error=str(error))
+                    return "(its words cannot be read)"
         return ""
 
     def forget_texts(self) -> None:

@@ -14,6 +14,8 @@
   if (one("[data-draft]")) one("[data-draft]").hidden = drafts().length === 0;
   if (!csrf) return;
   const done = one("[data-done]");
+  // What a page holds from the start is not read aloud as news.
+  if (done) setTimeout(() => say(one("p", done).textContent.trim()), 300);
   if (done) drafts().forEach((key) => sessionStorage.removeItem(key));
   if (note) {
     const key = DRAFT + location.pathname;
@@ -59,7 +61,9 @@
       live.textContent = spaced(now.open);
       live.title = "";
       all("[data-live-queue]").forEach((place) => { place.textContent = spaced((now.queues[place.dataset.liveQueue] || { open: 0 }).open); });
-      if (one("[data-fresh]")) one("[data-fresh]").hidden = now.open <= atFirst;
+      const fresh = one("[data-fresh]");
+      if (fresh && fresh.hidden && now.open > atFirst) say("new flags came in");
+      if (fresh) fresh.hidden = now.open <= atFirst;
       if (!fills) return;
       const here = fills.dataset.fills ? (now.queues[fills.dataset.fills] || { open: 0 }).open : now.open;
       if (here > fewest && untouched()) { location.replace(one("[data-fresh] a").href); return; }
@@ -88,6 +92,7 @@
     const lease = { end: performance.now() + Number(held.dataset.seconds) * 1000, length: Number(held.dataset.seconds) };
     let active = false;
     let asking = false;
+    let warned = false;
     ["keydown", "pointerdown", "pointermove", "scroll", "input"].forEach((name) =>
       document.addEventListener(name, () => { active = true; }, { passive: true, capture: true }));
     const renew = async () => {
@@ -117,6 +122,9 @@
       const seconds = Math.ceil((lease.end - performance.now()) / 1000);
       one("[data-left]", held).textContent = clock(Math.max(0, seconds));
       held.classList.toggle("late", seconds <= 30);
+      // Said once, half a minute before, and not each second.
+      if (seconds <= 30 && seconds > 0 && !warned) say(`your claim ends in ${seconds} seconds; any key keeps it`);
+      warned = seconds <= 30;
       const over = one("[data-over]");
       if (over) over.hidden = seconds > 0;
       if (active && !asking && seconds < lease.length * 0.8) renew();
@@ -239,11 +247,13 @@
     if (button && !button.disabled) { button.form === decide ? send(button) : button.form.requestSubmit(button); return true; }
     return false;
   };
+  // The browser shuts them with Escape, and gives the focus back.
+  const menuIsOpen = () => CSS.supports("selector(:popover-open)") && one("#places:popover-open") !== null;
   const typing = (target) => target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])");
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return;
-    if (event.key === "Escape") { pending = null; all(".pending").forEach((b) => b.classList.remove("pending")); if (codes) codes.classList.remove("asked"); document.activeElement.blur(); return; }
-    if (typing(event.target) || body.dataset.keys === "off" || help.open) return;
+    if (event.key === "Escape") { pending = null; all(".pending").forEach((b) => b.classList.remove("pending")); if (codes) codes.classList.remove("asked"); if (typing(event.target)) event.target.blur(); return; }
+    if (typing(event.target) || body.dataset.keys === "off" || help.open || menuIsOpen()) return;
     const key = event.key;
     let done = true;
     if (key === "?") help.showModal();

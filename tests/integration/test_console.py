@@ -214,6 +214,29 @@ def test_who_is_beaten_to_a_flag_is_told_so_and_keeps_their_words(console: Conso
         assert len(decisions.history(connection, limit=9)) == 1
 
 
+def test_what_is_not_kept_any_more_is_told_in_plain_words(
+    console: ConsoleServer, tmp_path: Path
+) -> None:
+    """Retention and erasure empty the evidence; a store may have lost some of it."""
+    sha256 = console.store.put(b"what was posted")
+    lost = ({"kind": "original_text", "sha256": sha256}, {"kind": "image", "sha256": "0" * 64})
+    evidence = [NewEvidence(sha256, "original_text", "text/plain", 15)]
+    evidence.append(NewEvidence("0" * 64, "image", "image/jpeg", 1))
+    made = [verdict("kept"), verdict("lost", evidence=lost)]
+    with transaction(console.database) as connection:
+        numbers = record(connection, verdicts=made, evidence=evidence).opened_flag_ids
+    console.store.delete(sha256)
+    person = console.client("ann")
+    assert "(not kept any more)" in person.get(f"/flags/{numbers['kept']}").text
+    page = person.get(f"/flags/{numbers['lost']}").text
+    assert "(its words cannot be read)" in page
+    assert "Picture 1 cannot be shown any more." in page
+    for path in ("/", f"/flags/{numbers['lost']}"):
+        said = person.get(path).text
+        assert sha256 not in said
+        assert console.store.name not in said, "where things are kept is for who runs it"
+
+
 def test_many_are_previewed_decided_and_undone(console: ConsoleServer) -> None:
     ids = [flag(console.database, f"p{number}") for number in range(4)]
     ann, bob = console.client("ann"), console.client("bob")
