@@ -45,11 +45,11 @@ def preview(
         held = is_held(claims.standing_of(each), now) and each.claimed_by != me.name
         waits = each.escalated_at is not None and not me.is_lead
         problem = (
-            "is decided already"
+            "it is decided already"
             if each.state == "decided"
             else f"{each.claimed_by} has it in hand"
             if held
-            else "waits for a lead"
+            else "it waits for a lead"
             if waits
             else ""
         )

@@ -26,6 +26,8 @@ from storage.worklist import Filter
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 PAGE_SIZE = 25
+#: For whoever decides many at once; as many as a bulk decision takes.
+_LONG_PAGE = 100
 _EXCERPT = 240
 _STATES = ("open", "claimed", "escalated", "decided")
 AGES = {"1h": "1 hour", "8h": "8 hours", "1d": "1 day", "3d": "3 days"}
@@ -51,6 +53,7 @@ class Asked:
     negative: str = ""
     sarcasm: str = ""
     age: str = ""
+    size: str = ""
 
     def query(self, **changed: str) -> str:
         """As part of an address, without what is empty."""
@@ -60,7 +63,20 @@ class Asked:
     @property
     def is_filtered(self) -> bool:
         """Whether more than state and queue is asked for."""
-        return any(getattr(self, n) for n in self.__slots__ if n not in ("state", "queue"))
+        return any(getattr(self, n) for n in self.__slots__ if n not in ("state", "queue", "size"))
+
+    @property
+    def rows(self) -> int:
+        """How many flags a page holds.
+
+        Raises:
+            ConfigurationError: there is no such page.
+        """
+        if self.size not in ("", str(_LONG_PAGE)):
+            raise ConfigurationError(
+                f"a page of {self.size[:20]!r} flags is none; leave it out, or say {_LONG_PAGE}"
+            )
+        return _LONG_PAGE if self.size else PAGE_SIZE
 
     def filter(self) -> Filter:
         """As storage takes it.
@@ -98,6 +114,7 @@ def queue_page(
     negative: str = "",
     sarcasm: str = "",
     age: str = "",
+    size: str = "",
     cursor: str = "",
     after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
     batch: str = "",
@@ -116,17 +133,18 @@ def queue_page(
         negative=negative,
         sarcasm=sarcasm,
         age=age,
+        size=size,
     )
     now = datetime.now(UTC)
     with transaction(console.database, read_only=True) as connection:
         position = position_of(cursor)
-        found = worklist.search(connection, asked.filter(), limit=PAGE_SIZE + 1, after=position)
+        found = worklist.search(connection, asked.filter(), limit=asked.rows + 1, after=position)
         flags = found.flags
         not_now = reviews.hidden_from(connection, me, [each.id for each in flags])
         mine = worklist.many(connection, claims.held_by(connection, me, now=now))
         banner = done_banner(connection, me, after, batch, now)
-    more = len(flags) > PAGE_SIZE
-    flags = flags[:PAGE_SIZE]
+    more = len(flags) > asked.rows
+    flags = flags[: asked.rows]
     last = flags[-1].position if more else None
     flags = [each for each in flags if each.id not in not_now]
     rows = [

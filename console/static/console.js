@@ -31,7 +31,8 @@
   // A form that is sent twice by a double click is sent once.
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.method !== "post") return;
+    // What was held back, to ask for a reason first, was not sent.
+    if (form.method !== "post" || event.defaultPrevented) return;
     if (form.getAttribute("action") === "/sign-out") drafts().forEach((key) => sessionStorage.removeItem(key));
     // The browser's own page about a missing network would take the place of what was typed.
     if (!navigator.onLine) { event.preventDefault(); offline(); return; }
@@ -192,6 +193,13 @@
     everything.addEventListener("change", () => { ticks.forEach((box) => { box.checked = everything.checked; }); chosen(); });
     ticks.forEach((box) => box.addEventListener("change", chosen));
     chosen();
+    // Asked for here, where the selection is, and not on a page of its own.
+    const reason = one(".bulk select");
+    const needed = (is) => { reason.toggleAttribute("required", is); if (is) { reason.reportValidity(); reason.focus(); } };
+    reason.addEventListener("change", () => needed(false));
+    reason.form.addEventListener("submit", (event) => {
+      if (event.submitter && "needsReason" in event.submitter.dataset && !reason.value) { event.preventDefault(); needed(true); say(`choose a reason to ${event.submitter.value}`); }
+    });
   }
 
   // ---- keys --------------------------------------------------------------------------------
@@ -233,7 +241,6 @@
       const button = event.submitter;
       if (button && "needsReason" in button.dataset && !one("input:checked", codes)) {
         event.preventDefault();
-        delete decide.dataset.sent;
         ask(button);
       }
     });

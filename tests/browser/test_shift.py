@@ -195,6 +195,24 @@ def test_many_are_decided_with_a_preview_and_one_undo(
     assert [each.action for each in _made(console)] == ["undo"] * 3 + ["remove"] * 3
 
 
+def test_a_reason_is_asked_for_where_one_is(people: People, console: ConsoleServer) -> None:
+    """By mouse, and at once: what was held back for want of a reason was not sent."""
+    page = people.page("ann")
+    page.goto("/flags/2")
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_label("Spam or fraud").check()
+    page.get_by_role("button", name="Remove").click()
+    page.wait_for_url("**after=1*", timeout=4000)
+    page.goto("/")
+    page.locator("[data-tick]").first.check()
+    page.get_by_role("button", name="Remove…").click()
+    expect(page.locator(".bulk select")).to_be_focused()
+    page.locator(".bulk select").select_option("spam")
+    page.get_by_role("button", name="Remove…").click()
+    expect(page.get_by_role("heading", name="Remove 1 flag?")).to_be_visible()
+    assert [each.reason_code for each in _made(console)] == ["spam"]
+
+
 def test_offline_and_back_loses_nothing(people: People, console: ConsoleServer) -> None:
     page = people.page("ann")
     problems: list[str] = []

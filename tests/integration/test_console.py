@@ -245,7 +245,8 @@ def test_many_are_previewed_decided_and_undone(console: ConsoleServer) -> None:
     picked = {"flag": [str(number) for number in ids], "action": "remove", "reason_code": "spam"}
     page = ann.post("/bulk", picked).text
     assert "Remove 3 flags?" in page
-    assert "stays, it bob has it in hand" in page
+    assert "1 cannot be decided and stays as it is" in page
+    assert "bob has it in hand" in page
     seen = re.findall(r'name="seen" value="(\d+:\d+)"', page)
     where = ann.post("/bulk/decide", {**picked, "seen": seen}).headers["location"]
     page = ann.get(where).text
@@ -273,9 +274,11 @@ def test_lists_lead_on_and_filters_find(console: ConsoleServer) -> None:
 
     assert len(posts(first)) == 25
     assert len(posts(first) | posts(second)) == 30
+    assert 'href="/?size=100"' in first
+    assert len(posts(person.get("/?size=100").text)) == 30
     assert posts(person.get("/?author=zoe").text) == {"p7"}
     assert posts(person.get("/?post=p9").text) == {"p9"}
-    for wrong in ("/?cursor=x", "/?negative=2", "/?state=x", "/?age=2w"):
+    for wrong in ("/?cursor=x", "/?negative=2", "/?state=x", "/?age=2w", "/?size=7"):
         assert person.get(wrong).status_code == 422, wrong
     assert person.get("/flags/0").status_code == 404
     assert person.get("/flags/99999999999999999999").status_code == 404
