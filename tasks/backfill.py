@@ -74,6 +74,70 @@ class Progress:
     pause: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """A backfill that is not through, as its place in Redis tells: it may push, wait or be
+    interrupted, which nobody but its own process knows.
+
+    Attributes:
+        name: of the file or query, or given with --name.
+        priority: high, normal or low.
+        pushed: post ids, by all runs.
+        skipped: lines, by all runs.
+        fraction: from 0 to 1, or None when nobody knows how much there is.
+        per_second: ids a second in its last run, its waits among them; None at its first step.
+        left_seconds: that it takes on, as it was reckoned at the last push; None if nobody knows.
+        pushed_seconds_ago: since the last push, by the clocks of that machine and of this one.
+    """
+
+    name: str
+    priority: str
+    pushed: int
+    skipped: dict[str, int]
+    fraction: float | None
+    per_second: float | None
+    left_seconds: float | None
+    pushed_seconds_ago: float
+
+
+def underway(intake: Intake) -> list[Underway]:
+    """Backfills that are not through, the one that pushed last first.
+
+    Raises:
+        QueueUnavailable: Redis cannot be reached.
+        QueueStateError: the key holds what Deadpan did not write.
+    """
+    with intake.answering():
+        kept = cast("dict[bytes, bytes]", intake.client.hgetall(intake.key("backfills")))
+    found = [_underway(intake, name.decode(errors="replace"), raw) for name, raw in kept.items()]
+    return sorted(found, key=lambda each: each.pushed_seconds_ago)
+
+
+def _underway(intake: Intake, name: str, raw: bytes) -> Underway:
+    try:
+        told = json.loads(raw)
+        return Underway(
+            name=name,
+            priority=str(told["priority"]),
+            pushed=int(told["pushed"]),
+            skipped=Skipped(**told["skipped"]).to_json(),
+            # A version before this one did not write the next three.
+            fraction=_number(told.get("fraction")),
+            per_second=_number(told.get("per_second")),
+            left_seconds=_number(told.get("left_seconds")),
+            pushed_seconds_ago=max(0.0, time.time() - float(told["at"])),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise QueueStateError(
+            f"Redis key {intake.key('backfills')} holds {printable(raw)} for {name!r}, which "
+            "Deadpan did not write; delete that field (HDEL)"
+        ) from None
+
+
+def _number(given: Any) -> float | None:
+    return None if given is None else float(given)
+
+
 @dataclass(slots=True)
 class _Come:
     """How far: what is kept in Redis."""
@@ -251,11 +315,22 @@ class Backfill:
             "skipped": self._come.skipped.to_json(),
             "priority": self._priority,
             "at": round(time.time()),
+            **self._pace(len(batch)),
         }
         self._step(batch, json.dumps(now))
         self._come.pushed += len(batch)
         self._rate.went(len(batch))
         self._told(self.progress())
+
+    def _pace(self, more: int) -> dict[str, float | None]:
+        """For `underway`: nothing here reads it again."""
+        how = self.progress()
+        seconds, left, fraction = how.seconds, how.left_seconds, how.fraction
+        return {
+            "fraction": None if fraction is None else round(fraction, 4),
+            "per_second": round((how.pushed + more) / seconds, 1) if seconds > 0 else None,
+            "left_seconds": None if left is None else round(left),
+        }
 
     def _step(self, ids: list[bytes], now: str) -> None:
         """Push ids and move the place, once Redis is there and has room."""

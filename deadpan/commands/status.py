@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
     from storage.outbox import Backlog
     from tasks.arrivals import Signal
+    from tasks.backfill import Underway
     from tasks.intake import Intake
 
 _NARROW = 14
 """Width of the names at the left."""
+
+QUIET_SECONDS = 10.0
+"""A backfill that pushes does so several times a second, unless it has a rate below that."""
 
 
 def register(app: typer.Typer) -> None:
@@ -92,11 +96,13 @@ class Look:
         from storage.database import transaction
         from storage.schema import require_schema
         from tasks.arrivals import read_scaling, read_signal
+        from tasks.backfill import underway
 
         waiting = intake.status()
         ready = sum(bool(worker["ready"]) for worker in waiting["workers"])
         self.signal: Signal = read_signal(intake, ready=ready)
         self.scaling = read_scaling(intake)
+        self.backfills = underway(intake)
         require_schema(database)
         with transaction(database, read_only=True) as connection:
             written = asdict(queries.counts(connection))
@@ -107,6 +113,7 @@ class Look:
             "oldest_age_seconds": round(self.signal.oldest_age_seconds, 1),
             "posts_per_second": round(self.signal.posts_per_second, 1),
             "drain_seconds": None if drain is None else round(drain, 1),
+            "backfills": [asdict(backfill) for backfill in self.backfills],
             "workers_desired": self.scaling and self.scaling["desired"],
             **written,
             "callbacks": {"pending": self.untold.pending, "parked": self.untold.parked},
@@ -123,6 +130,7 @@ class Look:
             left = "it grows" if drain is None else f"empty in {drain:.0f} s"
             yield "pace", f"{signal.posts_per_second:.1f} posts a second; {left}"
         yield "chunks", f"{told['chunks']} in hand, {told['retries']} posts to be tried again"
+        yield from self._under_way()
         yield from self._written()
         if self.scaling:
             yield "wanted", f"{self.scaling['desired']} workers, {self.scaling['why']}"
@@ -130,6 +138,10 @@ class Look:
             yield "worker", _worker(worker)
         if not told["workers"]:
             yield "worker", "none; start one with `deadpan worker`"
+
+    def _under_way(self) -> Iterator[tuple[str, str]]:
+        for backfill in self.backfills:
+            yield "backfill", _backfill(backfill)
 
     def _written(self) -> Iterator[tuple[str, str]]:
         told = self.told
@@ -166,6 +178,7 @@ class Look:
                 f"{signal.in_hand:,} posts in {told['chunks']} chunks, "
                 f"{told['retries']:,} to be tried again",
             ),
+            *self._under_way(),
             *self._written(),
         ]
         if self.untold.oldest_age_seconds:
@@ -186,6 +199,20 @@ class Look:
             else "nobody says how many are wanted (`deadpan autoscale` does)"
         )
         return Group(intake, rest, workers, wanted)
+
+
+def _backfill(backfill: Underway) -> str:
+    words = f"{shown(backfill.name)}, {backfill.priority}: {backfill.pushed:,} pushed"
+    if backfill.fraction is not None:
+        words += f" ({backfill.fraction:.1%})"
+    if backfill.per_second is not None:
+        words += f", {backfill.per_second:,.0f}/s"
+    if backfill.left_seconds:
+        words += f", {span(backfill.left_seconds)} left"
+    if backfill.pushed_seconds_ago >= QUIET_SECONDS:
+        ago = span(backfill.pushed_seconds_ago)
+        words += f"; last push {ago} ago: it waits, or was interrupted"
+    return words
 
 
 def _worker(worker: dict[str, Any]) -> str:

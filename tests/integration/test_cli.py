@@ -183,7 +183,8 @@ def test_status_tells_what_the_design_promises(
     assert shown["intake"] == {"high": 2, "normal": 0, "low": 0}
     assert shown["workers"] == [{"name": "me", "ready": True, "model": "mini-1"}]
     assert {
-        "chunks", "retries", "oldest_age_seconds", "verdicts", "flags", "dead_letters", "callbacks"
+        "chunks", "retries", "oldest_age_seconds", "verdicts", "flags", "dead_letters", "callbacks",
+        "backfills",
     } <= shown.keys()  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +19,12 @@ from pathlib import Path
 import pytest
 
 from deadpan.cli import app
-from deadpan.commands.status import span
-from deadpan.errors import ConfigurationError
+from deadpan.commands.status import Look, span
+from deadpan.errors import ConfigurationError, QueueStateError
+from sources.ids import IdFile
+from storage.database import connect
 from tasks.arrivals import publish_scaling
+from tasks.backfill import Backfill, Progress
 from tasks.intake import Intake
 from tests.harness import environment, wait_until
 from worker.embedded import EmbeddedValkey
@@ -89,6 +94,9 @@ def test_it_is_live_survives_an_outage_and_ends_clean(tmp_path: Path) -> None:
             intake.enqueue(["1", "2"], "high")
             intake.say("me@here", ready=True, model="mini-1")
             publish_scaling(intake, {"desired": 3, "why": "for posts that wait"})
+            come = {"priority": "low", "pushed": 5_000_000, "skipped": {}, "at": time.time()}
+            come |= {"fraction": 0.25, "per_second": 199.6, "left_seconds": 9000}
+            intake.client.hset("deadpan:backfills", "may", json.dumps(come))
             for words in (
                 r"low\s+1,234",
                 r"high\s+2",
@@ -97,6 +105,7 @@ def test_it_is_live_survives_an_outage_and_ends_clean(tmp_path: Path) -> None:
                 r"callbacks\s+0 pending, 0 parked",
                 r"dead letters\s+0",
                 r"posts/s done",
+                r"backfill\s+may, low: 5,000,000 pushed \(25\.0%\), 200/s, 2\.5 h left",
             ):
                 wait_until(lambda words=words: terminal.shows(words), words)  # type: ignore[misc]
             valkey.stop()
@@ -122,6 +131,43 @@ def test_it_is_refused_where_there_is_no_terminal_and_for_programs(
         app(["status", "--watch"], standalone_mode=False)
     with pytest.raises(ConfigurationError, match="--watch and --json"):
         app(["status", "--watch", "--json"], standalone_mode=False)
+
+
+def test_backfills_that_are_not_through_are_shown(tmp_path: Path, intake: Intake) -> None:
+    url = f"sqlite:///{tmp_path / 'deadpan.db'}"
+    migrate_database(url)
+    ids = tmp_path / "ids"
+    ids.write_text("".join(f"{n:06}\n" for n in range(4000)))
+
+    def interrupt(progress: Progress) -> None:
+        if progress.pushed >= 2000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Backfill(intake, IdFile(ids), name="ma\x1by", priority="low", told=interrupt).run()
+    # as a version before this one left it, an hour ago
+    old = {"kind": "lines", "place": {}, "pushed": 70, "priority": "high"}
+    old |= {"skipped": {"empty": 1, "unfit": 0, "repeated": 0}, "at": round(time.time()) - 3600}
+    intake.client.hset("deadpan:backfills", "older", json.dumps(old))
+    database = connect(url)
+    look = Look(intake, database)
+    new, older = look.told["backfills"]
+    assert (new["name"], new["priority"], new["pushed"]) == ("ma\x1by", "low", 2000)
+    assert new["fraction"] == 0.5
+    assert new["per_second"] > 0
+    assert new["left_seconds"] is not None
+    assert new["pushed_seconds_ago"] < 3600
+    assert (older["pushed"], older["skipped"]["empty"], older["fraction"]) == (70, 1, None)
+    first, second = [text for name, text in look.lines() if name == "backfill"]
+    assert re.fullmatch(r"ma\\x1by, low: 2,000 pushed \(50\.0%\), [\d,]+/s.*", first)
+    assert second == "older, high: 70 pushed; last push 60 min ago: it waits, or was interrupted"
+
+    Backfill(intake, IdFile(ids), name="ma\x1by", priority="low").run()
+    assert [each["name"] for each in Look(intake, database).told["backfills"]] == ["older"]
+    intake.client.hset("deadpan:backfills", "older", "nonsense")
+    with pytest.raises(QueueStateError, match=r"nonsense.*'older'.*HDEL"):
+        Look(intake, database)
+    database.dispose()
 
 
 def test_times_are_said_as_people_say_them() -> None:
