@@ -23,6 +23,7 @@ import worker.sampler
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "monitoring"
 NAME = re.compile(r"deadpan_\w+")
+INFO_LABELS = {"name", "version", "engine", "device"}
 CASES = sorted((ROOT / "tests" / "unit").glob("alerts*_test.yml"))
 OURS = (
     tasks.metrics,
@@ -169,6 +170,19 @@ def test_every_metric_is_on_the_dashboard() -> None:
     assert asked == {re.sub("_(bucket|sum|count)$", "", name) for name in samples()}
 
 
+def test_the_page_lists_every_metric_with_its_labels() -> None:
+    page = (ROOT / "docs" / "howto" / "observability.md").read_text()
+    rows = re.findall(r"^\| (`deadpan_.*?) \|", page, re.M)
+    found = re.findall(r"`(\w+)(?:{([\w,]+)})?`", " ".join(rows))
+    listed = {name: set(labels.split(",")) - {""} for name, labels in found}
+    known = {
+        re.sub("_(bucket|sum|count)$", "", name): labels - {"le"}
+        for name, labels in samples().items()
+    }
+    known |= {name: INFO_LABELS for name in known if name.endswith("_info")}
+    assert listed == known
+
+
 def test_outcomes_are_there_from_the_start_and_are_those_of_the_code() -> None:
     """A rate sees no first one of a series that was not there before."""
     for name, call in CALLS.items():
@@ -177,12 +191,11 @@ def test_outcomes_are_there_from_the_start_and_are_those_of_the_code() -> None:
 
 def test_labels_that_are_asked_for_exist() -> None:
     known = samples()
-    info = {"name", "version", "engine", "device"}
     for expression in expressions():
         names = re.findall(r"deadpan_\w+", expression)
         labels = set().union(*(known[name] for name in names))
         if any(name.endswith("_info") for name in names):
-            labels |= info
+            labels |= INFO_LABELS
         grouped = re.findall(r"by \(([^)]*)\)", expression)
         assert {label.strip() for group in grouped for label in group.split(",")} <= labels
         for name, label, values in re.findall(r'(\w+){(\w+)!?=~?"([\w|]*)"}', expression):
