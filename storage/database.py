@@ -49,6 +49,8 @@ _EXAMPLES = (
 _POSTGRESQL_NAMES = {"postgresql", "postgres", "postgresql+psycopg"}
 #: SQLSTATE of a table or column that is not there.
 _MISSING = {"42P01", "42703", "3F000"}
+#: SQLSTATE of a right that the role lacks.
+_NO_RIGHT = "42501"
 #: What PostgreSQL, PgBouncer and libpq say of a connection that no waiting brings about. A failed
 #: connection has no SQLSTATE; a server that speaks another language is waited for.
 _REFUSED = re.compile(
@@ -189,15 +191,18 @@ def _is_away(error: DBAPIError) -> bool:
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         return True
     # PostgreSQL during a failover is a standby, which refuses writes with an internal error.
+    # A right that is missing stops all posts too, and is the fault of none of them.
     # SQLite says of a file that is damaged, or none of its own, DatabaseError and nothing narrower.
-    return getattr(error.orig, "sqlstate", None) == "25006" or type(error) is DatabaseError
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return sqlstate in ("25006", _NO_RIGHT) or type(error) is DatabaseError
 
 
 def _is_refused(engine: Engine, error: DBAPIError) -> bool:
     # A file is there or not; only another process that writes makes it a matter of time.
     if engine.url.get_backend_name() == "sqlite":
         return "locked" not in str(error.orig)
-    return _REFUSED.search(str(error.orig)) is not None
+    no_right = getattr(error.orig, "sqlstate", None) == _NO_RIGHT
+    return no_right or _REFUSED.search(str(error.orig)) is not None
 
 
 def _first_line(engine: Engine, error: DBAPIError) -> str:
@@ -209,6 +214,8 @@ def _first_line(engine: Engine, error: DBAPIError) -> str:
 
 
 def _remedy(engine: Engine, said: str) -> str:
+    if "permission denied" in said:
+        return "grant its role that right, as docs/security.md says"
     if engine.url.get_backend_name() != "sqlite":
         return f"see that it runs and that {_SETTING} is right"
     if "locked" in said:

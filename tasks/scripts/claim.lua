@@ -123,13 +123,14 @@ end
 take('h', size - normal - low)
 take('n', size - low - count)
 take('l', size - count)
+if count == 0 then
+  return false
+end
+-- At once: Redis undoes nothing when a script fails, and only what is in `chunks` is found again.
+redis.call('ZADD', KEYS[4], now + lease, new_id)
 for priority, ids in pairs(taken) do
   if ids ~= 0 then
     redis.call('HINCRBY', KEYS[9], priority, ids)
   end
 end
-if count == 0 then
-  return false
-end
-redis.call('ZADD', KEYS[4], now + lease, new_id)
 return {new_id, count, 'new', string.format('%.0f', now + lease)}

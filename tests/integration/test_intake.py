@@ -278,6 +278,19 @@ def test_a_key_of_another_type_under_the_prefix_is_named(intake: Intake) -> None
         intake.claim(chunk_size=8, lease_seconds=60)
 
 
+def test_ids_that_were_taken_are_in_a_chunk_whatever_fails_after_that(intake: Intake) -> None:
+    intake.client.hset("deadpan:taken", "n", "1.5")
+    intake.enqueue(["1", "2"])
+    with pytest.raises(QueueUnavailable, match="not an integer"):
+        intake.claim(chunk_size=8, lease_seconds=0.001)
+    time.sleep(0.01)
+    again = intake.claim(chunk_size=8, lease_seconds=60)
+    assert again is not None
+    chunk = intake.take(again.chunk_id, owner="me", lease_seconds=60)
+    assert chunk is not None
+    assert [entry.id_bytes for entry in chunk.entries] == [b"1", b"2"]
+
+
 def test_a_silent_worker_leaves_the_list_of_workers(intake: Intake) -> None:
     intake.say("a", ready=True, model="mini-1")
     intake.client.hset("deadpan:workers", "b", '{"name":"b","ready":true,"model":"m","seen":1}')

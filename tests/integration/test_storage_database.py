@@ -150,6 +150,27 @@ def test_what_waiting_does_not_mend_is_told_from_a_server_that_is_away(
     dispose(engine)
 
 
+def test_a_right_that_is_missing_stops_all_and_is_said(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    owner = connect(postgres_url)
+    migrate(owner)
+    with owner.begin() as connection:
+        connection.execute(text("CREATE ROLE limited LOGIN PASSWORD 'limited'"))
+        connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO limited"))
+    limited = connect(postgres_url.replace(f"deadpan:{postgres.password}", "limited:limited"))
+    try:
+        with pytest.raises(DatabaseRefused, match=r"permission denied .* grant its role"):
+            with transaction(limited) as connection:
+                record(connection, verdicts=[], gone=[GonePost("p", "404")])
+    finally:
+        dispose(limited)
+        with owner.begin() as connection:
+            connection.execute(text("DROP OWNED BY limited"))
+            connection.execute(text("DROP ROLE limited"))
+        dispose(owner)
+
+
 def test_a_postgresql_killed_within_a_transaction_is_unavailable_and_comes_back(
     own_postgres: Postgres,
 ) -> None:
