@@ -24,6 +24,7 @@ from storage import (
     audit,
     claims,
     decisions,
+    exposures,
     fairness,
     queries,
     review_work,
@@ -32,6 +33,7 @@ from storage import (
 )
 from storage.database import transaction
 from storage.decisions import Said
+from storage.flags import is_held
 from storage.worklist import Filter
 from tasks.arrivals import read_scaling
 from tasks.replay import replay as push_again
@@ -121,13 +123,16 @@ def claim_next(
 ) -> shapes.Claimed:
     """Take the best flag: what is held already, else the highest priority, then the oldest."""
     console, me = console_of(request), visitor_of(request).moderator
+    asked = wanted.model_dump(exclude_none=True) if wanted else {}
+    queue = asked.pop("queue", None)
 
     def work(connection: Connection) -> BaseModel:
         flag_id = claims.claim_next(
             connection,
             me,
             claim_seconds=console.claim_seconds,
-            queue=wanted.queue if wanted else None,
+            queue=queue,
+            like=Filter(**asked) if asked else None,
         )
         if flag_id is None:
             return shapes.Claimed(flag_id=None, claim_expires_at=None)
@@ -139,10 +144,18 @@ def claim_next(
 
 @router.get("/api/v1/flags/{flag_id}")
 def flag(request: Request, flag_id: Number) -> shapes.Flag:
-    """Give a flag in any state. Not while the token's moderator holds its second look."""
+    """Give a flag in any state. Not while the token's moderator holds its second look.
+
+    A negative post counts as seen by the token's moderator while they hold its flag.
+    """
     blind.refuse_hidden(request, flag_id)
-    with transaction(console_of(request).database, read_only=True) as connection:
-        return shapes.Flag.model_validate(worklist.one(connection, flag_id))
+    console, me = console_of(request), visitor_of(request).moderator
+    with transaction(console.database, read_only=True) as connection:
+        found = worklist.one(connection, flag_id)
+    is_mine = found.claimed_by == me.name and is_held(claims.standing_of(found), datetime.now(UTC))
+    if is_mine and found.verdict.negative >= exposures.NEGATIVE:
+        exposures.note(console.database, me, "negative", f"flag {found.id}")
+    return shapes.Flag.model_validate(found)
 
 
 @router.post("/api/v1/flags/{flag_id}/claim")

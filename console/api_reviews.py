@@ -11,7 +11,7 @@ from console.api_parts import Key, new_router, write
 from console.shapes import BeforeId, Limit, Number
 from console.state import console_of, visitor_of
 from deadpan.errors import FlagConflict
-from storage import review_list, review_work, reviews, worklist
+from storage import exposures, review_list, review_work, reviews, worklist
 from storage.database import transaction
 from storage.decisions import Said
 from storage.review_list import Look
@@ -34,7 +34,7 @@ def review_list_(
 
 @router.post("/api/v1/claim-next-review")
 def claim_next(
-    request: Request, wanted: shapes.ClaimNext | None = None, key: Key = None
+    request: Request, wanted: shapes.ClaimNextReview | None = None, key: Key = None
 ) -> review_shapes.NextLook:
     """Take a second look, to be read by its id: what is held already; for leads what is to be
     settled; then an appeal, then the oldest of the others.
@@ -47,6 +47,7 @@ def claim_next(
             me,
             claim_seconds=console.claim_seconds,
             queue=wanted.queue if wanted else None,
+            language=wanted.language if wanted else None,
             known_share=console.known_share,
         )
         if number is None:
@@ -65,6 +66,9 @@ def review(request: Request, review_id: Number) -> review_shapes.LookAt:
         look = _own(request, connection, review_id)
         verdict = worklist.one(connection, look.flag_id).verdict
         (told,) = _told(request, connection, [look])
+    me = visitor_of(request).moderator
+    if look.held_by == me.name and verdict.negative >= exposures.NEGATIVE:
+        exposures.note(console.database, me, "negative", f"flag {look.flag_id}")
     return review_shapes.LookAt(
         **dict(told),
         text=console.text(verdict.evidence, "original_text"),

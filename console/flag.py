@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -13,7 +14,7 @@ from console.access import GuardedRoute
 from console.deciding import Decided, DecisionForm, note_negative, seconds_left
 from console.pictures import KINDS
 from console.post import pictures_of, post_of
-from console.queue import done_banner, take_next
+from console.queue import Filters, asked_of, done_banner, take_next
 from console.render import page, see_other
 from console.state import address_of, console_of, visitor_of
 from deadpan.errors import ConfigurationError, DeadpanError, FlagConflict, NotFound
@@ -41,23 +42,28 @@ def flag_page(
     request: Request,
     flag_id: int,
     queue: str = "",
+    filters: Annotated[str, Query(max_length=4000)] = "",
     pictures: str = "",
     after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> Response:
     """All that is known of a flag."""
-    return _page(request, flag_id, queue=queue, pictures=pictures, after=after)
+    return _page(request, flag_id, queue=queue, filters=filters, pictures=pictures, after=after)
 
 
 @router.post("/flags/{flag_id}/claim")
 def claim(
-    request: Request, flag_id: int, queue: Annotated[str, Form(max_length=64)] = ""
+    request: Request,
+    flag_id: int,
+    queue: Annotated[str, Form(max_length=64)] = "",
+    filters: Filters = "",
 ) -> Response:
     """Take this flag."""
     console, me = console_of(request), visitor_of(request).moderator
     blind.refuse_hidden(request, number_of(flag_id))
     with transaction(console.database) as connection:
         claims.claim(connection, number_of(flag_id), me, claim_seconds=console.claim_seconds)
-    return see_other(f"/flags/{flag_id}")
+    within = urlencode({k: v for k, v in (("queue", queue), ("filters", filters)) if v})
+    return see_other(f"/flags/{flag_id}" + (f"?{within}" if within else ""))
 
 
 @router.post("/flags/{flag_id}/renew")
@@ -98,10 +104,12 @@ def decide(
     form: Decided,
     verdict_id: Annotated[int | None, Form(ge=1, lt=2**63)] = None,
     queue: Annotated[str, Form(max_length=64)] = "",
+    filters: Filters = "",
 ) -> Response:
     """Decide, and go on to the next flag. What was typed is never lost: a conflict shows it."""
     console, me = console_of(request), visitor_of(request).moderator
     try:
+        within = asked_of(queue, filters)
         said = form.said(console.reasons, seen_verdict_id=verdict_id)
         with transaction(console.database) as connection:
             made = decisions.decide(
@@ -115,8 +123,8 @@ def decide(
     except (FlagConflict, ConfigurationError) as error:
         if blind.hidden(request, [number_of(flag_id)]):
             raise FlagConflict(f"somebody was faster; {blind.HIDDEN}{form.kept_note}") from None
-        return _page(request, flag_id, queue=queue, typed=form, error=error)
-    return see_other(take_next(request, queue, after=made.id))
+        return _page(request, flag_id, queue=queue, filters=filters, typed=form, error=error)
+    return see_other(take_next(request, within, after=made.id))
 
 
 @router.post("/decisions/{decision_id}/undo")
@@ -165,6 +173,7 @@ def _page(
     flag_id: int,
     *,
     queue: str = "",
+    filters: str = "",
     pictures: str = "",
     after: int | None = None,
     typed: DecisionForm | None = None,
@@ -222,6 +231,7 @@ def _page(
         reasons=console.reasons,
         need_a_reason=reasons.NEED_A_REASON,
         queue=queue,
+        filters=filters,
         banner=banner,
         typed=typed or {},
         error=error,

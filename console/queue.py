@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -29,6 +29,7 @@ PAGE_SIZE = 25
 #: For whoever decides many at once; as many as a bulk decision takes.
 _LONG_PAGE = 100
 _EXCERPT = 240
+Filters = Annotated[str, Form(max_length=4000)]
 _STATES = ("open", "claimed", "escalated", "decided")
 AGES = {"1h": "1 hour", "8h": "8 hours", "1d": "1 day", "3d": "3 days"}
 _AGES = {
@@ -59,6 +60,12 @@ class Asked:
         """As part of an address, without what is empty."""
         fields = {name: getattr(self, name) for name in self.__slots__} | changed
         return urlencode({k: v for k, v in fields.items() if v and (k, v) != ("state", "open")})
+
+    @property
+    def filters(self) -> str:
+        """What more than state and queue is asked for, as one word that forms carry."""
+        fields = {name: getattr(self, name) for name in _FILTERS}
+        return urlencode({k: v for k, v in fields.items() if v})
 
     @property
     def is_filtered(self) -> bool:
@@ -99,6 +106,27 @@ class Asked:
             sarcasm=_share("sarcasm", self.sarcasm),
             opened_before=datetime.now(UTC) - _AGES[self.age] if self.age else None,
         )
+
+
+_FILTERS = tuple(name for name in Asked.__slots__ if name not in ("state", "queue"))
+
+
+def asked_of(queue: str, filters: str) -> Asked:
+    """The list that somebody works through.
+
+    Args:
+        filters: as `Asked.filters` gives them.
+
+    Raises:
+        ConfigurationError: they are none.
+    """
+    try:
+        given = parse_qsl(filters, strict_parsing=bool(filters), max_num_fields=len(_FILTERS))
+    except ValueError:
+        raise ConfigurationError(f"filters {filters[:80]!r} are none; choose them anew") from None
+    asked = Asked(queue=queue, **{k: clean(v) for k, v in given if k in _FILTERS})
+    asked.filter()
+    return asked
 
 
 @router.get("/")
@@ -183,29 +211,45 @@ def counts(request: Request, judging: bool = False) -> JSONResponse:
 
 
 @router.post("/next")
-def next_flag(request: Request, queue: Annotated[str, Form(max_length=64)] = "") -> Response:
-    """Take the best flag and go to it."""
-    return see_other(take_next(request, queue))
+def next_flag(
+    request: Request,
+    queue: Annotated[str, Form(max_length=64)] = "",
+    filters: Filters = "",
+) -> Response:
+    """Take the best flag of the list that is open, and go to it."""
+    return see_other(take_next(request, asked_of(queue, filters)))
 
 
-def take_next(request: Request, queue: str, **shown: Any) -> str:
-    """Takes the best flag for whoever is signed in, and gives the address to go to."""
+def take_next(request: Request, within: Asked, **shown: Any) -> str:
+    """Takes the best flag for whoever is signed in, and gives the address to go to.
+
+    Second looks are chosen by queue and language alone: by scores or words, a filter would tell of
+    them what is hidden.
+    """
     console, me = console_of(request), visitor_of(request).moderator
     with transaction(console.database) as connection:
-        asked: dict[str, Any] = {"claim_seconds": console.claim_seconds, "queue": queue or None}
+        asked: dict[str, Any] = {
+            "claim_seconds": console.claim_seconds,
+            "queue": within.queue or None,
+        }
+        like = within.filter()
         # Second looks are few, so they come first; what is held comes before all.
         look = flag_id = None
         if not claims.held_by(connection, me, now=datetime.now(UTC)):
-            look = review_work.claim_next(connection, me, known_share=console.known_share, **asked)
+            look = review_work.claim_next(
+                connection, me, known_share=console.known_share, language=like.language, **asked
+            )
         if look is None:
-            flag_id = claims.claim_next(connection, me, **asked)
-    fields = {"queue": queue, **shown}
+            flag_id = claims.claim_next(
+                connection, me, like=like if within.is_filtered else None, **asked
+            )
+    fields = {"queue": within.queue, "filters": within.filters, **shown}
     if look is not None:
         path = f"/reviews/{look}"
     elif flag_id is not None:
         path = f"/flags/{flag_id}"
     else:
-        path, fields["empty"] = "/", "1"
+        return f"/?{within.query(**{k: str(v) for k, v in shown.items()}, empty='1')}"
     query = urlencode({k: v for k, v in fields.items() if v})
     return f"{path}?{query}" if query else path
 

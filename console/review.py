@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -13,7 +14,7 @@ from console.access import GuardedRoute
 from console.deciding import Decided, DecisionForm, note_negative, seconds_left
 from console.flag import number_of
 from console.post import post_of
-from console.queue import done_banner, take_next
+from console.queue import Filters, asked_of, done_banner, take_next
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError, FlagConflict
@@ -56,11 +57,12 @@ def review_page(
     request: Request,
     review_id: int,
     queue: Annotated[str, Query(max_length=64)] = "",
+    filters: Annotated[str, Query(max_length=4000)] = "",
     pictures: str = "",
     after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> Response:
     """The post alone; after the vote, what was said of it before."""
-    return _page(request, review_id, queue=queue, pictures=pictures, after=after)
+    return _page(request, review_id, queue=queue, filters=filters, pictures=pictures, after=after)
 
 
 @router.post("/reviews/{review_id}/vote")
@@ -69,22 +71,25 @@ def vote(
     review_id: int,
     form: Decided,
     queue: Annotated[str, Form(max_length=64)] = "",
+    filters: Filters = "",
 ) -> Response:
     """Say what one thinks of it; nothing that was typed is lost."""
     console, me = console_of(request), visitor_of(request).moderator
     try:
+        within = asked_of(queue, filters)
         said = form.said(console.reasons)
         with transaction(console.database) as connection:
             made = review_work.vote(
                 connection, number_of(review_id), me, said, report=console.report_decisions
             )
     except ConfigurationError as error:
-        return _page(request, review_id, queue=queue, typed=form, error=error)
+        return _page(request, review_id, queue=queue, filters=filters, typed=form, error=error)
     except FlagConflict as error:
         raise FlagConflict(f"{error}{form.kept_note}") from None
     if made.action == "skip":
-        return see_other(take_next(request, queue))
-    return see_other(f"/reviews/{review_id}")
+        return see_other(take_next(request, within))
+    onwards = urlencode({k: v for k, v in (("queue", queue), ("filters", filters)) if v})
+    return see_other(f"/reviews/{review_id}" + (f"?{onwards}" if onwards else ""))
 
 
 @router.post("/reviews/{review_id}/renew")
@@ -134,6 +139,7 @@ def _page(
     review_id: int,
     *,
     queue: str = "",
+    filters: str = "",
     pictures: str = "",
     after: int | None = None,
     typed: DecisionForm | None = None,
@@ -168,6 +174,7 @@ def _page(
         left=seconds_left(review.claim_expires_at, now) if mine else 0,
         reasons=console.reasons,
         queue=queue,
+        filters=filters,
         typed=typed or {},
         error=error,
     )

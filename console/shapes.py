@@ -34,6 +34,7 @@ Words = Annotated[
     ),
 ]
 Word = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
+LanguageWord = Annotated[str, StringConstraints(pattern="^[A-Za-z]{2,3}$")]
 
 
 class Problem(BaseModel):
@@ -157,10 +158,20 @@ class Decide(Taken):
     )
 
 
-class ClaimNext(Taken):
-    """Where to take a flag from."""
+class ClaimNextReview(Taken):
+    """Which second looks; no more, for by words or scores it would tell what is hidden."""
 
     queue: Word | None = None
+    language: LanguageWord | None = None
+
+
+class ClaimNext(ClaimNextReview):
+    """Which flags, as `GET /flags` takes it."""
+
+    rule: Word | None = None
+    author: Word | None = None
+    post_id: Word | None = None
+    words: Word | None = None
 
 
 class Decision(BaseModel):

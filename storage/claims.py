@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, and_, exists, select, update
 
 from deadpan.errors import FlagConflict, NotFound
-from storage import audit, tables
+from storage import audit, tables, worklist
 from storage.console_tables import decisions
 from storage.flags import (
     Claim,
@@ -23,10 +23,14 @@ from storage.flags import (
     transition,
 )
 from storage.moderators import Moderator
+from storage.worklist import Filter
 
 #: A flag that was skipped is not offered to the same moderator again for a shift.
 SKIPPED_FOR: Final = timedelta(hours=12)
 _EXPIRED_AT_ONCE: Final = 200
+#: So many flags that are like what is asked for are tried at once, and so often.
+_OFFERED: Final = 25
+_SEARCHES: Final = 20
 _NAMES: Final = tuple(field.name for field in fields(Standing))
 
 
@@ -85,6 +89,7 @@ def claim_next(
     *,
     claim_seconds: float,
     queue: str | None = None,
+    like: Filter | None = None,
     now: datetime | None = None,
 ) -> int | None:
     """Takes the best flag for a moderator: what they hold already, else the highest priority, then
@@ -96,6 +101,8 @@ def claim_next(
     Args:
         claim_seconds: how long they hold it.
         queue: only of this one.
+        like: only such, whatever states and queue it names; what they hold already is given
+            without asking.
 
     Returns:
         the flag's id, or None when nothing waits.
@@ -106,7 +113,11 @@ def claim_next(
         return held[0]
     expire(connection, now=moment)
     for state in ("escalated", "open") if moderator.is_lead else ("open",):
-        row = connection.execute(_best(moderator, state, queue, moment)).one_or_none()
+        if like is None:
+            row = connection.execute(_best(moderator, state, queue, moment)).one_or_none()
+        else:
+            wanted = replace(like, states=(state,), queue=queue)
+            row = _best_like(connection, moderator, wanted, moment)
         if row is not None:
             _claim(connection, row, moderator, claim_seconds, moment)
             return int(row.id)
@@ -275,6 +286,29 @@ def _claim(
             now=now,
         )
     return until
+
+
+def _best_like(
+    connection: Connection, moderator: Moderator, wanted: Filter, now: datetime
+) -> Row[Any] | None:
+    """The best of the flags that the list shows, which are found without a lock and taken with one.
+
+    Who is offered none has had the list looked through, up to `_SEARCHES` times what a page is.
+    """
+    (state,) = wanted.states
+    after = None
+    for _ in range(_SEARCHES):
+        found = worklist.search(connection, wanted, limit=_OFFERED, after=after)
+        numbers = [each.id for each in found.flags]
+        if numbers:
+            best = _best(moderator, state, wanted.queue, now).where(tables.flags.c.id.in_(numbers))
+            row = connection.execute(best).one_or_none()
+            if row is not None:
+                return row
+        after = found.flags[-1].position if len(numbers) == _OFFERED else found.stopped_at
+        if after is None:
+            break
+    return None
 
 
 def _best(moderator: Moderator, state: str, queue: str | None, now: datetime) -> Any:

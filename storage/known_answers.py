@@ -14,6 +14,7 @@ from storage.console_tables import decisions as decision_rows
 from storage.moderators import Moderator
 from storage.review_tables import known_answers, review_votes, reviews
 from storage.reviews import deciding, lock, open_look
+from storage.text import primary_language
 
 _CHOSEN_FROM: Final = 200
 _CHANCE: Final = secrets.SystemRandom()
@@ -78,7 +79,12 @@ def of_flag(connection: Connection, flag_id: int) -> str | None:
 
 
 def ask(
-    connection: Connection, moderator: Moderator, *, queue: str | None, now: datetime
+    connection: Connection,
+    moderator: Moderator,
+    *,
+    queue: str | None,
+    language: str | None = None,
+    now: datetime,
 ) -> Row[Any] | None:
     """Makes a look at one of the newest known answers that they had no part in, or gives None."""
     flag, known = tables.flags.c, known_answers.c
@@ -97,6 +103,7 @@ def ask(
             known.marked_by != moderator.name,
             flag.state == "decided",
             true() if queue is None else flag.queue == queue,
+            true() if language is None else flag.language == primary_language(language),
             me.not_in(decided),
             me.not_in(voted),
         )

@@ -28,6 +28,7 @@ from storage.reviews import (
     open_look,
     votes,
 )
+from storage.text import primary_language
 
 _CHANCE: Final = secrets.SystemRandom()
 
@@ -38,6 +39,7 @@ def claim_next(
     *,
     claim_seconds: float,
     queue: str | None = None,
+    language: str | None = None,
     known_share: float = 0.0,
     now: datetime | None = None,
     draw: Callable[[], float] = _CHANCE.random,
@@ -50,6 +52,7 @@ def claim_next(
     Args:
         claim_seconds: how long they hold it.
         queue: only of flags of this one.
+        language: only of posts in this one.
         known_share: how often a known answer is asked for, from 0 to 1.
         draw: gives a number from 0 to 1 by chance.
 
@@ -69,9 +72,9 @@ def claim_next(
     ).scalar_one_or_none()
     if held is not None:
         return int(held)
-    row = connection.execute(_best(moderator, queue, moment)).one_or_none()
+    row = connection.execute(_best(moderator, queue, language, moment)).one_or_none()
     if row is None and draw() < known_share:
-        row = known_answers.ask(connection, moderator, queue=queue, now=moment)
+        row = known_answers.ask(connection, moderator, queue=queue, language=language, now=moment)
     if row is None:
         return None
     change(connection, row, Claim(moderator.name, until, moderator.is_lead), moment)
@@ -251,7 +254,7 @@ def _event(row: Row[Any], moderator: Moderator, said: Said) -> Event:
     return Escalate(name, lead)
 
 
-def _best(moderator: Moderator, queue: str | None, now: datetime) -> Any:
+def _best(moderator: Moderator, queue: str | None, language: str | None, now: datetime) -> Any:
     columns = reviews.c
     over = and_(columns.state == "claimed", columns.claim_expires_at <= now)
     for_all = columns.escalated_at.is_(None)
@@ -266,6 +269,7 @@ def _best(moderator: Moderator, queue: str | None, now: datetime) -> Any:
             has_not_lapsed(now),
             ~had_a_part(moderator),
             true() if queue is None else tables.flags.c.queue == queue,
+            true() if language is None else tables.flags.c.language == primary_language(language),
         )
         .order_by(
             case((for_all, 1), else_=0),

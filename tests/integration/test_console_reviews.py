@@ -385,3 +385,41 @@ def test_a_program_gives_a_look_back(console: ConsoleServer) -> None:
         assert api.post(f"/reviews/{number}/release").json() == {"review_id": number}
         assert api.get(f"/reviews/{number}").status_code == 409
         assert api.post("/claim-next-review").json()["review"]["id"] == number
+
+
+def test_what_a_program_reads_counts_for_its_moderator_while_it_is_in_their_hands(
+    console: ConsoleServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = exposures._hour(None)
+    monkeypatch.setattr(exposures, "_hour", lambda now: hour)  # no hour ends in the middle
+    number = flag(console.database, "bad", negative=0.9)
+    mild = flag(console.database, "mild", negative=0.2)
+    headers = console.token("bea", "flags:read", "flags:decide", "reviews:vote")
+    http = console.client().http
+
+    def seen() -> int:
+        with transaction(console.database, read_only=True) as connection:
+            return exposures.this_hour(connection, console.person("bea")).negative
+
+    def read(path: str) -> int:
+        return http.get(f"/api/v1{path}", headers=headers).status_code
+
+    def done(path: str, **body: object) -> int:
+        return http.post(f"/api/v1{path}", json=body, headers=headers).status_code
+
+    assert read("/flags") == read(f"/flags/{number}") == 200
+    assert seen() == 0, "neither lists nor what nobody holds"
+    assert done(f"/flags/{number}/claim") == done(f"/flags/{mild}/claim") == 200
+    assert read(f"/flags/{number}") == read(f"/flags/{number}") == read(f"/flags/{mild}") == 200
+    assert seen() == 1
+    look = flag(console.database, "looked at twice", negative=0.8)
+    ann, bea, lea = (console.person("ann"), console.person("bea"), console.person("lea", "lead"))
+    with transaction(console.database) as connection:
+        decisions.decide(connection, look, ann, Said("approve"))
+        review_work.appeal(connection, look, actor=lea, why=None)
+        got = review_work.claim_next(connection, bea, claim_seconds=60)
+    assert read(f"/reviews/{got}") == 200
+    assert seen() == 2
+    assert done(f"/reviews/{got}/vote", action="approve") == 201
+    assert read(f"/reviews/{got}") == 200
+    assert seen() == 2
