@@ -71,20 +71,12 @@ def change_password(
     me = visitor.moderator
     assert visitor.session is not None
     if not console.passwords:
-        with transaction(console.database) as connection:
-            subject = f"moderator {me.name}"
-            audit.write(
-                connection,
-                me.name,
-                "password.refused",
-                subject,
-                after={"why": PASSWORDS_OFF},
-                address=address_of(request),
-            )
+        _note_refused_password(request, PASSWORDS_OFF)
         return _settings(request, problem=_NO_PASSWORDS, status=403)
-    with transaction(console.database, read_only=True) as connection:
+    place = f"session {visitor.session.id}"
+    with transaction(console.database) as connection:
         found = moderators.password_hash(connection, me.name)
-        wait = sessions.seconds_to_wait(connection, me.name, f"session {visitor.session.id}")
+        wait = sessions.begin_try(connection, me.name, place) if me.has_password else 0
         by_provider = identities.has_one(connection, me)
     try:
         # Else whom the provider keeps out had left themselves another door.
@@ -93,9 +85,10 @@ def change_password(
         if wait:
             raise ConfigurationError(f"too many wrong passwords; try again in {wait} s")
         if me.has_password and not passwords.is_right(old, found[1] if found else None):
-            with transaction(console.database) as connection:
-                sessions.note_failure(connection, me.name, f"session {visitor.session.id}")
+            _note_refused_password(request, "the password they have now is another")
             raise ConfigurationError("the password you have now is another")
+        with transaction(console.database) as connection:
+            sessions.forget_failures(connection, me.name, place)
         if password != again:
             raise ConfigurationError("the two new passwords are not the same")
         kept = passwords.hashed(password, me.name)
@@ -244,6 +237,19 @@ def revoke_token(request: Request, token_id: int) -> Response:
     with transaction(console_of(request).database) as connection:
         tokens.revoke(connection, token_id, actor=visitor_of(request).moderator.name)
     return see_other("/moderators")
+
+
+def _note_refused_password(request: Request, why: str) -> None:
+    me = visitor_of(request).moderator
+    with transaction(console_of(request).database) as connection:
+        audit.write(
+            connection,
+            me.name,
+            "password.refused",
+            f"moderator {me.name}",
+            after={"why": why},
+            address=address_of(request),
+        )
 
 
 def _change(request: Request, work: Any) -> Response:

@@ -66,21 +66,18 @@ def sign_in(
         return without_passwords(request, inside(next))
     name = name.strip().lower()
     place = _place(request, console, name)
-    with transaction(console.database, read_only=True) as connection:
-        wait = sessions.seconds_to_wait(connection, name, place)
+    with transaction(console.database) as connection:
+        wait = sessions.begin_try(connection, name, place)
         found = moderators.password_hash(connection, name)
     problem, status = "", 401
     if wait:
         problem, status = f"Too many wrong passwords from here. Try again in {wait} s.", 429
     elif not passwords.is_right(password, found[1] if found else None):
         problem = "Name or password is wrong."
-        with transaction(console.database) as connection:
-            sessions.note_failure(connection, name, place)
-            audit.write(
-                connection, name or "?", "session.refused", name or "?", address=address_of(request)
-            )
+        _note_refusal(request, name, "wrong name or password")
     elif found and found[0].disabled_at is not None:
         problem = "This account is disabled. Ask an admin."
+        _note_refusal(request, name, "the account is disabled")
     if problem:
         return with_form(
             request, "sign-in.html", status=status, next=inside(next), name=name, problem=problem
@@ -211,10 +208,22 @@ def _note_password(request: Request, name: str = "?") -> None:
     """Writes down that somebody came with a password; seldom, if they do so again and again."""
     place = address_of(request) or "?"
     with transaction(console_of(request).database) as connection:
-        if not sessions.seconds_to_wait(connection, "?", place):
-            sessions.note_failure(connection, "?", place)
-            after = {"by": "password", "why": PASSWORDS_OFF}
-            audit.write(connection, "?", "session.refused", name, after=after, address=place)
+        wait = sessions.begin_try(connection, "?", place)
+    if not wait:
+        _note_refusal(request, name, PASSWORDS_OFF)
+
+
+def _note_refusal(request: Request, name: str, why: str) -> None:
+    # By nobody: whoever types a name has not shown that it is theirs.
+    with transaction(console_of(request).database) as connection:
+        audit.write(
+            connection,
+            "?",
+            "session.refused",
+            name or "?",
+            after={"by": "password", "why": why},
+            address=address_of(request),
+        )
 
 
 def _refuse_forged(request: Request, form: str) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from deadpan.errors import ConfigurationError, NotFound
 from storage import audit
-from storage.console_tables import ROLES, api_tokens, moderators, sessions
+from storage.console_tables import ROLES, api_tokens, moderators, sessions, sign_in_links
 from storage.database import insert
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -129,8 +129,9 @@ def password_hash(connection: Connection, name: str) -> tuple[Moderator, str | N
 
 
 def set_password(connection: Connection, moderator_id: int, hashed: str, *, actor: str) -> None:
-    """Keeps the hash of a new password."""
+    """Keeps the hash of a new password. Links to choose another one end."""
     _set(connection, moderator_id, password_hash=hashed)
+    _end_links(connection, moderator_id)
     who = by_id(connection, moderator_id)
     audit.write(connection, actor, "moderator.password", f"moderator {who.name}")
 
@@ -185,7 +186,7 @@ def set_email(connection: Connection, name: str, email: str | None, *, actor: st
 
 
 def set_disabled(connection: Connection, name: str, disabled: bool, *, actor: str) -> Moderator:
-    """Keeps a moderator out, or lets them in again. Their sessions and tokens end at once.
+    """Keeps a moderator out, or lets them in again. Their sessions, tokens and links end at once.
 
     Raises:
         ConfigurationError: it is the last admin.
@@ -202,6 +203,7 @@ def set_disabled(connection: Connection, name: str, disabled: bool, *, actor: st
                 .where(table.c.moderator_id == before.id, table.c[column].is_(None))
                 .values({column: now})
             )
+        _end_links(connection, before.id)
     done = "moderator.disable" if disabled else "moderator.enable"
     audit.write(connection, actor, done, f"moderator {name}")
     return by_id(connection, before.id)
@@ -227,6 +229,13 @@ def _one(connection: Connection, condition: Any) -> Moderator | None:
 
 def _set(connection: Connection, moderator_id: int, **values: Any) -> None:
     connection.execute(update(moderators).where(moderators.c.id == moderator_id).values(**values))
+
+
+def _end_links(connection: Connection, moderator_id: int) -> None:
+    columns = sign_in_links.c
+    connection.execute(
+        delete(sign_in_links).where(columns.moderator_id == moderator_id, columns.used_at.is_(None))
+    )
 
 
 def _keep_an_admin(connection: Connection, changed: Moderator) -> None:

@@ -253,20 +253,26 @@ def seconds_to_wait(connection: Connection, name: str, place: str) -> int:
     return max(0, int(left + 0.999))
 
 
-def note_failure(connection: Connection, name: str, place: str) -> None:
-    """Notes a wrong password, and forgets those of yesterday."""
+def begin_try(connection: Connection, name: str, place: str) -> int:
+    """Counts a try of a password as wrong before it is looked at, and gives how long the guesser
+    has to wait instead; then it is not counted. Forgets those of yesterday.
+
+    Counted only afterwards, as many as are sent at once would be looked at.
+    """
     now = datetime.now(UTC)
     columns = sign_in_failures.c
     connection.execute(delete(sign_in_failures).where(columns.last_at < now - timedelta(days=1)))
-    statement = insert(connection, sign_in_failures).values(
-        name=clean_text(name, 64), place=clean_text(place, 64), failures=1, last_at=now
-    )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name", "place"],
-            set_={"failures": columns.failures + 1, "last_at": now},
+    key = {"name": clean_text(name, 64), "place": clean_text(place, 64)}
+    statement = insert(connection, sign_in_failures).values(**key, failures=0, last_at=now)
+    connection.execute(statement.on_conflict_do_nothing(index_elements=["name", "place"]))
+    mine = (columns.name == key["name"]) & (columns.place == key["place"])
+    connection.execute(select(columns.failures).where(mine).with_for_update())
+    wait = seconds_to_wait(connection, name, place)
+    if not wait:
+        connection.execute(
+            update(sign_in_failures).where(mine).values(failures=columns.failures + 1, last_at=now)
         )
-    )
+    return wait
 
 
 def forget_failures(connection: Connection, name: str, place: str) -> None:
