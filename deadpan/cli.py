@@ -69,6 +69,8 @@ def main() -> None:
     except DeadpanError as error:
         complain(error)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # before the command itself has begun
+        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output, such as `head`, has seen enough; a flush at exit would fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

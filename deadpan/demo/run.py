@@ -251,8 +251,9 @@ def _environment(folder: Path, redis_url: str, source: str) -> dict[str, str]:
 def _push(pushed: Sequence[str], intake: Intake, say: _Narrator) -> None:
     """Push the ids as any producer would."""
     say(f"RPUSH {intake.list_key('normal')} {' '.join(pushed[:3])} … ({len(pushed)} ids)")
-    for post_id in pushed:
-        intake.client.rpush(intake.list_key("normal"), post_id)
+    with intake.answering():
+        for post_id in pushed:
+            intake.client.rpush(intake.list_key("normal"), post_id)
 
 
 def _wait(pushed: Sequence[str], database: Engine, worker: ChildProcess, say: _Narrator) -> Result:

@@ -19,6 +19,13 @@ from storage.queries import Verdict
 _COLOURS = {"negative": "red", "neutral": "default", "positive": "green"}
 _SARCASTIC = 0.5
 _WIDTH = 150
+# What a terminal of at least so many columns has room for.
+_SHOWN = (
+    (100, ("post", "sentiment", "sarcasm", "text alone", "image alone", "flagged because")),
+    (80, ("post", "sentiment", "sarcasm", "alone", "flagged because")),
+    (60, ("post", "sentiment", "sarcasm", "flagged because")),
+    (0, ("post", "judged")),
+)
 _PICTURE_ROWS = 16
 
 
@@ -47,7 +54,7 @@ def print_rows(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH)
-    console.print(_table(rows))
+    console.print(_table(rows, console.width))
     console.print(_in_words(summary), markup=False)
     console.print(f"everything is in {folder}", markup=False, style="dim")
     if picture:
@@ -58,7 +65,7 @@ def _draw(rows: Sequence[Row], summary: Mapping[str, Any], picture: Path) -> Non
     """Write the first rows as SVG, for a document."""
     with open(os.devnull, "w") as nowhere:
         canvas = Console(highlight=False, record=True, width=_WIDTH, file=nowhere)
-        canvas.print(_table(rows[:_PICTURE_ROWS]))
+        canvas.print(_table(rows[:_PICTURE_ROWS], _WIDTH))
         canvas.print(f"… and {len(rows) - _PICTURE_ROWS} more", style="dim")
         canvas.print(_in_words(summary), markup=False)
         drawn = canvas.export_svg(title="make demo")
@@ -66,12 +73,23 @@ def _draw(rows: Sequence[Row], summary: Mapping[str, Any], picture: Path) -> Non
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
 
 
-def _table(rows: Iterable[Row]) -> Table:
+def _table(rows: Iterable[Row], width: int) -> Table:
+    """The table for a terminal of so many columns, with what matters most where they are few."""
+    shown = next(columns for least, columns in _SHOWN if width >= least)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("post", "sentiment", "sarcasm", "text alone", "image alone", "flagged because"):
-        table.add_column(column, overflow="fold", no_wrap=column not in ("post", "flagged because"))
+    for column in shown:
+        fold = column in ("post", "flagged because", "judged")
+        table.add_column(column, overflow="fold", no_wrap=not fold)
     for row in rows:
-        table.add_row(*_cells(row))
+        cells = dict(zip(_SHOWN[0][1], _cells(row), strict=True))
+        cells["alone"], cells["judged"] = Text("–"), cells["flagged because"]
+        if row.verdict is not None:
+            cells["alone"] = Text("\n").join(
+                Text.assemble(f"{what} ", cells[f"{what} alone"]) for what in ("text", "image")
+            )
+            said = [cells["sentiment"], Text.assemble("sarcasm ", cells["sarcasm"])]
+            cells["judged"] = Text("\n").join([*said, *filter(None, [cells["flagged because"]])])
+        table.add_row(*(cells[column] for column in shown))
     return table
 
 

@@ -19,6 +19,8 @@ import httpx
 import psutil
 import pytest
 
+from deadpan import cli
+from deadpan.errors import QueueUnavailable
 from storage import decisions
 from storage.database import connect, transaction
 from storage.outcomes import NewDeadLetter, record
@@ -137,6 +139,30 @@ def test_a_demo_says_at_once_what_is_wrong_with_its_settings(tmp_path: Path) -> 
     assert "policy /nix cannot be read" in refused.stderr
     assert "model '/nowhere' is neither a preset (mini) nor a folder" in refused.stderr
     assert "before it was ready" not in refused.stderr
+
+
+def test_a_ctrl_c_before_a_command_has_begun_shows_no_stack_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def pressed() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", pressed)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+
+
+def test_an_embedded_valkey_that_ended_is_not_called_out_of_reach(tmp_path: Path) -> None:
+    def ask() -> None:
+        with EmbeddedValkey(tmp_path / "valkey") as valkey:
+            intake = Intake.at(valkey.url)
+            os.kill(valkey.process.pid, signal.SIGKILL)
+            wait_until(lambda: valkey.process.exit_code is not None, "its end")
+            intake.status()
+
+    with pytest.raises(QueueUnavailable, match=r"embedded Valkey ended; .*/valkey\.log says why"):
+        ask()
 
 
 def test_check_says_all_that_is_wrong_at_once(tmp_path: Path) -> None:
