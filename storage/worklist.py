@@ -20,6 +20,7 @@ SEARCHED_AT_ONCE: Final = 20_000
 _MAX_WORDS: Final = 8
 #: So many flags are rather looked up one by one than met on the way through the list.
 _FEW: Final = 500
+_SEARCHED: Final = ("language", "negative", "sarcasm", "search_text")
 _ORDER: Final = [tables.flags.c.priority.desc(), tables.flags.c.opened_at, tables.flags.c.id]
 
 
@@ -223,8 +224,9 @@ def _look(
 ) -> list[Flag]:
     # As a table of its own, and not as ids of which a flag has to be one: for that PostgreSQL may
     # choose to compare every flag with every id (36 s where many had the words).
+    # Only what is asked of below, for SQLite reads all that is named of each row (35 ms, now 27).
     looked_at = (
-        select(tables.flags)
+        select(*(tables.flags.c[name] for name in ("id", "priority", "opened_at", *_SEARCHED)))
         .where(tables.flags.c.state == state, *_ordered(wanted, tables.flags), *_after(after))
         .order_by(*_ORDER)
         .limit(SEARCHED_AT_ONCE + 1)  # with the one where the next search begins behind
