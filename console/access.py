@@ -61,7 +61,8 @@ def admit(request: Request, permission: Permission) -> Visitor | None:
         raise AccessDenied("please sign in")
     if not visitor.moderator.may(permission.role):
         raise AccessDenied(
-            f"your role is {visitor.moderator.role}; this needs {permission.role}", signed_in=True
+            f"your role is {visitor.moderator.role}; this needs the role {permission.role}",
+            signed_in=True,
         )
     if permission.scope and (visitor.token is None or permission.scope not in visitor.token.scopes):
         raise AccessDenied(f"this token lacks the scope {permission.scope}", signed_in=True)

@@ -46,6 +46,11 @@ _TITLES = {
     500: "Something broke here",
     503: "A service is away",
 }
+#: What the framework says by itself.
+_UNSAID = {
+    "Not Found": "there is no page at this address",
+    "Method Not Allowed": "this address is reached from a page of the console only",
+}
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -70,6 +75,7 @@ templates.env.filters |= {
     "rule": words.rule_words,
     "reason": reasons.words,
     "thresholds": words.thresholds,
+    "state": lambda state: words.STATES.get(state, state),
     "done": lambda action: words.DONE.get(action, action),
     "number": lambda number: f"{number:,}".replace(",", "\u202f"),
 }
@@ -130,7 +136,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> Response:
         # What it was is in the log, where the server writes it after this answer.
-        return _answer(request, 500, "this is a defect of the console, and is in its log")
+        said = "the fault is the console's, not yours, and is in its log; try again"
+        return _answer(request, 500, said)
 
 
 def _answer(request: Request, status: int, detail: str, headers: Any = None) -> Response:
@@ -146,6 +153,7 @@ def _answer(request: Request, status: int, detail: str, headers: Any = None) -> 
         onwards = f"?next={quote(path)}" if path != "/" and path != "/sign-in" else ""
         if path != "/sign-in":
             return see_other(f"/sign-in{onwards}")
+    detail = _UNSAID.get(detail, detail)
     context: dict[str, Any] = {"status": status, "detail": detail, "title": title}
     if request.method == "POST" and (sent_from := _FORM_ON.match(request.url.path)):
         context["back"] = sent_from[1]

@@ -24,6 +24,7 @@ DONE: Final = {
     "skip": "skipped",
     "undo": "undone",
 }
+STATES: Final = {"open": "open", "claimed": "in hand", "escalated": "for a lead"}
 LEVELS: Final = 3
 
 

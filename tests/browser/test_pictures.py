@@ -45,7 +45,7 @@ def link(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
         child.communicate(timeout=60)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_pictures_of_the_console(link: str, chrome: Browser) -> None:
     context = chrome.new_context(
         viewport={"width": 1280, "height": 800}, color_scheme="light", reduced_motion="reduce"

@@ -39,7 +39,7 @@ def test_a_viewer_sees_and_decides_nothing(people: People, console: ConsoleServe
     # The next one is not theirs to take: "n" leads to the queue.
     page.wait_for_url(f"{console.url}/")
     page.goto("/audit")
-    expect(page.get_by_text("this needs lead")).to_be_visible()
+    expect(page.get_by_text("this needs the role lead")).to_be_visible()
     expect(page.get_by_role("link", name="To the queue")).to_be_visible()
     with transaction(console.database, read_only=True) as connection:
         assert decisions.history(connection, limit=5) == []
@@ -88,7 +88,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
     lead.get_by_role("button", name="Have somebody else look").click()
     expect(lead.get_by_text("An appeal waits for somebody else.")).to_be_visible()
     lead.get_by_label("Known answer").select_option("remove")
-    lead.get_by_role("button", name="Keep").click()
+    lead.get_by_role("button", name="Save").click()
     lead.wait_for_load_state()
     with transaction(console.database, read_only=True) as connection:
         assert [each.why for each in reviews.of_flag(connection, 3)] == ["it quotes somebody"]
@@ -105,4 +105,4 @@ def test_a_lead_settles_takes_over_and_takes_along(
     assert [each for each in done if each.startswith(("flag.", "review.", "export"))] == done[1:]
     assert {"flag.approve", "flag.release", "flag.hand-over", "export"} <= set(done)
     lead.goto("/moderators")
-    expect(lead.get_by_text("this needs admin")).to_be_visible()
+    expect(lead.get_by_text("this needs the role admin")).to_be_visible()
