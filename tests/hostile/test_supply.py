@@ -4,28 +4,22 @@ its own, among messages that would run code, with secrets that nobody may see.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
-import os
 import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 import redis
 import trustme
-from sqlalchemy import Engine, make_url
+from sqlalchemy import make_url
 
 from deadpan.errors import QueueUnavailable, StorageError
-from deadpan.settings import Settings, is_secret, load
 from storage import audit, claims, decisions, lease, moderators, outbox, queries, sessions
 from storage.database import connect, transaction
 from storage.evidence import EvidenceStore
@@ -37,79 +31,23 @@ from tasks.intake import Intake
 from tasks.retention import Periods, Retention
 from tests.console_data import verdict
 from tests.harness import environment, outcomes, wait_until, worker
+from tests.hostile.guarded import (
+    CALLBACK_SECRET,
+    CANARY,
+    IDS,
+    ROLES,
+    SECRETS,
+    Exploit,
+    Guarded,
+    crafted,
+    rules,
+)
 from tests.hostile.tls import tls_before
 from tests.platform import Platform
 from tests.postgres import Postgres
 from worker.embedded import EmbeddedValkey, free_port
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("deadpan", "worker", "tasks", "models", "sources", "storage", "console")
-IDS = [f"p{n}" for n in range(20)]
 APPROVE = decisions.Said("approve")
-CANARY = "canary-7f3a"
-ROLES = ("deadpan_worker", "deadpan_housekeeping", "deadpan_console")
-SECRETS = {
-    name: f"{CANARY}-{name}-{'x' * 32}"
-    for name in ("redis", "sql", "token", "key", "other", "oidc")
-}
-
-
-# it has to be base64, so the canary is put into that
-CALLBACK_SECRET = "whsec_" + base64.b64encode(CANARY.encode() * 3).decode()
-
-
-def rules(fence: str, number: int = 0) -> list[str]:
-    """The lines of a fenced block of docs/security.md, the first of its kind or a later one."""
-    found = re.findall(rf"```{fence}\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.DOTALL)
-    assert len(found) > number, fence
-    lines: list[str] = found[number].strip().splitlines()
-    return lines
-
-
-@dataclass
-class Guarded:
-    """Services with users of their own, and what a worker said while it judged posts there."""
-
-    url: str
-    producer_url: str
-    console_url: str
-    plain_url: str
-    database_url: str
-    owner: Engine
-    environment: dict[str, str]
-    log: str
-    denied: list[dict[Any, Any]]
-    marker: Path
-
-
-class Exploit:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        return (os.system, (f"touch {self.marker}",))
-
-
-def crafted(marker: Path, kind: str, body: bytes) -> bytes:
-    """A message for the worker as Celery's own client would write it."""
-    return json.dumps(
-        {
-            "body": base64.b64encode(body).decode(),
-            "content-encoding": "binary",
-            "content-type": kind,
-            "headers": {"lang": "py", "task": "deadpan.moderate", "id": "1", "root_id": "1"},
-            "properties": {
-                "correlation_id": "1",
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": "deadpan:celery"},
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_tag": kind,
-            },
-        }
-    ).encode()
 
 
 @pytest.fixture(scope="module")
@@ -382,14 +320,6 @@ def test_with_what_is_granted_for_it_housekeeping_forgets_and_the_console_erases
         engine.dispose()
 
 
-def test_every_secret_setting_has_a_canary_here() -> None:
-    secret = {name for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert secret == {
-        "redis_url", "database_url", "source_token", "secret_key", "source_database_url",
-        "callback_secret", "oidc_client_secret",
-    }  # fmt: skip
-
-
 def test_nothing_that_is_printed_holds_a_secret(guarded: Guarded, tmp_path: Path) -> None:
     said = [guarded.log]
     here = guarded.environment
@@ -450,59 +380,3 @@ def test_nothing_that_is_printed_holds_a_secret(guarded: Guarded, tmp_path: Path
         assert text.strip(), arguments
         assert CANARY not in text, arguments
         assert CALLBACK_SECRET.removeprefix("whsec_") not in text, arguments
-
-
-def test_settings_show_no_secret_in_repr_or_errors() -> None:
-    loaded = load(
-        {
-            "DEADPAN_SOURCE_TOKEN": SECRETS["token"],
-            "DEADPAN_SECRET_KEY": SECRETS["key"],
-            "DEADPAN_CONSOLE_URL": "https://console.example",
-            "DEADPAN_OIDC_ISSUER": "https://login.example",
-            "DEADPAN_OIDC_CLIENT_ID": "deadpan",
-            "DEADPAN_OIDC_CLIENT_SECRET": SECRETS["oidc"],
-            "DEADPAN_REDIS_URL": f"redis://:{SECRETS['redis']}@h",
-            "DEADPAN_DATABASE_URL": f"postgresql://u:{SECRETS['sql']}@h/d",
-        }
-    )
-    for shown in (repr(loaded), str(loaded), str(loaded.model_dump()), loaded.model_dump_json()):
-        assert CANARY not in shown
-
-
-#: What reads data as code.
-UNSAFE = re.compile(
-    r"\b(?:pickle|dill|cloudpickle|joblib|marshal|shelve)\s*\.\s*(?:loads?|dumps?|open|Unpickler)\b"
-    r"|\bimport\s+(?:dill|cloudpickle|joblib|marshal|shelve)\b"
-    r"|\byaml\s*\.\s*(?:load|full_load|unsafe_load)\b|allow_pickle\s*=\s*True"
-    r"|weights_only\s*=\s*False|\bread_pickle\b|(?<![.\w])(?:eval|exec)\("
-)
-
-
-def test_no_package_reads_data_as_code() -> None:
-    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
-    assert len(files) > 100
-    for path in files:
-        text = path.read_text()
-        assert not UNSAFE.search(text), path
-        for call in re.finditer(r"\btorch\.load\((?:[^()]|\([^()]*\))*\)", text):
-            assert "weights_only=True" in call[0], f"{path}: {call[0]}"
-        for call in re.finditer(r"\bnp\.load\((?:[^()]|\([^()]*\))*\)", text):
-            assert "allow_pickle=False" in call[0], f"{path}: {call[0]}"
-
-
-@pytest.mark.parametrize(
-    "line", ["pickle.loads(x)", "import shelve", "yaml.load(f)", "np.load(f, allow_pickle=True)"]
-)
-def test_the_search_for_unsafe_calls_finds_them(line: str) -> None:
-    assert UNSAFE.search(line)
-
-
-def test_celery_takes_json_and_nothing_else() -> None:
-    program = (
-        "from worker.app import app; c = app.conf; "
-        "print(list(c.accept_content), c.task_serializer, c.result_serializer)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment()
-    )
-    assert done.stdout.strip() == "['json'] json json"

@@ -11,22 +11,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine
 
 from storage import decisions, worklist
 from storage.database import transaction
-from storage.evidence import EvidenceStore
 from storage.outcomes import GonePost, NewDeadLetter, record
 from storage.tokens import SCOPES
 from tasks.intake import Intake
 from tests.console_data import flag
-from tests.console_server import ConsoleServer, serving
-
-
-@pytest.fixture
-def console(tmp_path: Path, intake: Intake, database: Engine) -> Iterator[ConsoleServer]:
-    with serving(database, intake, EvidenceStore(str(tmp_path / "evidence"))) as server:
-        yield server
+from tests.console_server import ConsoleServer
 
 
 @pytest.fixture

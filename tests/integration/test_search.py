@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from alembic import command
 from sqlalchemy import Engine, select
@@ -12,12 +9,10 @@ from sqlalchemy import Engine, select
 from storage import decisions, schema, tables, worklist
 from storage.database import transaction
 from storage.decisions import Said
-from storage.evidence import EvidenceStore
 from storage.text import MAX_SEARCH_CHARACTERS, primary_language, search_form
 from storage.worklist import Filter
-from tasks.intake import Intake
 from tests.console_data import flag, moderator, reason
-from tests.console_server import ConsoleServer, serving
+from tests.console_server import ConsoleServer
 
 
 def found(database: Engine, text: str, **more: object) -> list[str]:
@@ -155,12 +150,6 @@ def test_the_migration_fills_in_the_rules_of_flags_that_are_there(database: Engi
     with transaction(database, read_only=True) as connection:
         assert connection.execute(rules).all() == before
     assert [row.rule for row in before] == ["a", "b", "a"]
-
-
-@pytest.fixture
-def console(tmp_path: Path, intake: Intake, database: Engine) -> Iterator[ConsoleServer]:
-    with serving(database, intake, EvidenceStore(str(tmp_path / "evidence"))) as server:
-        yield server
 
 
 def test_a_moderator_searches_on_the_queue_page(

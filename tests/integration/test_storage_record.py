@@ -3,76 +3,23 @@
 from __future__ import annotations
 
 import random
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from storage import queries, tables
-from storage.database import connect, transaction
+from storage.database import transaction
 from storage.outcomes import (
     GonePost,
     NewDeadLetter,
     NewEvidence,
     NewFlag,
-    NewVerdict,
     Recorded,
-    record,
 )
-from storage.schema import migrate
-from tests.postgres import run_at_once
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-#: What a chunk leaves where nobody wants to be told of it.
-FLAG = NewFlag("review", 10, [{"rule": "sarcasm", "score": 0.97}], NOW + timedelta(hours=4))
-
-
-def _verdict(post_id: str = "p1", content: str = "a", **changes: Any) -> NewVerdict:
-    made = NewVerdict(
-        post_id=post_id,
-        content_hash=content * 64,
-        model_version="mini-1",
-        calibration_version="cal-1",
-        policy_version="policy-1",
-        negative=0.1,
-        neutral=0.2,
-        positive=0.7,
-        sarcasm=1 / 3,
-        text_alone={"negative": 0.0, "neutral": 0.0, "positive": 1.0, "sarcasm": 0.25},
-        degraded=[{"image": 1, "problem": "404"}],
-        evidence=[{"kind": "text", "sha256": "e" * 64}],
-        timings={"fetch": 0.5},
-        author="ann",
-        posted_at=NOW,
-        explanation={"score": "sarcasm", "words": [{"word": "great", "effect": 0.25}]},
-    )
-    return replace(made, **changes)
-
-
-def _record(engine: Engine, *verdicts: NewVerdict, **others: Any) -> Recorded:
-    with transaction(engine) as connection:
-        return record(connection, verdicts=verdicts, **others)
-
-
-RECORDED = (
-    tables.verdicts,
-    tables.flags,
-    tables.dead_letters,
-    tables.gone_posts,
-    tables.evidence,
-)
-
-
-def _rows(engine: Engine) -> dict[str, list[Any]]:
-    with transaction(engine, read_only=True) as connection:
-        return {
-            table.name: [tuple(row) for row in connection.execute(table.select())]
-            for table in RECORDED
-        }
+from tests.integration.recording import FLAG, NOW, record_in, rows_of, verdict_of
 
 
 def _close_flags(engine: Engine) -> None:
@@ -81,7 +28,7 @@ def _close_flags(engine: Engine) -> None:
 
 
 def test_a_verdict_is_kept_as_it_was(database: Engine) -> None:
-    recorded = _record(database, _verdict(flag=FLAG), now=NOW)
+    recorded = record_in(database, verdict_of(flag=FLAG), now=NOW)
     with transaction(database, read_only=True) as connection:
         verdict = queries.latest_verdict(connection, "p1")
         (flag,) = queries.open_flags(connection, limit=10)
@@ -119,10 +66,10 @@ def test_the_same_chunk_twice_leaves_the_same_rows(database: Engine) -> None:
         "evidence": [NewEvidence("e" * 64, "text", "text/plain", 12)],
         "now": NOW,
     }
-    first = _record(database, _verdict(flag=FLAG), _verdict("p2"), **chunk)
-    rows = _rows(database)
-    second = _record(database, _verdict(flag=FLAG), _verdict("p2"), **chunk)
-    assert _rows(database) == rows
+    first = record_in(database, verdict_of(flag=FLAG), verdict_of("p2"), **chunk)
+    rows = rows_of(database)
+    second = record_in(database, verdict_of(flag=FLAG), verdict_of("p2"), **chunk)
+    assert rows_of(database) == rows
     assert [len(table) for table in rows.values()].count(0) == 0
     assert set(first.verdict_ids) == {"p1", "p2"}
     assert set(first.opened_flag_ids) == {"p1"}
@@ -132,21 +79,21 @@ def test_the_same_chunk_twice_leaves_the_same_rows(database: Engine) -> None:
 
 
 def test_an_empty_chunk_is_nothing(database: Engine) -> None:
-    assert _record(database) == Recorded({}, {}, {}, 0, 0, 0)
+    assert record_in(database) == Recorded({}, {}, {}, 0, 0, 0)
 
 
 def test_a_chunk_that_names_a_post_twice_counts_it_once(database: Engine) -> None:
     letters = [NewDeadLetter("d", "fetch", "first", 1), NewDeadLetter("d", "fetch", "last", 2)]
-    recorded = _record(
+    recorded = record_in(
         database,
-        _verdict(flag=FLAG),
-        _verdict(flag=FLAG),
-        _verdict(content="b", flag=FLAG),
+        verdict_of(flag=FLAG),
+        verdict_of(flag=FLAG),
+        verdict_of(content="b", flag=FLAG),
         dead_letters=letters,
         gone=[GonePost("g", "404"), GonePost("g", "410")],
         evidence=[NewEvidence("e" * 64, "text", "text/plain", 12)] * 2,
     )
-    rows = _rows(database)
+    rows = rows_of(database)
     assert {name: len(table) for name, table in rows.items()} == {
         "verdicts": 2,
         "flags": 1,
@@ -159,9 +106,9 @@ def test_a_chunk_that_names_a_post_twice_counts_it_once(database: Engine) -> Non
 
 
 def test_a_closed_flag_is_not_reopened_by_doing_the_chunk_again(database: Engine) -> None:
-    _record(database, _verdict(flag=FLAG))
+    record_in(database, verdict_of(flag=FLAG))
     _close_flags(database)
-    again = _record(database, _verdict(flag=FLAG))
+    again = record_in(database, verdict_of(flag=FLAG))
     assert again.opened_flag_ids == {}
     with transaction(database, read_only=True) as connection:
         assert queries.counts(connection).flags == {
@@ -173,9 +120,9 @@ def test_a_closed_flag_is_not_reopened_by_doing_the_chunk_again(database: Engine
 
 
 def test_changed_content_opens_a_flag_again(database: Engine) -> None:
-    _record(database, _verdict(flag=FLAG))
+    record_in(database, verdict_of(flag=FLAG))
     _close_flags(database)
-    again = _record(database, _verdict(content="b", flag=FLAG))
+    again = record_in(database, verdict_of(content="b", flag=FLAG))
     assert set(again.opened_flag_ids) == {"p1"}
     with transaction(database, read_only=True) as connection:
         (flag,) = queries.open_flags(connection, limit=10)
@@ -187,11 +134,11 @@ def test_changed_content_opens_a_flag_again(database: Engine) -> None:
 def test_a_new_verdict_renews_the_flag_that_waits(
     database: Engine, state: str, priority: int, kept: int
 ) -> None:
-    first = _record(database, _verdict(flag=FLAG), now=NOW)
+    first = record_in(database, verdict_of(flag=FLAG), now=NOW)
     with transaction(database) as connection:
         connection.execute(tables.flags.update().values(state=state))
     newer = NewFlag("urgent", priority, [{"rule": "other"}], NOW + timedelta(hours=9))
-    second = _record(database, _verdict(content="b", flag=newer), now=NOW + timedelta(hours=1))
+    second = record_in(database, verdict_of(content="b", flag=newer), now=NOW + timedelta(hours=1))
     assert second.opened_flag_ids == {}
     assert second.updated_flag_ids == first.opened_flag_ids
     with transaction(database, read_only=True) as connection:
@@ -206,23 +153,23 @@ def test_a_new_verdict_renews_the_flag_that_waits(
 @pytest.mark.parametrize("hours", [(None, None), (None, 2), (2, None), (2, 1), (1, 2)])
 def test_the_earlier_due_time_stays(database: Engine, hours: tuple[int | None, int | None]) -> None:
     due = [None if each is None else NOW + timedelta(hours=each) for each in hours]
-    _record(database, _verdict(flag=replace(FLAG, due_at=due[0])))
-    _record(database, _verdict(content="b", flag=replace(FLAG, due_at=due[1])))
+    record_in(database, verdict_of(flag=replace(FLAG, due_at=due[0])))
+    record_in(database, verdict_of(content="b", flag=replace(FLAG, due_at=due[1])))
     with transaction(database, read_only=True) as connection:
         (flag,) = queries.open_flags(connection, limit=10)
     assert flag.due_at == min((each for each in due if each is not None), default=None)
 
 
 def test_a_dead_letter_is_updated_until_it_is_replayed(database: Engine) -> None:
-    _record(database, dead_letters=[NewDeadLetter("p", "fetch", "once", 1)], now=NOW)
+    record_in(database, dead_letters=[NewDeadLetter("p", "fetch", "once", 1)], now=NOW)
     later = NOW + timedelta(minutes=1)
-    _record(database, dead_letters=[NewDeadLetter("p", "record", "twice", 2)], now=later)
+    record_in(database, dead_letters=[NewDeadLetter("p", "record", "twice", 2)], now=later)
     with transaction(database) as connection:
         (letter,) = queries.dead_letters(connection, limit=10)
         assert (letter.stage, letter.error, letter.attempts) == ("record", "twice", 2)
         assert (letter.created_at, letter.updated_at) == (NOW, later)
         queries.mark_replayed(connection, [letter.id])
-    _record(database, dead_letters=[NewDeadLetter("p", "fetch", "anew", 1)])
+    record_in(database, dead_letters=[NewDeadLetter("p", "fetch", "anew", 1)])
     with transaction(database, read_only=True) as connection:
         assert len(queries.dead_letters(connection, limit=10, replayed=True)) == 2
         assert queries.counts(connection).dead_letters == 1
@@ -230,17 +177,17 @@ def test_a_dead_letter_is_updated_until_it_is_replayed(database: Engine) -> None
 
 def test_a_gone_post_keeps_when_it_was_first_and_last_seen_gone(database: Engine) -> None:
     later = NOW + timedelta(days=1)
-    _record(database, gone=[GonePost("p", "404")], now=NOW)
-    _record(database, gone=[GonePost("p", "410")], now=later)
-    (row,) = _rows(database)["gone_posts"]
+    record_in(database, gone=[GonePost("p", "404")], now=NOW)
+    record_in(database, gone=[GonePost("p", "410")], now=later)
+    (row,) = rows_of(database)["gone_posts"]
     assert row[1:] == ("p", "410", NOW, later)
 
 
 def test_nul_and_lone_surrogates_do_no_harm(database: Engine) -> None:
     bad = "a\x00b\udc80"
-    _record(
+    record_in(
         database,
-        _verdict(
+        verdict_of(
             author=bad,
             degraded=[{"image": 0, "location": bad, "problem": bad * 5000}],
             flag=NewFlag("review", 1, [{"rule": bad, bad: [bad]}]),
@@ -267,9 +214,9 @@ def test_the_widest_post_ids_fit(database: Engine) -> None:
     noise = random.Random(1)
     # Noise, for PostgreSQL would compress a repeated sign and so fit it into its index.
     wide = "".join(chr(noise.randrange(0x10000, 0x10FFFF)) for _ in range(3000))
-    _record(
+    record_in(
         database,
-        _verdict(wide[:64]),
+        verdict_of(wide[:64]),
         dead_letters=[NewDeadLetter(wide, "intake", "too long", 1)],
         gone=[GonePost(wide[:64], "404")],
     )
@@ -278,126 +225,16 @@ def test_the_widest_post_ids_fit(database: Engine) -> None:
 
 
 def test_a_large_chunk_is_written_whole(database: Engine) -> None:
-    verdicts = [_verdict(f"p{number}", flag=FLAG) for number in range(3000)]
-    recorded = _record(database, *verdicts)
+    verdicts = [verdict_of(f"p{number}", flag=FLAG) for number in range(3000)]
+    recorded = record_in(database, *verdicts)
     assert len(recorded.verdict_ids) == len(recorded.opened_flag_ids) == 3000
     with transaction(database, read_only=True) as connection:
         found = queries.verdicts_of(connection, recorded.verdict_ids)
     assert {post_id: each.id for post_id, each in found.items()} == recorded.verdict_ids
 
 
-def test_workers_that_record_the_same_posts_at_once_write_each_once(database: Engine) -> None:
-    posts = [f"p{number}" for number in range(60)]
-    barrier = threading.Barrier(4)
-
-    def work(worker: int) -> list[Recorded]:
-        order = random.Random(worker)
-        recorded = []
-        for content in "abcde":
-            mine = order.sample(posts, len(posts))
-            barrier.wait()
-            recorded.append(
-                _record(
-                    database,
-                    *(_verdict(post_id, content, flag=FLAG) for post_id in mine),
-                    dead_letters=[NewDeadLetter(f"d{p}", "fetch", "x", 1) for p in mine],
-                    gone=[GonePost(f"g{p}", "404") for p in mine],
-                    evidence=[
-                        NewEvidence(f"{n:064x}", "image", "image/webp", 1)
-                        for n in order.sample(range(60), 60)
-                    ],
-                )
-            )
-        return recorded
-
-    with ThreadPoolExecutor(4) as pool:
-        recorded = [each for worker in pool.map(work, range(4)) for each in worker]
-    assert sum(len(each.verdict_ids) for each in recorded) == 300
-    assert sum(len(each.opened_flag_ids) for each in recorded) == 60
-    assert sum(len(each.updated_flag_ids) for each in recorded) == 240
-    assert sum(each.evidence for each in recorded) == 60
-    assert {name: len(table) for name, table in _rows(database).items()} == {
-        "verdicts": 300,
-        "flags": 60,
-        "dead_letters": 60,
-        "gone_posts": 60,
-        "evidence": 60,
-    }
-
-
-# Each table by itself: a lock taken in the first one would keep the two apart in all others.
-@pytest.mark.parametrize("table", ["verdicts", "flags", "dead_letters", "gone", "evidence"])
-def test_workers_that_meet_the_same_posts_in_opposite_order_do_not_deadlock(
-    postgres_url: str, table: str
-) -> None:
-    engine = connect(postgres_url)
-    migrate(engine)
-    with transaction(engine) as connection:
-        # So slow that the two are in the middle of one another.
-        connection.execute(
-            text(
-                "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-                " 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END'"
-            )
-        )
-        for name in (each.name for each in RECORDED):
-            connection.execute(
-                text(
-                    f"CREATE TRIGGER slow BEFORE INSERT ON {name}"
-                    " FOR EACH ROW EXECUTE FUNCTION slow()"
-                )
-            )
-    barrier = threading.Barrier(2)
-
-    def work(order: list[int], content: str) -> Recorded:
-        made: dict[str, list[Any]] = {
-            "verdicts": [_verdict(f"p{n}") for n in order],
-            # Of different content: the same verdicts would already keep the two apart.
-            "flags": [_verdict(f"p{n}", content, flag=FLAG) for n in order],
-            "dead_letters": [NewDeadLetter(f"d{n}", "fetch", "x", 1) for n in order],
-            "gone": [GonePost(f"g{n}", "404") for n in order],
-            "evidence": [NewEvidence(f"{n:064x}", "image", "image/webp", 1) for n in order],
-        }
-        barrier.wait()
-        if table in ("verdicts", "flags"):
-            return _record(engine, *made[table])
-        return _record(engine, **{table: made[table]})
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(work, ([0, 1, 2, 3], [3, 2, 1, 0]), "ab"))
-    assert sum(len(rows) for rows in _rows(engine).values()) == {"flags": 12}.get(table, 4)
-    engine.dispose()
-
-
-def test_processes_that_record_the_same_posts_at_once_write_each_once(
-    database: Engine, database_url: str
-) -> None:
-    program = """
-import sys
-from storage.database import connect, transaction
-from storage.outcomes import NewFlag, NewVerdict, record
-engine = connect(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.read()
-new = 0
-for turn in range(20):
-    with transaction(engine) as connection:
-        new += len(record(connection, verdicts=[
-            NewVerdict(f"p{n}", f"{turn:064x}", "m", "c", "p", 0, 0, 1, 0, flag=NewFlag("q", 1, []))
-            for n in range(20)
-        ]).verdict_ids)
-engine.dispose()
-print(new)
-"""
-    said = run_at_once(program, database_url, times=2)
-    assert sum(int(each) for each in said) == 400
-    with transaction(database, read_only=True) as connection:
-        counts = queries.counts(connection)
-    assert (counts.verdicts, counts.flags["open"]) == (400, 20)
-
-
 def test_the_database_itself_refuses_a_second_waiting_flag(database: Engine) -> None:
-    _record(database, _verdict(flag=FLAG))
+    record_in(database, verdict_of(flag=FLAG))
     with transaction(database) as connection:
         copy = text(
             "INSERT INTO flags"
