@@ -159,7 +159,7 @@ def patterns_of(has_text: Bools, has_image: Bools) -> dict[str, list[str]]:
 
 
 def softmax(logits: Array) -> Array:
-    """Along the last axis."""
+    """Probabilities along the last axis: float [..., classes] to float64 of the same shape."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float64)
 

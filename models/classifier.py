@@ -286,7 +286,17 @@ def make_preparer(
     ocr: Reader | None = None,
     features: FeatureCache | None = None,
 ) -> Preparer:
-    """The preparer that goes with a model."""
+    """The preparer that goes with a model.
+
+    Args:
+        config: of the model; its text encoder has to be there, for its tokenizer.
+        max_image_pixels: a picture with more is not decoded.
+        ocr: reads the words in pictures; None leaves them unread.
+        features: pictures that it knows are not decoded before somebody looks at them.
+
+    Raises:
+        CheckpointError: the text encoder is not there.
+    """
     text = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
     return Preparer(
         text,

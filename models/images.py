@@ -91,6 +91,10 @@ class PictureFile:
     def decode(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
         """The square, and the thumbnail where it costs next to nothing: of a small picture.
 
+        Returns:
+            uint8 [size, size, 3]; uint8 [height, width, 3], or None where `thumbnail` has to make
+            it.
+
         Raises:
             ImageError: not one of these formats, too large, or broken.
         """

@@ -38,6 +38,9 @@ class Network(nn.Module):
     def with_weights(cls, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Self:
         """Put the tensors of a checkpoint over the encoders' own, ready to judge.
 
+        Args:
+            tensors: by the names of `trained_tensors`, of any float type.
+
         Raises:
             CheckpointError: they do not fit, or are not finite numbers.
         """
@@ -74,7 +77,7 @@ class Network(nn.Module):
             base: the state of a fresh network of the same configuration.
 
         Returns:
-            In half precision, on the CPU.
+            By the checkpoint's names, float16, on the CPU; the shapes are those of the parameters.
         """
         names = expected_tensors(self.config)
         found = {}
@@ -122,7 +125,16 @@ def make_features(
     has_text: Tensor,
     images: Mapping[str, Tensor],
 ) -> Features:
-    """Put the encoders' outputs together for the head."""
+    """Put the encoders' outputs together for the head.
+
+    Args:
+        with_regions: whether the fusion looks at single words and regions.
+        text: float [batch, text_dim], pooled.
+        states: float [batch, tokens, text_dim]; not looked at without `with_regions`.
+        attention_mask: int [batch, tokens], 0 where a text is shorter; the same.
+        has_text: bool [batch].
+        images: as `gather_images` gives them.
+    """
     if not with_regions:
         return Features(text, has_text, images["image"], images["image_mask"])
     return Features(

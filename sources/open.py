@@ -22,6 +22,12 @@ def check_source_spec(
 ) -> list[str]:
     """What is wrong with the settings of a post source, without asking it anything.
 
+    Args:
+        spec: `DEADPAN_SOURCE`.
+        token: that an HTTP source is asked with.
+        database_url: of the platform's database, for "database".
+        database_query: its query, for "database".
+
     Returns:
         One sentence for each problem; none if `open_source` may be tried.
     """

@@ -79,7 +79,12 @@ def record(
 
 
 def forget(connection: Connection, *, days: float, limit: int = 1000) -> int:
-    """Removes what was said so many days ago, and gives how much; at most `limit`."""
+    """Removes what a challenger said so long ago, and gives how much.
+
+    Args:
+        days: how old, by the database's clock; parts of a day count.
+        limit: verdicts at most, the oldest first.
+    """
     old = (
         select(_columns.id)
         .where(_columns.created_at < moment(connection, after_seconds=-86_400 * days))

@@ -210,6 +210,11 @@ def hand_over(
 ) -> None:
     """Gives a flag to another moderator.
 
+    Args:
+        moderator: who holds it, or a lead.
+        to: who holds it from now on.
+        claim_seconds: for how long.
+
     Raises:
         FlagConflict: they do not hold it and are no lead, or the other one may not decide it.
         NotFound: there is no such flag.

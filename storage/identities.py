@@ -82,6 +82,11 @@ def bind(
 ) -> None:
     """Says beforehand who a moderator is at a provider.
 
+    Args:
+        issuer: the provider's URL, as it stands in its tokens.
+        subject: who they are there: `sub`, of at most `MAX_SUBJECT_CHARACTERS` characters.
+        actor: who says it, for the audit log.
+
     Raises:
         ConfigurationError: it is no subject, or one of the two has another identity already.
     """

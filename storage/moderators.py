@@ -59,6 +59,11 @@ def add(
 ) -> Moderator:
     """Adds a moderator, who cannot sign in before a link is made for them.
 
+    Args:
+        role: one of `ROLES`.
+        actor: who adds them, for the audit log.
+        email: None for none.
+
     Raises:
         ConfigurationError: the name is taken or no name, or there is no such role.
     """

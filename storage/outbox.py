@@ -352,7 +352,12 @@ def retry_parked(connection: Connection, ids: Collection[int] | None = None) -> 
 
 
 def forget_delivered(connection: Connection, *, days: float, limit: int = 1000) -> int:
-    """Removes events that were delivered so many days ago, and gives how many; at most `limit`."""
+    """Removes events that were delivered so long ago, and gives how many.
+
+    Args:
+        days: how long ago, by the database's clock; parts of a day count.
+        limit: events at most, the oldest first.
+    """
     old = (
         select(_columns.id)
         .where(_columns.delivered_at < moment(connection, after_seconds=-86_400 * days))

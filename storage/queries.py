@@ -169,7 +169,11 @@ def already_judged(
     calibration_version: str,
     policy_version: str,
 ) -> set[tuple[str, str]]:
-    """Gives those (post id, content hash) that have a verdict of these versions."""
+    """Gives those that have a verdict of these versions.
+
+    Args:
+        keys: post id and content hash of each; any number.
+    """
     columns = tables.verdicts.c
     found: set[tuple[str, str]] = set()
     for part in in_parts({post_id for post_id, _ in keys}):

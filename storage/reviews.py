@@ -226,5 +226,10 @@ def note(
     now: datetime,
     after: dict[str, Any] | None = None,
 ) -> None:
-    """Adds to the audit log."""
+    """Adds what was done with a look to the audit log.
+
+    Args:
+        action: such as "review.claim".
+        after: what is to be remembered of it.
+    """
     audit.write(connection, moderator.name, action, f"review {review_id}", after=after, now=now)

@@ -171,7 +171,13 @@ def make_link(
     sets_password: bool,
     hours: float = 24,
 ) -> str:
-    """Makes a link's token, good once and for so many hours. Those made before end."""
+    """Makes a link's token, and gives it; it is good once.
+
+    Args:
+        actor: who makes it, for the audit log.
+        sets_password: whether it is for choosing a password; then those made before end.
+        hours: how long it is good.
+    """
     now = datetime.now(UTC)
     token = secrets.token_urlsafe(32)
     if sets_password:

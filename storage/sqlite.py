@@ -30,6 +30,7 @@ def engine(url: URL, *, pool_size: int, pool_timeout: float) -> Engine:
 
     Raises:
         SettingsError: the URL names no file, or the folder cannot be created.
+        ArgumentError: the URL has parameters; `connect` names the setting.
     """
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise SettingsError(

@@ -58,6 +58,12 @@ def make(
 ) -> str:
     """Makes a token and gives it; it can never be shown again.
 
+    Args:
+        moderator: in whose name it acts.
+        name: says what it is for; at most 100 characters are kept.
+        scopes: of `SCOPES`, at least one.
+        actor: who makes it, for the audit log.
+
     Raises:
         ConfigurationError: a scope that there is not, none at all, or no name.
     """

@@ -214,7 +214,14 @@ def read_scaling(intake: Intake, *, fresh: bool = False) -> dict[str, Any] | Non
 def signal_of(
     samples: Sequence[Sample], current: Sample, *, in_hand: int = 0, retries: int = 0
 ) -> Signal:
-    """What samples tell, the oldest first, and what is now."""
+    """What is waiting and arriving, and for how long.
+
+    Args:
+        samples: of the last minutes, the oldest first.
+        current: how it is now.
+        in_hand: posts in chunks that workers hold.
+        retries: posts that wait for their next try.
+    """
     waiting = {
         priority: _waiting(samples, current, place) for place, priority in enumerate(PRIORITIES)
     }

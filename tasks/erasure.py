@@ -18,6 +18,11 @@ def erase(
     Evidence is deleted before the transaction is committed: should anything fail in between,
     nothing says yet that it is done, and doing it again goes on.
 
+    Args:
+        kind: what `subject` is: "post" or "author".
+        subject: the post id, or the author as the platform names them.
+        requested_by: who asked for it, for the receipt and the audit log.
+
     Raises:
         DatabaseUnavailable, EvidenceUnavailable: it is not done; try again.
     """

@@ -54,7 +54,7 @@ class RedisFeatures:
 
     @classmethod
     def at(cls, redis_url: str, prefix: str, *, seconds: int, max_bytes: int) -> RedisFeatures:
-        """The store of a Redis URL; connects on first use."""
+        """The store of a Redis URL; connects on first use. Arguments as of the class."""
         client = redis.Redis.from_url(
             redis_url,
             socket_timeout=_TIMEOUT_SECONDS,

@@ -43,7 +43,14 @@ class Outcomes:
         transient: bool = True,
         at_least_seconds: float | None = None,
     ) -> None:
-        """Note that a post could not be judged: a retry, or a dead letter when it is over."""
+        """Note that a post could not be judged: a retry, or a dead letter when it is over.
+
+        Args:
+            stage: in which it failed, such as "fetch".
+            error: for people.
+            transient: whether another try may end otherwise.
+            at_least_seconds: before the next try, where somebody asked for that.
+        """
         attempts = item.entry.attempts + 1
         if transient and attempts < self.tries.max_attempts:
             delay = max(self.tries.delay_seconds(item.entry.attempts), at_least_seconds or 0.0)

@@ -185,7 +185,7 @@ def measure_answers(
 
 
 def sentiment_labels(posts: Sequence[LabelledPost]) -> npt.NDArray[np.int64]:
-    """Index into `SENTIMENTS` of every post, -1 where unknown."""
+    """Index into `SENTIMENTS` of every post, int64 [posts], -1 where unknown."""
     return np.array(
         [-1 if post.sentiment is None else SENTIMENTS.index(post.sentiment) for post in posts],
         dtype=np.int64,
@@ -193,7 +193,7 @@ def sentiment_labels(posts: Sequence[LabelledPost]) -> npt.NDArray[np.int64]:
 
 
 def sarcasm_labels(posts: Sequence[LabelledPost]) -> npt.NDArray[np.int64]:
-    """Index into `SARCASM_LABELS` of every post, -1 where unknown."""
+    """Index into `SARCASM_LABELS` of every post, int64 [posts], -1 where unknown."""
     return np.array(
         [-1 if post.sarcastic is None else int(post.sarcastic) for post in posts], dtype=np.int64
     )

@@ -48,6 +48,9 @@ def measure(
     Returns:
         "n", "accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece" and "per_class", each
         metric as {"value", "low", "high"}; None when there is no post.
+
+    Raises:
+        ValueError: probabilities, labels and names are not of one shape.
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
     labels = np.asarray(labels, dtype=np.int64)

@@ -86,7 +86,16 @@ class TrainingModule(nn.Module):
         pictures: Tensor,
         image_index: Tensor,
     ) -> Features:
-        """Encode a batch; `pictures` are features, or pixels (uint8)."""
+        """Encode a batch, as `Collator` makes it.
+
+        Args:
+            token_ids: int64 [batch, tokens].
+            attention_mask: int64 [batch, tokens].
+            has_text: bool [batch].
+            pictures: of all posts together: features, float [pictures, regions, dim], or pixels,
+                uint8 [pictures, size, size, 3].
+            image_index: int64 [batch, images], a row of `pictures`, or -1 for none.
+        """
         network = self.network
         text, states = network.text_features(token_ids, attention_mask)
         if pictures.dtype == torch.uint8:
@@ -111,7 +120,18 @@ class TrainingModule(nn.Module):
         sentiment_weight: Tensor,
         sarcasm_weight: Tensor,
     ) -> dict[str, Tensor]:
-        """Loss and fused logits; in training mode, modalities are hidden and pictures borrowed."""
+        """Loss and fused logits; in training mode, modalities are hidden and pictures borrowed.
+
+        Args:
+            token_ids, attention_mask, has_text, pictures, image_index: of `features`.
+            sentiment: int64 [batch], -1 where unknown.
+            sarcasm: the same.
+            sentiment_weight: float [batch], of each post in the loss.
+            sarcasm_weight: the same.
+
+        Returns:
+            "loss", a number; "sentiment_logits" float32 [batch, 3], "sarcasm_logits" [batch, 2].
+        """
         hide_text = hide_image = None
         if self.training:
             image_index = self._borrow(image_index, sentiment, sarcasm)

@@ -32,6 +32,18 @@ def dev_scores(
 
     The leaks are out of training in any case (`without_leaks`); both numbers are here because
     published results on these splits are without that care.
+
+    Args:
+        network: is moved to the device; its encoders compute in bfloat16 where that can.
+        dev_set: the posts of `dev`, in its order.
+        collate: makes batches of them.
+        dev: whose files are reported one by one.
+        train: whose words and pictures are not "unseen".
+        device: "cpu" or "cuda".
+        seed: of the bootstrap.
+
+    Returns:
+        By file, "all" and "unseen", each as `models.evaluation.judge.measure_answers` gives it.
     """
     answers = _answers(network, dev_set, collate, device)
     train_texts = {row.text_key for row in train.rows}
