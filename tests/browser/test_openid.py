@@ -37,6 +37,7 @@ def test_somebody_signs_in_by_the_provider_and_out_of_both(
             page.get_by_role("link", name="Sign in with 127.0.0.1").click()
             page.get_by_role("button", name="I am s1").click()
             page.wait_for_url(f"{url}/insight")
+            page.get_by_role("button", name="Menu: Insight").click()
             expect(page.get_by_role("link", name="ann")).to_be_visible()
             assert {"deadpan_session"} <= {cookie["name"] for cookie in context.cookies()}
             assert "deadpan_openid" not in {cookie["name"] for cookie in context.cookies()}
