@@ -5,6 +5,7 @@ Celery reads this module when it first needs a setting, and so do Deadpan's own.
 
 import sys
 
+from deadpan import logs
 from deadpan.errors import SettingsError
 from deadpan.settings import load
 
@@ -12,8 +13,8 @@ try:
     _settings = load()
 except SettingsError as error:
     # Celery would show a stack trace for what is a user's mistake.
-    for problem in error.problems:
-        print(f"error: {problem}", file=sys.stderr)
+    logs.begin()
+    logs.complain(error)
     sys.exit(error.exit_code)
 
 broker_url = _settings.redis_url.get_secret_value()
