@@ -282,12 +282,12 @@ def test_a_worker_that_cannot_do_its_job_says_why_and_ends_without_a_stack_trace
     given = {k: v.format(unique=tmp_path.name, ids="{ids}") for k, v in given.items()}
     (tmp_path / "posts.jsonl").write_text('{"id": "1", "text": "x"}\n')
     given["source"] = given["source"].replace("posts.jsonl", str(tmp_path / "posts.jsonl"))
-    child = worker(tmp_path, redis_url=valkey_server.url, log_format="console", **given)
+    child = worker(tmp_path, redis_url=valkey_server.url, **given)
     with child:
         wait_until(lambda: child.exit_code is not None, "the end of the worker", child)
     log = child.log_path.read_text()
     assert words in log
-    assert "error:" in log
+    assert '"event": "ended by an error"' in log
     assert "Traceback" not in log
     assert child.exit_code in (1, 2)
 
