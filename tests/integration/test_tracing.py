@@ -31,7 +31,7 @@ def test_grep_for_one_id_tells_the_whole_story_of_a_post(
     tmp_path: Path, valkey_server: EmbeddedValkey, intake: Intake
 ) -> None:
     def meddle(ids: list[str]) -> tuple[int, dict[str, str], bytes] | None:
-        return (503, {}, b"") if "p2" in ids and platform.asked["p2"] == 1 else None
+        return (429, {}, b"") if "p2" in ids and platform.asked["p2"] == 1 else None
 
     def answer(request: Request) -> int:
         first = [r.post_id for r in receiver.requests].count("p1") == 1

@@ -212,6 +212,7 @@ def test_a_flag_carries_its_reasons_and_the_evidence_of_what_was_seen(
     assert count(database, flags) == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_worker_says_that_it_is_ready_and_counts_its_work(
     tmp_path: Path,
     valkey_server: EmbeddedValkey,
@@ -292,6 +293,8 @@ def test_a_worker_that_cannot_do_its_job_says_why_and_ends_without_a_stack_trace
     assert child.exit_code in (1, 2)
 
 
+# Each is a worker of its own; what a database makes of it, the test above says.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("explain", "up_to", "method"),
     [("on", 8, "occlusion"), ("on", 0, "features"), ("off", 8, None)],
