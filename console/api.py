@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from console import blind, reasons, review_shapes, shapes
 from console.access import GuardedRoute
 from console.api_parts import Key, new_router, write
+from console.deciding import note_negative
 from console.queue import cursor_of, position_of
 from console.shapes import BeforeId, Language, Limit, Number, Word, Words
 from console.state import console_of, visitor_of
@@ -24,7 +25,6 @@ from storage import (
     audit,
     claims,
     decisions,
-    exposures,
     fairness,
     queries,
     review_work,
@@ -153,8 +153,8 @@ def flag(request: Request, flag_id: Number) -> shapes.Flag:
     with transaction(console.database, read_only=True) as connection:
         found = worklist.one(connection, flag_id)
     is_mine = found.claimed_by == me.name and is_held(claims.standing_of(found), datetime.now(UTC))
-    if is_mine and found.verdict.negative >= exposures.NEGATIVE:
-        exposures.note(console.database, me, "negative", f"flag {found.id}")
+    if is_mine:
+        note_negative(request, found)
     return shapes.Flag.model_validate(found)
 
 

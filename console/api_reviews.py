@@ -8,10 +8,11 @@ from sqlalchemy import Connection
 
 from console import blind, reasons, review_shapes, shapes
 from console.api_parts import Key, new_router, write
+from console.deciding import note_negative
 from console.shapes import BeforeId, Limit, Number
 from console.state import console_of, visitor_of
 from deadpan.errors import FlagConflict
-from storage import exposures, review_list, review_work, reviews, worklist
+from storage import review_list, review_work, reviews, worklist
 from storage.database import transaction
 from storage.decisions import Said
 from storage.review_list import Look
@@ -64,16 +65,15 @@ def review(request: Request, review_id: Number) -> review_shapes.LookAt:
     console = console_of(request)
     with transaction(console.database, read_only=True) as connection:
         look = _own(request, connection, review_id)
-        verdict = worklist.one(connection, look.flag_id).verdict
+        flag = worklist.one(connection, look.flag_id)
         (told,) = _told(request, connection, [look])
-    me = visitor_of(request).moderator
-    if look.held_by == me.name and verdict.negative >= exposures.NEGATIVE:
-        exposures.note(console.database, me, "negative", f"flag {look.flag_id}")
+    if look.held_by == visitor_of(request).moderator.name:
+        note_negative(request, flag)
     return review_shapes.LookAt(
         **dict(told),
-        text=console.text(verdict.evidence, "original_text"),
-        pictures=[each["sha256"] for each in verdict.evidence if each["kind"] == "image"],
-        degraded=list(verdict.degraded),
+        text=console.text(flag.verdict.evidence, "original_text"),
+        pictures=[each["sha256"] for each in flag.verdict.evidence if each["kind"] == "image"],
+        degraded=list(flag.verdict.degraded),
     )
 
 
