@@ -17,6 +17,7 @@ Keys, all below the prefix (`deadpan` by default):
     taken                          hash, h, n or l -> how many ids left that list
     arrivals                       list of samples, see `tasks.arrivals`
     scaling                        what the autoscaler wants and why (JSON)
+    spoilt                         list of messages that were none, see `tasks.spoilt`
     backfills                      hash, name -> how far a backfill has come, see `tasks.backfill`
 
 Every move between them is one Lua script, so an id is always in exactly one place, and time is the

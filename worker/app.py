@@ -30,11 +30,14 @@ class OrderlyEnd(bootsteps.StartStopStep):  # type: ignore[misc]
     """Hears of ends that no signal announces: `celery control shutdown`, and errors of Celery."""
 
     requires = ("celery.worker.components:Pool",)
+    exit_code = 0
+    """What Celery would end with; `Celery.worker_main` forgets it."""
 
     def close(self, worker: Any) -> None:
         """Before Celery waits for its threads."""
         from worker import runtime
 
+        OrderlyEnd.exit_code = worker.exitcode or 0
         runtime.current().ending.ask()
 
 

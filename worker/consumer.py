@@ -1,14 +1,19 @@
-"""Celery's consumer, mended where a lost connection ended the worker."""
+"""Celery's consumer, mended where a lost connection or a spoilt message ended the worker."""
 
 from __future__ import annotations
 
+import json
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
+from redis.exceptions import ResponseError
+
+from worker.messages import guard
 
 log = structlog.get_logger(__name__)
 
@@ -28,10 +33,12 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         super().__init__(*args, worker_options={**(worker_options or {}), **quiet}, **more)
         # kombu 5.6 and 5.7 use a connection once more that another thread has seen break, and find
         # None in its place. To the worker that is the same: a connection was lost.
+        self._lost_connection = self.connection_errors  # type: ignore[has-type]
         self.connection_errors = (*self.connection_errors, AttributeError)  # type: ignore[has-type]
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, trying as long as it takes."""
+        guard(conn.transport, _put_aside)
         conn.ensure_connection = partial(
             conn.ensure_connection,
             interval_start=1,
@@ -56,3 +63,48 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             super().on_connection_error_after_connected(exc)
         except AttributeError as error:
             log.debug("lost connection not closed in order", error=str(error))
+        if isinstance(exc, ResponseError):
+            # It was not lost: Redis refused, and will refuse again at once (a key of another type).
+            time.sleep(RECONNECT_SECONDS)
+
+    # Messages that came past `worker.messages`: Celery would log them and forget them.
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """It has no task."""
+        self._put_aside(message, "no task is in it")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Its task is none of ours."""
+        self._put_aside(message, f"unknown task {exc}")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Its task cannot be run as it asks."""
+        self._put_aside(message, f"invalid task: {exc}")
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Its body cannot be read."""
+        self._put_aside(message, f"unreadable body: {exc}")
+
+    def create_task_handler(self, *args: Any, **more: Any) -> Callable[[Any], Any]:
+        """What is done with a message; nothing in one can end the loop."""
+        handle = super().create_task_handler(*args, **more)
+
+        def handle_or_put_aside(message: Any) -> Any:
+            try:
+                return handle(message)
+            except (*self._lost_connection, *self.channel_errors):
+                raise
+            except Exception as error:
+                return self._put_aside(message, f"{type(error).__name__}: {error}")
+
+        return handle_or_put_aside
+
+    def _put_aside(self, message: Any, why: str) -> None:
+        _put_aside(json.dumps(message._raw).encode(), why)
+        message.reject_log_error(logging.getLogger(__name__), self.connection_errors)
+
+
+def _put_aside(message: bytes, why: str) -> None:
+    from worker import runtime
+
+    runtime.current().spoilt.put_aside(message, why)

@@ -23,10 +23,12 @@ from tasks import metrics
 from tasks.challenger import Challenger
 from tasks.feature_store import RedisFeatures
 from tasks.intake import Intake
+from tasks.key_types import wrong_key
 from tasks.leases import LeaseKeeper
 from tasks.moderate import Moderator
 from tasks.pace import Pace
 from tasks.policy import Policy, load_policy
+from tasks.spoilt import Spoilt
 from tasks.tries import Tries
 from worker import checks
 from worker.dispatcher import Dispatcher
@@ -76,6 +78,7 @@ class Runtime:
             raise ConfigurationError(problems)
         policy = load_policy(settings.policy)
         self._parts = self._build()
+        self.spoilt = Spoilt(self._parts.intake, worker=name)
         self._pace = Pace(settings.chunk_size)
         self._challenger = self._make_challenger(policy) if settings.challenger else None
         self.moderator = Moderator(
@@ -247,11 +250,12 @@ class Runtime:
 
     def _problem(self) -> str | None:
         try:
-            self._parts.intake.ping()
+            wrong = wrong_key(self._parts.intake, f"{self._settings.prefix}:celery")
             queries.ping(self._parts.database)
         except DeadpanError as error:
             return str(error)
-        return self.moderator.trouble()
+        self.spoilt.flush()
+        return wrong or self.moderator.trouble()
 
     def _mend(self, watchdog: Watchdog, *, ready: bool) -> None:
         """End a worker that is up and does nothing, so that whoever started it starts it again."""

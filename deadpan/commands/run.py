@@ -113,6 +113,7 @@ def worker(
 
     from deadpan.settings import load
     from worker import app
+    from worker.app import OrderlyEnd
 
     # By default Celery names a worker after its host alone, so that two look like one.
     named = f"{name or f'worker-{os.getpid()}'}@%h"
@@ -126,6 +127,7 @@ def worker(
         house = beside(settings)
     with house:
         app.worker_main(["--quiet", "worker", "-n", named, "--without-gossip", "--without-mingle"])
+    raise typer.Exit(OrderlyEnd.exit_code)
 
 
 def housekeeping() -> None:

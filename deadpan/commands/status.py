@@ -97,6 +97,7 @@ class Look:
         from storage.schema import require_schema
         from tasks.arrivals import read_scaling, read_signal
         from tasks.backfill import underway
+        from tasks.spoilt import count
 
         waiting = intake.status()
         ready = sum(bool(worker["ready"]) for worker in waiting["workers"])
@@ -117,6 +118,7 @@ class Look:
             "workers_desired": self.scaling and self.scaling["desired"],
             **written,
             "callbacks": {"pending": self.untold.pending, "parked": self.untold.parked},
+            "spoilt_messages": count(intake),
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -150,6 +152,8 @@ class Look:
         yield "gone", f"{told['gone']}"
         yield "dead letters", f"{told['dead_letters']}"
         yield "callbacks", f"{self.untold.pending} pending, {self.untold.parked} parked"
+        if told["spoilt_messages"]:
+            yield "put aside", f"{told['spoilt_messages']} messages that are none; see the runbook"
 
     def picture(self) -> RenderableType:
         """The same for a terminal that is looked at for longer."""
@@ -182,10 +186,9 @@ class Look:
             *self._written(),
         ]
         if self.untold.oldest_age_seconds:
-            rows[-1] = (
-                "callbacks",
-                f"{rows[-1][1]}, oldest {span(self.untold.oldest_age_seconds)}",
-            )
+            place = [name for name, _ in rows].index("callbacks")
+            oldest = span(self.untold.oldest_age_seconds)
+            rows[place] = ("callbacks", f"{rows[place][1]}, oldest {oldest}")
         for name, text in rows:
             rest.add_row(Text(name, style="bold"), Text(text))
         workers = Table("worker", "", "model", box=box.SIMPLE_HEAD)

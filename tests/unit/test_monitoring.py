@@ -17,6 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 import tasks.callback_metrics
 import tasks.challenger_metrics
 import tasks.metrics
+import tasks.spoilt
 import worker.autoscale
 import worker.sampler
 
@@ -29,6 +30,7 @@ OURS = (
     tasks.metrics,
     tasks.callback_metrics,
     tasks.challenger_metrics,
+    tasks.spoilt,
     worker.sampler,
     worker.autoscale,
 )
