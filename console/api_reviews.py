@@ -74,6 +74,7 @@ def review(request: Request, review_id: Number) -> review_shapes.LookAt:
         text=console.text(flag.verdict.evidence, "original_text"),
         pictures=[each["sha256"] for each in flag.verdict.evidence if each["kind"] == "image"],
         degraded=list(flag.verdict.degraded),
+        unread=list(flag.verdict.unread),
     )
 
 

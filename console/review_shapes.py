@@ -82,6 +82,7 @@ class LookAt(Look):
     text: str
     pictures: list[str] = Field(description="SHA-256 of each, in the evidence store.")
     degraded: list[dict[str, Any]]
+    unread: list[dict[str, Any]]
 
 
 class Looks(BaseModel):

@@ -84,6 +84,7 @@ class Verdict(BaseModel):
     text_alone: dict[str, float] | None
     image_alone: dict[str, float] | None
     degraded: list[dict[str, Any]]
+    unread: list[dict[str, Any]]
     evidence: list[dict[str, str]]
     timings: dict[str, float]
     posted_at: datetime | None

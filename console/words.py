@@ -15,6 +15,7 @@ _BETWEEN: Final = {
     "disagreement": "Disagreement between words and pictures",
     "opposition": "Opposition of words and pictures (one happy, one not)",
     "degraded": "Share of pictures that could not be seen",
+    "unread": "Something of the post that was not read",
 }
 _FIRES: Final = {">=": "at {} or more", "<=": "at {} or less", ">": "above {}", "<": "below {}"}
 DONE: Final = {

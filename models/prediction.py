@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -153,6 +153,26 @@ class ImageProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """Something of a post that the model was not shown, in whole or in part.
+
+    Attributes:
+        what: "text" or "image".
+        problem: what was left out, in words for a moderator.
+        index: of the image among the post's; None for the text.
+    """
+
+    what: Literal["text", "image"]
+    problem: str
+    index: int | None = None
+
+    def as_row(self) -> dict[str, object]:
+        """As a verdict has it: `{"what", "problem"}`, and `"index"` of an image."""
+        place = {} if self.index is None else {"index": self.index}
+        return {"what": self.what, **place, "problem": self.problem}
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedPost:
     """A post ready for the model.
 
@@ -160,8 +180,10 @@ class PreparedPost:
         text: normalised text, as the tokenizer saw it; empty when there are no words.
         token_ids: ids with the tokenizer's special tokens, cut to the model's limit; not padded.
         images: one entry for every image given, in order.
+        unread: what of it is in neither.
     """
 
     text: str
     token_ids: tuple[int, ...]
     images: tuple[PreparedImage | ImageProblem, ...]
+    unread: tuple[Unread, ...] = ()

@@ -99,6 +99,7 @@ def erase(
                 # the hash of a short text can be guessed; with the id it stays unique
                 content_hash=("erased-" + cast(verdicts.id, String)),
                 degraded=[],
+                unread=[],
                 evidence=[],
                 explanation=None,
             )
@@ -261,11 +262,12 @@ def _erase_events(connection: Connection, post_ids: Sequence[str]) -> None:
     mine = columns.post_id.in_(post_ids)
     connection.execute(delete(tables.outbox).where(mine, columns.delivered_at.is_not(None)))
     for number, payload in connection.execute(select(columns.id, columns.payload).where(mine)):
-        kept = {name: payload[name] for name in payload if name not in ("content_hash", "degraded")}
+        told = ("content_hash", "degraded", "unread")
+        kept = {name: payload[name] for name in payload if name not in told}
         connection.execute(
             update(tables.outbox)
             .where(columns.id == number)
-            .values(payload={**kept, "degraded": []}, last_error=None)
+            .values(payload={**kept, "degraded": [], "unread": []}, last_error=None)
         )
 
 

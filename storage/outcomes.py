@@ -144,6 +144,7 @@ def _verdict_values(verdict: NewVerdict, now: datetime) -> dict[str, Any]:
         "posted_at": verdict.posted_at,
         "explanation": clean_json(verdict.explanation),
         "traceparent": verdict.traceparent,
+        "unread": clean_json(verdict.unread),
         "created_at": now,
     }
 

@@ -56,6 +56,7 @@ class Verdict:
     created_at: datetime
     explanation: Mapping[str, Any] | None
     traceparent: str | None = None
+    unread: Sequence[Mapping[str, Any]] = ()
 
     @property
     def sentiment(self) -> str:

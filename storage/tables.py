@@ -68,6 +68,7 @@ class VerdictRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     explanation: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
     traceparent: Mapped[str | None] = mapped_column(String(55))
+    unread: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue, server_default=text("'[]'"))
 
     __table_args__ = (
         UniqueConstraint(

@@ -67,6 +67,8 @@ class NewVerdict:
         flag: set if the policy gave reasons.
         explanation: what moved the score that the flag was opened for, as a JSON object.
         traceparent: of the post's way, as W3C Trace Context writes it.
+        unread: what of it was not read: `{"what": "text" or "image", "index": of the image,
+            "problem": …}`.
 
     Raises:
         ValueError: a value that cannot be written.
@@ -92,6 +94,7 @@ class NewVerdict:
     flag: NewFlag | None = None
     explanation: Mapping[str, Any] | None = None
     traceparent: str | None = None
+    unread: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         _check_post_id(self.post_id)
@@ -105,7 +108,7 @@ class NewVerdict:
             scores = getattr(self, name)
             if scores is not None:
                 _check_scores(f"{name}.", scores)
-        for given in (self.degraded, self.evidence, self.timings, self.explanation):
+        for given in (self.degraded, self.unread, self.evidence, self.timings, self.explanation):
             clean_json(given)
         _check_moment("posted_at", self.posted_at)
 

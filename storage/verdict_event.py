@@ -53,6 +53,12 @@ def verdict_created(
                     for image in verdict.degraded
                 ]
             ),
+            "unread": clean_json(
+                [
+                    {name: each[name] for name in ("what", "index", "problem") if name in each}
+                    for each in verdict.unread
+                ]
+            ),
             "flag": _flag(verdict, flag_id),
             "versions": {
                 "model": verdict.model_version,

@@ -207,7 +207,7 @@ class Challenger:
         new = {content: post for content, post in by_content.items() if content not in known}
         prepared = model.prepare_all([(post.text, post.images) for post in new.values()])
         for content, ready, prediction in zip(new, prepared, model.predict(prepared), strict=True):
-            known[content] = KnownPost(prediction, _problems(ready))
+            known[content] = KnownPost(prediction, _problems(ready), ready.unread)
             self._known.add(content, known[content])
         said = [self._said(model, post, known[post.verdict.content_hash]) for post in posts]
         with transaction(self._database) as connection:
@@ -222,7 +222,8 @@ class Challenger:
             for image, problem in zip(post.images, known.problems, strict=True)
         )
         degraded = unseen / len(post.images) if post.images else 0.0
-        reasons = decide(scores_of(known.prediction, degraded=degraded), self._policy)
+        scores = scores_of(known.prediction, degraded=degraded, unread=bool(known.unread))
+        reasons = decide(scores, self._policy)
         return NewChallengerVerdict(
             NewVerdict(
                 post_id=champion.post_id,

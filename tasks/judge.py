@@ -116,6 +116,7 @@ class Judge:
         ]
         for item, prediction in judged:
             item.degraded = degraded(item, known[item.content_hash].problems)
+            item.unread = [each.as_row() for each in known[item.content_hash].unread]
             item.reasons = self._reasons(item, prediction)
         flagged = [item for item, _ in judged if item.reasons]
         with timed("prepare", timings):
@@ -207,14 +208,18 @@ class Judge:
     def _remember(self, item: Item, prediction: Prediction) -> KnownPost:
         assert item.fetched is not None
         assert item.prepared is not None
-        known = KnownPost(prediction, undecoded(item.fetched, item.prepared))
+        known = KnownPost(prediction, undecoded(item.fetched, item.prepared), item.prepared.unread)
         self._known.add(item.content_hash, known)
         return known
 
     def _reasons(self, item: Item, prediction: Prediction) -> Sequence[Reason]:
         assert item.fetched is not None
         named = len(item.fetched.images)
-        scores = scores_of(prediction, degraded=len(item.degraded) / named if named else 0.0)
+        scores = scores_of(
+            prediction,
+            degraded=len(item.degraded) / named if named else 0.0,
+            unread=bool(item.unread),
+        )
         return decide(scores, self._policy)
 
     def _decide(

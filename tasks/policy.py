@@ -21,6 +21,7 @@ SCORE_NAMES = (
     "disagreement",
     "opposition",
     "degraded",
+    "unread",
 )
 """Everything a rule may speak of; each is between 0 and 1."""
 
@@ -139,13 +140,16 @@ def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
     return Policy(tuple(rules), hashlib.sha256(canonical.encode()).hexdigest()[:12])
 
 
-def scores_of(prediction: Prediction, *, degraded: float = 0.0) -> dict[str, float]:
+def scores_of(
+    prediction: Prediction, *, degraded: float = 0.0, unread: bool = False
+) -> dict[str, float]:
     """Every score of `SCORE_NAMES` that this prediction has.
 
     Args:
         degraded: the share of the post's images that could not be seen.
+        unread: whether anything of the post was not read: a score of 1, else 0.
     """
-    scores = {"degraded": degraded, **_named("", prediction.fused)}
+    scores = {"degraded": degraded, "unread": float(unread), **_named("", prediction.fused)}
     if prediction.text_alone:
         scores |= _named("text_alone.", prediction.text_alone)
     if prediction.image_alone:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from models.explain import Explanation
-from models.prediction import Prediction
+from models.prediction import Prediction, Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,13 @@ class KnownPost:
     Attributes:
         prediction: of all posts of this content.
         problems: of each image, why its bytes could not be decoded, or None.
+        unread: what of the content was not read.
         explanations: by score; those that were asked for.
     """
 
     prediction: Prediction
     problems: tuple[str | None, ...]
+    unread: tuple[Unread, ...] = ()
     explanations: dict[str, Explanation | None] = field(default_factory=dict)
 
 

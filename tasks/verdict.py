@@ -30,6 +30,7 @@ class Item:
     prepared: PreparedPost | None = None
     content_hash: str = ""
     degraded: list[dict[str, object]] = field(default_factory=list)
+    unread: list[dict[str, object]] = field(default_factory=list)
     reasons: Sequence[Reason] = ()
     explanation: Explanation | None = None
 
@@ -103,6 +104,7 @@ def new_verdict(
         text_alone=_as_row(prediction.text_alone),
         image_alone=_as_row(prediction.image_alone),
         degraded=item.degraded,
+        unread=item.unread,
         evidence=[{"kind": e.kind, "sha256": e.sha256} for e in evidence],
         timings=dict(timings),
         flag=_flag(item),

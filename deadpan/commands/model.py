@@ -49,6 +49,7 @@ def classify(
         "label": prediction.fused.sentiment.label,
         "text_alone": prediction.text_alone and _scores(prediction.text_alone),
         "image_alone": prediction.image_alone and _scores(prediction.image_alone),
+        "unread": [each.as_row() for each in prepared.unread],
         "model": classifier.info.version,
     }
     if as_json:
@@ -61,6 +62,9 @@ def classify(
             shown = {k: f"{p:.2f}" for k, p in scores["sentiment"].items()}
             rows.append({"read-out": name, **shown, "sarcasm": f"{scores['sarcasm']:.2f}"})
     print_table(rows, ["read-out", "negative", "neutral", "positive", "sarcasm"])
+    for each in prepared.unread:
+        place = "" if each.index is None else f" {each.index + 1}"
+        typer.echo(f"not read: {each.what}{place}: {each.problem}")
     typer.echo(f"model {told['model']}")
 
 

@@ -109,6 +109,9 @@ def _cells(row: Row) -> list[Text]:
         why.append(
             f"{chr(10) if why else ''}image {image['image'] + 1}: {image['problem']}", "yellow"
         )
+    for each in verdict.unread:
+        place = "text" if each.get("index") is None else f"image {each['index'] + 1}"
+        why.append(f"{chr(10) if why else ''}{place} not read in full: {each['problem']}", "yellow")
     return [
         name,
         _sentiment(fused),

@@ -29,6 +29,7 @@ def verdict_of(post_id: str = "p1", content: str = "a", **changes: Any) -> NewVe
         sarcasm=1 / 3,
         text_alone={"negative": 0.0, "neutral": 0.0, "positive": 1.0, "sarcasm": 0.25},
         degraded=[{"image": 1, "problem": "404"}],
+        unread=[{"what": "text", "problem": "cut"}],
         evidence=[{"kind": "text", "sha256": "e" * 64}],
         timings={"fetch": 0.5},
         author="ann",

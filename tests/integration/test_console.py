@@ -31,6 +31,10 @@ def _hostile_flag(console: ConsoleServer) -> int:
         sarcasm=0.8,
         reasons=[reason("sarcastic", "sarcasm", 0.7, 0.8), {"rule": "<u>odd</u>"}],
         degraded=[{"image": 1, "location": "x", "problem": "<b>404</b>"}],
+        unread=[
+            {"what": "text", "problem": "cut after 5 of 9 characters"},
+            {"what": "image", "index": 0, "problem": "the file <b>ends</b> early"},
+        ],
         evidence=[
             {"kind": "original_text", "sha256": text},
             {"kind": "text", "sha256": text},
@@ -63,6 +67,8 @@ def test_what_a_platform_wrote_is_shown_as_text_and_never_as_markup(
     assert "&lt;script&gt;" in page
     assert "Sarcasm of words and pictures together is 0.80; the rule fires at 0.70 or more" in page
     assert "Picture 2 could not be seen" in page
+    assert "The text was not read in full: cut after 5 of 9 characters" in page
+    assert "Picture 1 was not seen in full: the file &lt;b&gt;ends&lt;/b&gt; early" in page
 
 
 def test_words_in_pictures_are_told_apart_from_what_the_author_wrote(

@@ -33,6 +33,7 @@ def _verdict(post_id: str, content: str = "a", flag: NewFlag | None = None) -> N
         positive=0.7,
         sarcasm=0.9,
         degraded=[{"image": 0, "location": "https://img.example/secret.jpg", "problem": "404"}],
+        unread=[{"what": "text", "problem": "cut after 5 of 9 characters", "words": "secret"}],
         author="ann",
         flag=flag,
     )
@@ -96,6 +97,7 @@ def test_a_new_verdict_is_reported_once_and_without_a_word_of_the_post(database:
         "text_alone": None,
         "image_alone": None,
         "degraded": [{"image": 0, "problem": "404"}],
+        "unread": [{"what": "text", "problem": "cut after 5 of 9 characters"}],
         "flag": {
             "id": flag_id, "queue": "review", "priority": 10, "reasons": [{"rule": "sarcastic"}]
         },

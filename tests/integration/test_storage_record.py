@@ -47,6 +47,7 @@ def test_a_verdict_is_kept_as_it_was(database: Engine) -> None:
         text_alone={"negative": 0.0, "neutral": 0.0, "positive": 1.0, "sarcasm": 0.25},
         image_alone=None,
         degraded=[{"image": 1, "problem": "404"}],
+        unread=[{"what": "text", "problem": "cut"}],
         evidence=[{"kind": "text", "sha256": "e" * 64}],
         timings={"fetch": 0.5},
         posted_at=NOW,

@@ -62,6 +62,14 @@ def test_a_condition_about_a_score_that_the_post_lacks_does_not_hold() -> None:
     assert decide(scores_of(Prediction(scores(), scores(), scores())), policy)
 
 
+def test_a_rule_may_ask_whether_anything_was_not_read() -> None:
+    policy = parse_policy({"rules": [{**RULE, "when": "unread >= 1"}]})
+    calm = Prediction(scores(), scores(), None)
+    assert not decide(scores_of(calm), policy)
+    (reason,) = decide(scores_of(calm, unread=True), policy)
+    assert str(reason) == "unread 1.00 >= 1"
+
+
 def test_disagreement_and_opposition_compare_text_alone_with_image_alone() -> None:
     text = Scores(Sentiment(0.0, 0.1, 0.9), 0.1)
     image = Scores(Sentiment(0.8, 0.1, 0.1), 0.1)

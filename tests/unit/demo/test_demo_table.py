@@ -26,6 +26,7 @@ def _verdict() -> Any:
         text_alone={"negative": 0.61, "neutral": 0.2, "positive": 0.19},
         image_alone={"negative": 0.1, "neutral": 0.2, "positive": 0.7},
         degraded=[],
+        unread=[{"what": "text", "problem": "cut after 5 of 9 characters"}],
     )
 
 
