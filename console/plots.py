@@ -13,20 +13,20 @@ _WAIT_WORDS = ("1 min", "10 min", "1 h", "8 h", "1 d", "3 d")
 
 
 def trend(days: Sequence[Day]) -> Markup:
-    """Flags opened and closed, two bars a day."""
-    most = max([1, *(max(day.opened, day.closed) for day in days)])
+    """Flags opened and decided, two bars a day."""
+    most = max([1, *(max(day.opened, day.decided) for day in days)])
     step = (_WIDTH - _LEFT) / max(1, len(days))
     parts = [_axis(most)]
     for number, day in enumerate(days):
         x = _LEFT + number * step
         name = f"{day.day:%d %b}"
-        for offset, value, kind in ((0.12, day.opened, "opened"), (0.5, day.closed, "closed")):
+        for offset, value, kind in ((0.12, day.opened, "opened"), (0.5, day.decided, "closed")):
             title = f"{name}: {value} {kind}"
             parts.append(_bar(x + offset * step, step * 0.34, value, most, kind, title))
         if number % 2 == len(days) % 2:
             parts.append(_label(x + step / 2, f"{day.day:%d}"))
-    said = ", ".join(f"{d.day:%d %b} {d.opened} opened {d.closed} closed" for d in days[-3:])
-    return _svg(parts, f"Flags opened and closed a day; last three: {said}")
+    said = ", ".join(f"{d.day:%d %b} {d.opened} opened {d.decided} decided" for d in days[-3:])
+    return _svg(parts, f"Flags opened and decided a day; last three: {said}")
 
 
 def waits(counted: Sequence[int]) -> Markup:

@@ -26,6 +26,8 @@ from storage.database import transaction
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 _ROWS = 50
 _INSIGHT_SECONDS = 60.0
+_STALE_SECONDS = 120.0
+"""Older numbers are shown to nobody: those of before lunch would stand beside what is new."""
 BeforeId = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
@@ -34,7 +36,7 @@ class InsightCache:
     are counted beside the pages, one after the other, at most once a minute while somebody asks.
 
     Attributes:
-        patience_seconds: how long a page waits for numbers that were never counted before.
+        patience_seconds: how long a page waits for new numbers.
     """
 
     def __init__(self, patience_seconds: float = 0.05) -> None:
@@ -45,30 +47,29 @@ class InsightCache:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="insight")
 
     def of(self, console: Console, days: int) -> dict[str, Any] | None:
-        """The numbers of so many days, as they were last counted; None if they are counted now for
-        the first time.
+        """The numbers of so many days; None if those that are there are old, and are counted anew.
 
         Raises:
-            StorageError: they could not be counted, and never were.
+            StorageError: they could not be counted.
         """
         with self._lock:
-            kept = self._kept.get(days)
-            if kept and time.monotonic() - kept[0] < _INSIGHT_SECONDS:
-                return kept[1]
+            counted_at, numbers = self._kept.get(days, (None, None))
+            age = None if counted_at is None else time.monotonic() - counted_at
+            if age is not None and age < _INSIGHT_SECONDS:
+                return numbers
             counting = self._counting.get(days)
             if counting is None or counting.done():
                 counting = self._pool.submit(self._count, console, days)
                 self._counting[days] = counting
-        if kept:
-            return kept[1]
         try:
             return counting.result(self.patience_seconds)
         except TimeoutError:
-            return None
+            return numbers if age is not None and age < _STALE_SECONDS else None
 
     def _count(self, console: Console, days: int) -> dict[str, Any]:
         now = datetime.now(UTC)
         since = now - timedelta(days=days)
+        console.waiting()  # ends claims that are over
         with transaction(console.database, read_only=True) as connection:
             numbers = {
                 "precision": insight.precision(connection, since=since),
@@ -78,6 +79,7 @@ class InsightCache:
                 "agreement": fairness.agreement(connection, since=since),
                 "hits": fairness.hit_rates(connection, since=since),
                 "canary": comparison.brief(connection, since=since),
+                "backlog": worklist.waiting(connection),
                 "oldest": worklist.oldest(connection),
                 "at": now,
             }

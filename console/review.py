@@ -150,6 +150,7 @@ def _page(
     with transaction(console.database, read_only=True) as connection:
         review = reviews.by_id(connection, number_of(review_id))
         said = reviews.votes(connection, review.id)
+        looks = reviews.of_flag(connection, review.flag_id)
         flag = worklist.one(connection, review.flag_id)
         banner = done_banner(connection, me, after, "", now)
     own = [each for each in said if each.moderator_id == me.id]
@@ -169,6 +170,7 @@ def _page(
         own=own[-1] if own else None,
         banner=banner,
         hidden=hidden,
+        appealed=any(look.kind == "appeal" and look.state in reviews.UNCLOSED for look in looks),
         post=post_of(request, visitor, flag, pictures),
         path=f"/reviews/{review.id}",
         left=seconds_left(review.claim_expires_at, now) if mine else 0,

@@ -72,7 +72,9 @@ class Look(BaseModel):
     claim_expires_at: datetime | None = Field(description="None when it is not held any more.")
     vote: Voted | None = None
     decided_before: str | None = Field(
-        None, description="What the flag's decision was; none before the vote, and after a skip."
+        None,
+        description="What the flag's decision was; none before the vote, and after a skip. Only "
+        "the vote on an appeal changes it.",
     )
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import sqrt
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, String, case, func, select, true
+from sqlalchemy import ColumnElement, Connection, String, and_, case, func, select, true
 
 from storage import tables
 from storage.console_tables import decisions, moderators
@@ -36,7 +36,12 @@ class Precision:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a moderator did."""
+    """What a moderator did and did not take back.
+
+    Attributes:
+        decided: approvals and removals, those that end an appeal among them.
+        mean_seconds: of the decisions in `decided` whose time is known.
+    """
 
     moderator: str
     decided: int
@@ -47,11 +52,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Flags opened and closed on a day (UTC)."""
+    """Flags opened and decided on a day (UTC)."""
 
     day: datetime
     opened: int
-    closed: int
+    decided: int
 
 
 def wilson(successes: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
@@ -62,6 +67,13 @@ def wilson(successes: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _decided(since: datetime) -> ColumnElement[bool]:
+    """Flags that a moderator decided. An erasure closes flags too, without an outcome: nobody said
+    of those whether the rule was right."""
+    flags = tables.flags.c
+    return and_(flags.state == "decided", flags.outcome.is_not(None), flags.closed_at >= since)
 
 
 def precision(connection: Connection, *, since: datetime) -> list[Precision]:
@@ -79,7 +91,7 @@ def precision(connection: Connection, *, since: datetime) -> list[Precision]:
     statement = (
         select(name, func.count(), upheld)
         .select_from(tables.flags.join(each, true()))
-        .where(flags.state == "decided", flags.closed_at >= since)
+        .where(_decided(since))
         .group_by(name)
         .order_by(name)
     )
@@ -102,16 +114,15 @@ def waits(connection: Connection, *, since: datetime) -> list[int]:
         days = func.julianday(flags.closed_at) - func.julianday(flags.opened_at)
         seconds = func.round(days * 86_400, 3)  # a day in parts, with an error of 0.00004 s
     longer = [func.count().filter(seconds > end) for end in WAITS]
-    row = connection.execute(
-        select(func.count(), *longer).where(flags.state == "decided", flags.closed_at >= since)
-    ).one()
+    row = connection.execute(select(func.count(), *longer).where(_decided(since))).one()
     ends = [int(number) for number in (*row, 0)]
     return [more - fewer for more, fewer in pairwise(ends)]
 
 
 def loads(connection: Connection, *, since: datetime) -> list[Load]:
-    """Gives what each moderator did, the busiest first."""
-    action = decisions.c.action
+    """Gives what each moderator did and did not take back, the busiest first."""
+    action, later = decisions.c.action, decisions.alias("later")
+    undone = select(later.c.id).where(later.c.undoes == decisions.c.id).exists()
 
     def number(*actions: str) -> Any:
         return func.sum(case((action.in_(actions), 1), else_=0))
@@ -122,10 +133,10 @@ def loads(connection: Connection, *, since: datetime) -> list[Load]:
             number("approve", "remove").label("decided"),
             number("escalate"),
             number("skip"),
-            func.avg(decisions.c.seconds_taken),
+            func.avg(case((action.in_(("approve", "remove")), decisions.c.seconds_taken))),
         )
         .join(moderators, moderators.c.id == decisions.c.moderator_id)
-        .where(decisions.c.created_at >= since)
+        .where(decisions.c.created_at >= since, action != "undo", ~undone)
         .group_by(moderators.c.name)
         .order_by(number("approve", "remove").desc(), moderators.c.name)
     )
@@ -136,22 +147,19 @@ def loads(connection: Connection, *, since: datetime) -> list[Load]:
 
 
 def days(connection: Connection, *, until: datetime, number: int = 14) -> Sequence[Day]:
-    """Counts flags opened and closed on each of the last days.
+    """Counts flags opened and decided on each of the last days.
 
     Args:
         until: a moment of the last day.
     """
+    flags = tables.flags.c
     last = until.replace(hour=0, minute=0, second=0, microsecond=0)
-    found = []
-    for back in reversed(range(number)):
-        day = last - timedelta(days=back)
-        opened, closed = (
-            int(
-                connection.execute(
-                    select(func.count()).where(column >= day, column < day + timedelta(days=1))
-                ).scalar_one()
-            )
-            for column in (tables.flags.c.opened_at, tables.flags.c.closed_at)
-        )
-        found.append(Day(day, opened, closed))
-    return found
+
+    def on(column: ColumnElement[datetime], day: datetime, *only: ColumnElement[bool]) -> int:
+        within = (column >= day, column < day + timedelta(days=1))
+        return int(connection.execute(select(func.count()).where(*within, *only)).scalar_one())
+
+    return [
+        Day(day, on(flags.opened_at, day), on(flags.closed_at, day, flags.outcome.is_not(None)))
+        for day in (last - timedelta(days=back) for back in reversed(range(number)))
+    ]

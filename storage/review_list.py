@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, and_, case, exists, func, or_, select
 from storage import tables
 from storage.moderators import Moderator
 from storage.review_tables import review_votes, reviews
-from storage.reviews import UNCLOSED, had_a_part, has_not_lapsed
+from storage.reviews import UNCLOSED, has_not_lapsed, is_for_others
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Look:
         is_appeal: whether somebody appealed; which of the other kinds it is, nobody is told.
         why: what is said against the decision, of an appeal.
         held_by: who has it in hand now.
-        had_a_part: whether who asks said something of its flag before, so that others look.
+        is_for_others: whether who asks had a part in its flag, so that somebody else looks.
     """
 
     id: int
@@ -37,7 +37,7 @@ class Look:
     escalated_at: datetime | None
     held_by: str | None
     claim_expires_at: datetime | None
-    had_a_part: bool
+    is_for_others: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _looks(moderator: Moderator, now: datetime) -> Select[Any]:
         columns.escalated_at,
         case((held, columns.claimed_by)).label("held_by"),
         case((held, columns.claim_expires_at)).label("claim_expires_at"),
-        had_a_part(moderator).label("had_a_part"),
+        is_for_others(moderator).label("is_for_others"),
     ).join(tables.flags, flags.id == columns.flag_id)
 
 

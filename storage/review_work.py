@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, case, or_, select, true
+from sqlalchemy import Connection, Row, and_, case, or_, select, true, update
 
 from deadpan.errors import ConfigurationError, FlagConflict, NotFound
 from storage import claims, decisions, known_answers, tables
@@ -21,8 +21,8 @@ from storage.reviews import (
     Vote,
     by_id,
     change,
-    had_a_part,
     has_not_lapsed,
+    is_for_others,
     lock,
     note,
     open_look,
@@ -47,7 +47,7 @@ def claim_next(
     """Takes a second look for a moderator: what they hold already; for leads, what is to be
     settled; an appeal; the oldest of the rest; now and then one whose answer is known.
 
-    Nobody is given a flag that they had a part in.
+    Nobody is given a flag that they had a part in; see `reviews.is_for_others` for small teams.
 
     Args:
         claim_seconds: how long they hold it.
@@ -101,7 +101,7 @@ def claim(
     row = lock(connection, review_id)
     if row.kind == "known" and row.for_moderator_id != moderator.id:
         raise NotFound(f"there is no second look {review_id}")
-    statement = select(had_a_part(moderator)).where(reviews.c.id == review_id)
+    statement = select(is_for_others(moderator)).where(reviews.c.id == review_id)
     if connection.execute(statement).scalar_one():
         raise FlagConflict("you had a part in this; somebody else looks at it")
     if row.opened_at > moment:
@@ -240,7 +240,29 @@ def appeal(
         return Review(**waiting._mapping)
     number = open_look(connection, flag, "appeal", opened_at=moment, asked_by=actor.name, why=why)
     note(connection, actor, "review.appeal", number, after={"flag": flag_id}, now=moment)
+    _close_disagreements(connection, flag_id, moment)
     return by_id(connection, number)
+
+
+def _close_disagreements(connection: Connection, flag_id: int, now: datetime) -> None:
+    """What two disagree on is settled by the appeal: nobody is asked for both."""
+    columns = reviews.c
+    connection.execute(
+        update(reviews)
+        .where(
+            columns.flag_id == flag_id,
+            columns.kind.in_(("sample", "disagreement")),
+            columns.escalated_at.is_not(None),
+            columns.state.in_(UNCLOSED),
+        )
+        .values(
+            state="decided",
+            closed_at=now,
+            claimed_by=None,
+            claim_expires_at=None,
+            row_version=columns.row_version + 1,
+        )
+    )
 
 
 def _event(row: Row[Any], moderator: Moderator, said: Said) -> Event:
@@ -267,7 +289,7 @@ def _best(moderator: Moderator, queue: str | None, language: str | None, now: da
             columns.opened_at <= now,
             or_(columns.for_moderator_id.is_(None), columns.for_moderator_id == moderator.id),
             has_not_lapsed(now),
-            ~had_a_part(moderator),
+            ~is_for_others(moderator),
             true() if queue is None else tables.flags.c.queue == queue,
             true() if language is None else tables.flags.c.language == primary_language(language),
         )

@@ -46,7 +46,7 @@ def test_a_second_look_is_blind_until_the_vote_and_needs_no_mouse(
     page.keyboard.press("r")
     expect(page.locator("#codes input").first).to_be_focused()
     page.keyboard.press("1")
-    expect(page.get_by_text("Before you it was removed; you removed it.")).to_be_visible()
+    expect(page.get_by_text("Before you it was removed; you voted to remove.")).to_be_visible()
     assert page.url == here
     look_with_axe(page, "after the vote")
     page.get_by_role("link", name="See why it was flagged").click()

@@ -85,7 +85,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
         decisions.decide(connection, 3, bob, Said("remove", "hate"), now=past)
     lead.goto("/flags/3")
     lead.get_by_label("Appeal").fill("it quotes somebody")
-    lead.get_by_role("button", name="Have somebody else look").click()
+    lead.get_by_role("button", name="Open appeal").click()
     expect(lead.get_by_text("An appeal waits for somebody else.")).to_be_visible()
     lead.get_by_label("Known answer").select_option("remove")
     lead.get_by_role("button", name="Save").click()

@@ -15,16 +15,11 @@ from storage import decisions, exposures, known_answers, review_work, reviews, w
 from storage.database import transaction
 from storage.decisions import Said
 from storage.evidence import EvidenceStore
-from storage.outcomes import record
-from storage.sampling import Sampling
 from storage.tables import outbox
 from tasks.intake import Intake
-from tests.console_data import flag, reason, verdict
+from tests.console_data import flag
 from tests.console_server import ConsoleServer, serving
-
-REMOVE = {"action": "remove", "reason_code": "hate"}
-#: What only the model and the first decision say; on no page before the vote.
-TELLING = ("0.87", "0.31", "first-rule", "First rule", "mini-1", "ann", "hate speech", "secret note", "moved the score", 'class="bar', "class=\"up")  # noqa: E501 # fmt: skip
+from tests.integration.second_looks import REMOVE, TELLING, decided, disagreed, flagged
 
 
 @pytest.fixture
@@ -34,47 +29,13 @@ def console(tmp_path: Path, intake: Intake, database: Engine) -> Iterator[Consol
         yield server
 
 
-def _flagged(console: ConsoleServer, post_id: str = "p1") -> int:
-    sha = console.store.put(b"what a day")
-    judged = verdict(
-        post_id,
-        author="the author",
-        negative=0.87,
-        sarcasm=0.31,
-        reasons=[reason("first-rule", "sentiment.negative", 0.7, 0.87)],
-        evidence=[{"kind": "original_text", "sha256": sha}, {"kind": "text", "sha256": sha}],
-        explanation={
-            "score": "sentiment.negative",
-            "words": [{"start": 0, "end": 4, "word": "what", "effect": 0.4}],
-        },
-    )
-    with transaction(console.database) as connection:
-        return record(connection, verdicts=[judged]).opened_flag_ids[post_id]
-
-
-def _decided(console: ConsoleServer, by: str = "ann", role: str = "moderator", share: float = 1.0) -> int:  # noqa: E501 # fmt: skip
-    """A flag that was decided two minutes ago."""
-    number, who = _flagged(console), console.person(by, role)
-    said = Said("remove", reason_code="hate", note="secret note")
-    with transaction(console.database) as connection:
-        decisions.decide(
-            connection,
-            number,
-            who,
-            said,
-            now=datetime.now(UTC) - timedelta(minutes=2),
-            second_looks=Sampling(share),
-        )
-    return number
-
-
 def _events(console: ConsoleServer) -> list[str]:
     with transaction(console.database, read_only=True) as connection:
         return [p["action"] for p in connection.execute(select(outbox.c.payload)).scalars()]
 
 
 def test_before_the_vote_nothing_tells_what_was_decided_or_judged(console: ConsoleServer) -> None:
-    number = _decided(console)
+    number = decided(console)
     bob = console.client("bob")
     where = bob.post("/next").headers["location"]
     assert re.fullmatch(r"/reviews/\d+", where)
@@ -112,13 +73,13 @@ def test_before_the_vote_nothing_tells_what_was_decided_or_judged(console: Conso
     assert "kept" in wrong.text
     assert bob.post(f"{where}/vote", REMOVE).headers["location"] == where
     page = bob.get(where).text
-    assert "Before you it was removed; you removed it." in page
+    assert "Before you it was removed; you voted to remove." in page
     assert "secret note" in bob.get(f"/flags/{number}").text
     assert _events(console) == []
 
 
 def test_a_second_look_is_for_its_holder_alone(console: ConsoleServer) -> None:
-    number = _decided(console)
+    number = decided(console)
     where = console.client("bob").post("/next").headers["location"]
     ann, cat = console.client("ann"), console.client("cat")
     for person in (ann, cat):
@@ -134,11 +95,11 @@ def test_a_second_look_is_for_its_holder_alone(console: ConsoleServer) -> None:
 def test_a_lead_settles_what_two_disagree_on_and_sees_how_far_people_agree(
     console: ConsoleServer,
 ) -> None:
-    number = _decided(console)
+    number = decided(console)
     bob, eve = console.client("bob"), console.client("eve", "lead")
     where = bob.post("/next").headers["location"]
     bob.post(f"{where}/vote", {"action": "approve"})
-    assert "A lead settles it." in bob.get(where).text
+    assert "a lead settles who is right" in bob.get(where).text
     assert eve.post("/next").headers["location"] == where
     page = eve.get(where).text
     assert "Two disagree" in page
@@ -159,14 +120,14 @@ def test_a_lead_settles_what_two_disagree_on_and_sees_how_far_people_agree(
 
 
 def test_the_platform_appeals_and_hears_the_outcome(console: ConsoleServer) -> None:
-    number = _decided(console, share=0.0)
+    number = decided(console, share=0.0)
     headers = console.token("platform", "flags:appeal")
     with httpx.Client(base_url=f"{console.url}/api/v1", headers=headers) as api:
         made = api.post(f"/flags/{number}/appeal", json={"why": "it was <b>a joke</b>"})
         assert made.status_code == 201
         assert made.json()["flag_id"] == number
         assert api.post(f"/flags/{number}/appeal").json()["id"] == made.json()["id"]
-        waiting = _flagged(console, "p2")
+        waiting = flagged(console, "p2")
         refused = api.post(f"/flags/{waiting}/appeal")
         assert refused.status_code == 409
         assert "nobody has decided" in refused.json()["detail"]
@@ -187,10 +148,10 @@ def test_the_platform_appeals_and_hears_the_outcome(console: ConsoleServer) -> N
 def test_a_lead_reopens_a_flag_for_somebody_else_and_marks_known_answers(
     console: ConsoleServer,
 ) -> None:
-    number = _decided(console, share=0.0)
+    number = decided(console, share=0.0)
     eve, bob = console.client("eve", "lead"), console.client("bob")
-    assert "Have somebody else look" in eve.get(f"/flags/{number}").text
-    assert "Have somebody else look" not in bob.get(f"/flags/{number}").text
+    assert "Open appeal" in eve.get(f"/flags/{number}").text
+    assert "Open appeal" not in bob.get(f"/flags/{number}").text
     eve.post(f"/flags/{number}/appeal", {"why": "please"})
     assert "An appeal waits" in eve.get(f"/flags/{number}").text
     eve.post(f"/flags/{number}/known-answer", {"action": "remove"})
@@ -206,7 +167,7 @@ def test_a_known_answer_looks_like_any_second_look(
 ) -> None:
     store = EvidenceStore(str(tmp_path / "evidence"))
     with serving(database, intake, store, known_answer_share=1.0) as console:
-        number = _decided(console, share=0.0)
+        number = decided(console, share=0.0)
         lead = console.person("eve", "lead")
         with transaction(database) as connection:
             known_answers.mark(connection, number, "approve", lead)
@@ -216,7 +177,7 @@ def test_a_known_answer_looks_like_any_second_look(
         assert "Second look" in page
         assert "nown" not in page
         bob.post(f"{where}/vote", REMOVE)
-        assert "Before you it was approved; you removed it." in bob.get(where).text
+        assert "Before you it was approved; you voted to remove." in bob.get(where).text
         assert bob.post("/next").headers["location"].startswith("/?")
         assert "0 %" in bob.get("/insight").text
         assert "Known answers" not in cat.get("/insight").text
@@ -228,7 +189,7 @@ def test_what_was_seen_this_hour_is_counted_once_and_suggests_a_break(
 ) -> None:
     hour = datetime(2026, 5, 1, 12, tzinfo=UTC)
     monkeypatch.setattr(exposures, "_hour", lambda now: hour)  # no hour ends in the middle
-    hard = _flagged(console)
+    hard = flagged(console)
     flag(console.database, "mild", negative=0.2)
     sha = console.store.put(b"\xff\xd8")
     bob = console.client("bob")
@@ -269,17 +230,8 @@ def test_exposure_counts_uncovered_pictures_and_forgets_after_a_day(
     assert seen(now) == (0, 0), "what people saw who have left is forgotten too"
 
 
-def _disagreed(console: ConsoleServer, by: str = "ann", role: str = "moderator") -> str:
-    """A look in which bob said otherwise than was decided, and its page."""
-    _decided(console, by, role)
-    bob = console.client("bob")
-    where = bob.post("/next").headers["location"]
-    assert bob.post(f"{where}/vote", {"action": "approve"}).status_code == 303
-    return where
-
-
 def test_a_lead_sees_what_is_to_be_settled_and_nothing_that_tells(console: ConsoleServer) -> None:
-    where = _disagreed(console)
+    where = disagreed(console)
     lead, other = console.client("lea", "lead"), console.client("leo", "lead")
     page = lead.get("/reviews").text
     assert "Two disagree" in page
@@ -299,7 +251,7 @@ def test_a_lead_sees_what_is_to_be_settled_and_nothing_that_tells(console: Conso
 
 
 def test_who_had_a_part_in_it_cannot_settle_it(console: ConsoleServer) -> None:
-    where = _disagreed(console, by="lea", role="lead")
+    where = disagreed(console, by="lea", role="lead")
     lea = console.client("lea", "lead")
     page = lea.get("/reviews").text
     assert "you had a part in it" in page
@@ -311,7 +263,7 @@ def test_who_had_a_part_in_it_cannot_settle_it(console: ConsoleServer) -> None:
 def test_appeals_wait_with_what_is_said_and_looks_of_the_sample_are_counted(
     console: ConsoleServer,
 ) -> None:
-    number = _decided(console)
+    number = decided(console)
     lead = console.client("lea", "lead")
     assert "1 second look waits" in lead.get("/reviews").text
     with transaction(console.database, read_only=True) as connection:
@@ -325,7 +277,7 @@ def test_appeals_wait_with_what_is_said_and_looks_of_the_sample_are_counted(
 
 
 def test_a_known_answer_is_for_nobody_but_whom_it_was_made_for(console: ConsoleServer) -> None:
-    number = _decided(console, share=0.0)
+    number = decided(console, share=0.0)
     lea, bob = console.person("lea", "lead"), console.person("bob")
     with transaction(console.database) as connection:
         known_answers.mark(connection, number, "approve", lea)
@@ -339,7 +291,7 @@ def test_a_known_answer_is_for_nobody_but_whom_it_was_made_for(console: ConsoleS
 
 
 def test_a_program_takes_a_look_as_blind_as_a_page_and_votes_once(console: ConsoleServer) -> None:
-    number = _decided(console)
+    number = decided(console)
     scopes = ("reviews:vote", "flags:read", "verdicts:read")
     with httpx.Client(
         base_url=f"{console.url}/api/v1", headers=console.token("bob", *scopes)
@@ -378,7 +330,7 @@ def test_a_program_takes_a_look_as_blind_as_a_page_and_votes_once(console: Conso
 
 
 def test_a_program_gives_a_look_back(console: ConsoleServer) -> None:
-    _decided(console)
+    decided(console)
     headers = console.token("bob", "reviews:vote")
     with httpx.Client(base_url=f"{console.url}/api/v1", headers=headers) as api:
         number = api.post("/claim-next-review").json()["review"]["id"]
