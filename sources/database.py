@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import NullType
 
 from deadpan.errors import SettingsError
+from deadpan.post_fields import WrongFieldError, read_id
+from sources.absence import Absence, Question
+from sources.answer import Answer
 from sources.download import ImageDownloader, ImageLimits
-from sources.mapping import PostMapping, WrongFieldError, id_of, post_of
+from sources.mapping import PostMapping, post_of
 from sources.post import FetchFailure, FetchResult, Gone, Post
 
 _COLUMNS = PostMapping()
+Found = Post | Gone | FetchFailure
 _REQUIRED = ("id", "text")
 
 
@@ -60,7 +63,7 @@ class DatabaseSource:
         # Without a type: as text, PostgreSQL would refuse to compare the ids with a number column.
         ids = bindparam("ids", expanding=True, type_=NullType())
         self._query = text(query.rstrip().rstrip(";")).bindparams(ids)
-        self._ids_per_request = ids_per_request
+        self._absence = Absence(ids_per_request, source="the post database")
         self._images = ImageDownloader(limits or ImageLimits(), threads=threads)
 
     def close(self) -> None:
@@ -71,10 +74,13 @@ class DatabaseSource:
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
         """Fetch posts and their images; see `sources.post.PostSource`."""
         asked = list(dict.fromkeys(post_ids))
-        found: dict[str, Post | Gone | FetchFailure] = {}
-        size = self._ids_per_request
-        for at in range(0, len(asked), size):
-            found |= self._found(asked[at : at + size])
+        found: dict[str, Found] = {}
+        size = self._absence.at_most
+        questions = [Question(tuple(asked[at : at + size])) for at in range(0, len(asked), size)]
+        while questions:
+            results, again = self._ask(questions.pop())
+            found |= results
+            questions += again
         posts = [result for result in found.values() if isinstance(result, Post)]
         completed: dict[str, FetchResult] = {
             fetched.post.id: fetched for fetched in self._images.complete(posts)
@@ -84,67 +90,78 @@ class DatabaseSource:
             for post_id, result in ((post_id, found[post_id]) for post_id in asked)
         }
 
-    def _found(self, group: list[str]) -> dict[str, Post | Gone | FetchFailure]:
-        if not group:
-            return {}
+    def _ask(self, question: Question) -> tuple[dict[str, Found], list[Question]]:
+        """Results, and what has to be asked next."""
+        group = question.ids
         try:
             with self._engine.connect() as connection:
-                result = connection.execute(self._query, {"ids": group})
+                result = connection.execute(self._query, {"ids": list(group)})
                 absent = [name for name in _REQUIRED if name not in result.keys()]  # noqa: SIM118
                 if absent:
                     names = ", ".join(f"'{name}'" for name in absent)
                     error_text = f"DEADPAN_SOURCE_QUERY gives no column {names}"
-                    return _failed(group, error_text, transient=False)
-                return _matched(group, [dict(row) for row in result.mappings()])
+                    return _failed(group, error_text, transient=False), []
+                rows = [dict(row) for row in result.mappings()]
         except (OperationalError, InterfaceError, PoolTimeout) as error:
-            return _failed(group, f"the post database cannot be asked: {why(error)}", outage=True)
+            error_text = f"the post database cannot be asked: {why(error)}"
+            return _failed(group, error_text, outage=True), []
         except (SQLAlchemyError, UnicodeError) as error:
             if isinstance(error, DBAPIError) and error.connection_invalidated:
-                return _failed(
-                    group, f"the post database cannot be asked: {why(error)}", outage=True
-                )
+                error_text = f"the post database cannot be asked: {why(error)}"
+                return _failed(group, error_text, outage=True), []
             # One id that the database cannot read, such as letters for a number column, fails the
             # whole query; alone, it fails only itself.
             if len(group) == 1:
                 error_text = f"the post database refuses the query: {why(error)}"
-                return _failed(group, error_text, transient=False)
+                return _failed(group, error_text, transient=False), []
             middle = len(group) // 2
-            return self._found(group[:middle]) | self._found(group[middle:])
+            halves = (group[:middle], group[middle:])
+            return {}, [Question(half, question.given_before) for half in halves]
+        return self._weighed(question, rows)
+
+    def _weighed(
+        self, question: Question, rows: list[dict[str, Any]]
+    ) -> tuple[dict[str, Found], list[Question]]:
+        answer = Answer(tuple((_id_of(row), row) for row in rows))
+        weighed = self._absence.weigh(question, answer)
+        found: dict[str, Found] = {}
+        for post_id, row in weighed.found.items():
+            try:
+                found[post_id] = post_of(post_id, _checked(row), _COLUMNS)
+            except WrongFieldError as error:
+                message = f"the post database gave a post whose {error}"
+                found[post_id] = FetchFailure(post_id, message, transient=False)
+        for post_id in weighed.gone:
+            why_gone = "the post database, asked again, has no such post"
+            found[post_id] = Gone(post_id, why_gone)
+        for post_id, reason in weighed.odd.items():
+            found[post_id] = FetchFailure(post_id, reason, transient=True)
+        return found, weighed.again
 
 
-def _matched(group: list[str], rows: list[dict[str, Any]]) -> dict[str, Post | Gone | FetchFailure]:
-    asked = set(group)
-    found: dict[str, Post | Gone | FetchFailure] = {}
-    for row in rows:
-        post_id = id_of(row, _COLUMNS)
-        if post_id is None and row["id"] is not None:
-            post_id = str(row["id"])  # a UUID
-        if post_id is None or post_id not in asked or post_id in found:
-            continue
-        try:
-            found[post_id] = post_of({**_columns(row), "id": post_id}, _COLUMNS)
-        except WrongFieldError as error:
-            message = f"the post database gave a post whose {error}"
-            found[post_id] = FetchFailure(post_id, message, transient=False)
-    for post_id in group:
-        found.setdefault(post_id, Gone(post_id, "the post database has no such post"))
-    return found
+def _id_of(row: Mapping[str, Any]) -> str | None:
+    value = row["id"]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    post_id = read_id(value)
+    if post_id is None and value is not None and not isinstance(value, bool | str):
+        return str(value)  # a UUID
+    return post_id
 
 
-def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its images as a list, whether the column is JSON or text that holds JSON."""
+def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row whose images, where they are text, are JSON or an address."""
     images = row.get("images")
-    if isinstance(images, str):
-        try:
-            images = json.loads(images)
-        except (ValueError, RecursionError) as error:
-            raise WrongFieldError("field 'images' is text that is not JSON") from error
-    return {**row, "images": images}
+    if isinstance(images, str) and not images.strip().startswith(("[", "{", "http:", "https:")):
+        if images.strip() not in ("", "null"):
+            raise WrongFieldError("field 'images' is text that is neither JSON nor a URL")
+        return {**row, "images": None}
+    return row
 
 
 def _failed(
-    group: list[str], error: str, *, transient: bool = True, outage: bool = False
-) -> dict[str, Post | Gone | FetchFailure]:
+    group: Sequence[str], error: str, *, transient: bool = True, outage: bool = False
+) -> dict[str, Found]:
     return {post_id: FetchFailure(post_id, error, transient, outage=outage) for post_id in group}
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from deadpan.errors import SettingsError
+from deadpan.post_fields import WrongFieldError
 from sources.download import ImageDownloader, ImageLimits
-from sources.mapping import PostMapping, WrongFieldError, id_of, post_of
+from sources.mapping import PostMapping, id_of, post_of
 from sources.post import FetchedImage, FetchFailure, FetchResult, Gone, Post
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class FileSource:
             error_text = f"{self._path} was changed after it was opened; start again to read it"
             return FetchFailure(post_id, error_text, transient=False)
         try:
-            return post_of(value, self._mapping)
+            return post_of(post_id, value, self._mapping)
         except WrongFieldError as error:
             return FetchFailure(post_id, f"{self._path} line {number}: {error}", transient=False)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+from deadpan.post_fields import WrongFieldError
+from sources.absence import Absence, Question
+from sources.answer import Answer, header_doubt, read_answer
 from sources.connection import TransferError
 from sources.download import ImageDownloader, ImageLimits, described
-from sources.mapping import PostMapping, WrongFieldError, id_of, post_of, posts_of
+from sources.mapping import PostMapping, post_of
 from sources.post import FetchFailure, FetchResult, Gone, Post
 from sources.threads import Threads
 from sources.transport import (
@@ -35,15 +40,17 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _SHOWN_CHARACTERS = 80
 _MAX_IDS_CHARACTERS = 6000  # most servers refuse a request line of more than 8 KiB
 
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
+
 Found = Post | Gone | FetchFailure
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """What one request came to: results, and groups of ids that have to be asked for again."""
+    """What one request came to: results, and what has to be asked next."""
 
     found: dict[str, Found] = field(default_factory=dict)
-    again: list[tuple[str, ...]] = field(default_factory=list)
+    again: list[Question] = field(default_factory=list)
 
 
 class HttpSource:
@@ -80,7 +87,11 @@ class HttpSource:
             self._headers["Authorization"] = f"Bearer {token}"
         self._timeout_seconds = timeout_seconds
         self._mapping = mapping or PostMapping()
-        self._ids_per_request = ids_per_request if self._takes_many else 1
+        self._absence = Absence(
+            ids_per_request if self._takes_many else 1,
+            source="the post source",
+            id_field=self._mapping.id,
+        )
         self._max_answer_bytes = max_answer_bytes
         self._pause = _Pause()
         self._transport = Transport(connections=threads)
@@ -134,34 +145,36 @@ class HttpSource:
         return None
 
     def _found(self, post_ids: Sequence[str]) -> dict[str, Found]:
-        groups = _grouped(post_ids, self._ids_per_request)
+        questions = [Question(group) for group in _grouped(post_ids, self._absence.at_most)]
         found: dict[str, Found] = {}
-        waiting: dict[Future[_Outcome], tuple[str, ...]] = {}
+        waiting: dict[Future[_Outcome], Question] = {}
         ended: SimpleQueue[Future[_Outcome]] = SimpleQueue()
-        while groups or waiting:
-            for group in groups:
-                future = self._threads.submit(self._asked, group)
-                waiting[future] = group
+        while questions or waiting:
+            for question in questions:
+                future = self._threads.submit(self._asked, question)
+                waiting[future] = question
                 future.add_done_callback(ended.put)
             done = ended.get()
-            group = waiting.pop(done)
+            asked = waiting.pop(done)
             try:
                 outcome = done.result()
             except CancelledError:
-                outcome = _failed(group, "the worker was stopped before the post was fetched")
+                outcome = _failed(asked.ids, "the worker was stopped before the post was fetched")
             found |= outcome.found
-            groups = outcome.again
+            questions = outcome.again
         return found
 
-    def _asked(self, group: tuple[str, ...]) -> _Outcome:
+    def _asked(self, question: Question) -> _Outcome:
         try:
-            return self._ask(group)
+            return self._ask(question)
         except Exception as error:
             # Whatever the platform found to break us with, the other posts of the chunk go on.
             log.exception("asking the post source failed unexpectedly")
-            return _failed(group, f"the post source could not be read: {type(error).__name__}")
+            problem = f"the post source could not be read: {type(error).__name__}"
+            return _failed(question.ids, problem)
 
-    def _ask(self, group: tuple[str, ...]) -> _Outcome:
+    def _ask(self, question: Question) -> _Outcome:
+        group = question.ids
         pause_seconds = self._pause.left_seconds()
         if pause_seconds > 0:
             error = "the post source asked to be left alone for a while"
@@ -175,7 +188,7 @@ class HttpSource:
                     url, seconds=left_seconds, headers=self._headers
                 ) as response:
                     if response.status not in _REDIRECTS:
-                        return self._read(group, response, url)
+                        return self._read(question, response, url)
                     location = response.headers.get("Location", "")
                 target = _redirected(url, location)
                 if target is None:
@@ -184,19 +197,20 @@ class HttpSource:
                 url = target
         except BodyTooLargeError as error:
             if len(group) > 1:
-                return _Outcome(again=_halves(group))
+                return _Outcome(again=_halves(question))
             return _failed(group, f"the post source {error} for one post", transient=False)
         except TransferError as error:
             # Even a wrong certificate is transient here: it is the platform's, not the post's.
             return _failed(group, f"the post source {error}", outage=True)
         return _failed(group, f"the post source redirects more than {_MAX_REDIRECTS} times")
 
-    def _read(self, group: tuple[str, ...], response: Response, url: str) -> _Outcome:
+    def _read(self, question: Question, response: Response, url: str) -> _Outcome:
+        group = question.ids
         status = response.status
         said = f"the post source answered {described(status)}"
         if status in (404, 410):
             if len(group) > 1:
-                return _Outcome(again=[(post_id,) for post_id in group])
+                return _Outcome(again=[Question((post_id,)) for post_id in group])
             return _Outcome(found={post_id: Gone(post_id, said) for post_id in group})
         if status in (429, 503):
             retry_after = retry_after_seconds(response)
@@ -209,51 +223,50 @@ class HttpSource:
             return _failed(group, said, outage=True)
         if status >= 300:
             if len(group) > 1:
-                return _Outcome(again=_halves(group))
+                return _Outcome(again=_halves(question))
             return _failed(group, said, transient=False)
         body = read_body(response, self._max_answer_bytes)
-        try:
-            answer = json.loads(body)
-            values = posts_of(answer, self._mapping)
-        except (ValueError, RecursionError):
-            values = None
-        if values is None:
-            content_type = _shown(response.headers.get("Content-Type", "no content type"))
+        content_type = response.headers.get("Content-Type", "")
+        answer = self._answer(status, body, content_type, group)
+        if answer is None:
             beginning = body[:_SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
             return _failed(
                 group,
-                f"{said} with {content_type}, which holds no posts: {_shown(beginning)}",
+                f"{said} with {_shown(content_type or 'no content type')}, "
+                f"which holds no posts: {_shown(beginning)}",
                 outage=True,
             )
-        return _Outcome(found=self._matched(group, list(values), url))
+        if answer.doubt is None:
+            doubt = header_doubt(status, response.headers, len(answer.posts))
+            answer = replace(answer, doubt=doubt)
+        return self._weighed(question, answer, url)
 
-    def _matched(self, group: tuple[str, ...], values: list[Any], url: str) -> dict[str, Found]:
-        """One result for every id asked for, from whatever objects the answer holds."""
-        asked = set(group)
-        found: dict[str, Found] = {}
-        nameless = 0
-        for value in values:
-            post_id = id_of(value, self._mapping)
-            if post_id is None:
-                nameless += 1
-            elif post_id in asked and post_id not in found:
-                try:
-                    found[post_id] = post_of(value, self._mapping, base_url=url)
-                except WrongFieldError as error:
-                    message = f"the post source answered a post whose {error}"
-                    found[post_id] = FetchFailure(post_id, message, transient=False)
-        for post_id in group:
-            if post_id not in found:
-                found[post_id] = self._left_out(post_id, nameless)
-        return found
+    def _answer(
+        self, status: int, body: bytes, content_type: str, group: tuple[str, ...]
+    ) -> Answer | None:
+        if status == 204:
+            return Answer(())
+        try:
+            # not strict: a text may hold a raw tab, line break or NUL
+            value = json.loads(decoded(body, content_type), strict=False)
+            return read_answer(value, self._mapping, set(group))
+        except (ValueError, RecursionError):
+            return None
 
-    def _left_out(self, post_id: str, nameless: int) -> Found:
-        if nameless:
-            # One of those may be this post, and "gone" would lose it for good.
-            id_path = self._mapping.id
-            message = f"the post source left it out, and sent {nameless} posts without '{id_path}'"
-            return FetchFailure(post_id, message, transient=True)
-        return Gone(post_id, "the post source left it out of its answer")
+    def _weighed(self, question: Question, answer: Answer, url: str) -> _Outcome:
+        weighed = self._absence.weigh(question, answer)
+        outcome = _Outcome(again=weighed.again)
+        for post_id, value in weighed.found.items():
+            try:
+                outcome.found[post_id] = post_of(post_id, value, self._mapping, base_url=url)
+            except WrongFieldError as error:
+                message = f"the post source answered a post whose {error}"
+                outcome.found[post_id] = FetchFailure(post_id, message, transient=False)
+        for post_id in weighed.gone:
+            outcome.found[post_id] = Gone(post_id, "the post source, asked again, has no such post")
+        for post_id, reason in weighed.odd.items():
+            outcome.found[post_id] = FetchFailure(post_id, reason, transient=True)
+        return outcome
 
 
 class _Pause:
@@ -306,9 +319,30 @@ def _grouped(post_ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
     return [*groups, tuple(group)] if group else groups
 
 
-def _halves(group: tuple[str, ...]) -> list[tuple[str, ...]]:
-    middle = len(group) // 2
-    return [group[:middle], group[middle:]]
+def _halves(question: Question) -> list[Question]:
+    middle = len(question.ids) // 2
+    return [replace(question, ids=part) for part in (question.ids[:middle], question.ids[middle:])]
+
+
+def decoded(body: bytes, content_type: str) -> str:
+    """The text of an answer. One that was cut within a character has U+FFFD there, and is read.
+
+    A mark says more than the header, and the header more than the bytes; JSON is UTF-8 otherwise.
+    """
+    encoding = json.detect_encoding(body)  # by a mark, or by the NULs of UTF-16 and UTF-32
+    if encoding == "utf-8" and (named := _CHARSET.search(content_type)):
+        with contextlib.suppress(LookupError):
+            # an error of the header, most often: no JSON library writes anything else
+            encoding = "utf-8" if _is_utf8(body) else codecs.lookup(named[1]).name
+    return body.decode(encoding, "replace")
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _shown(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -19,6 +19,8 @@ class Post:
         author: the platform's name for the author, if it tells.
         created_at: when it was posted, with a time zone, if the platform tells.
         language: in which it is written, as the platform says it, such as `de` or `pt-BR`.
+        absent: fields that `DEADPAN_SOURCE_FIELDS` names a place for, and that are not there.
+        unreadable: a sentence for each field that is left out because nobody can read it.
     """
 
     id: str
@@ -27,6 +29,8 @@ class Post:
     author: str | None = None
     created_at: datetime | None = None
     language: str | None = None
+    absent: tuple[str, ...] = field(default=(), compare=False)
+    unreadable: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

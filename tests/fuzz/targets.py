@@ -19,22 +19,20 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from deadpan.errors import ImageError
-from models.images import PictureFile
-from models.text import MAX_CHARACTERS, normalise_text
-from sources.addresses import is_public, unwrapped
-from sources.connection import TransferError
-from sources.download import ImageDownloader, ImageLimits, _RefusalError
-from sources.files import FileSource
-from sources.mapping import (
+from deadpan.post_fields import (
     MAX_AUTHOR_CHARACTERS,
     MAX_LISTED_IMAGES,
     MAX_TEXT_CHARACTERS,
-    PostMapping,
     WrongFieldError,
-    id_of,
-    post_of,
-    posts_of,
 )
+from models.images import PictureFile
+from models.text import MAX_CHARACTERS, normalise_text
+from sources.addresses import is_public, unwrapped
+from sources.answer import read_answer
+from sources.connection import TransferError
+from sources.download import ImageDownloader, ImageLimits, _RefusalError
+from sources.files import FileSource
+from sources.mapping import PostMapping, post_of
 from sources.post import FetchedPost, Post
 from sources.transport import Transport, read_body, retry_after_seconds
 from storage.text import clean_json, clean_text, post_id_problem, printed_post_id
@@ -66,11 +64,12 @@ def posts(data: bytes) -> None:
     except (ValueError, RecursionError):
         return
     for mapping in _MAPPINGS:
-        for value in posts_of(answer, mapping) or ():
-            if id_of(value, mapping) is None:
+        found = read_answer(answer, mapping, {"1"})
+        for post_id, value in found.posts if found else ():
+            if post_id is None:
                 continue
             with contextlib.suppress(WrongFieldError):
-                _fits(post_of(value, mapping, base_url="http://platform.example/posts"))
+                _fits(post_of(post_id, value, mapping, base_url="http://platform.example/posts"))
     with contextlib.suppress(RecursionError):
         json.dumps(clean_json(answer)).encode("ascii")
 

@@ -21,7 +21,9 @@ SHARED = {
     "deadpan.logs",
     "deadpan.otel",
     "deadpan.otel_sdk",
+    "deadpan.post_fields",
     "deadpan.spans",
+    "deadpan.times",
     "deadpan.trace",
     "deadpan.waiting",
 }
@@ -39,8 +41,8 @@ ALLOWED = {
         *SHARED,
     },
     "tasks": {"tasks", "models", "sources", "storage", *SHARED},
-    "models": {"models", "deadpan", "deadpan.errors"},
-    "sources": {"sources", "deadpan.errors"},
+    "models": {"models", "deadpan", "deadpan.errors", "deadpan.post_fields"},
+    "sources": {"sources", "deadpan.errors", "deadpan.post_fields", "deadpan.times"},
     "storage": {"storage", "deadpan.errors"},
 }
 

@@ -18,11 +18,16 @@ from tests.unit.sources.source_answers import Open, answering, failure, fetched,
 from tests.unit.sources.source_server import Handler, Server, asked_ids, post
 
 
-def test_an_id_left_out_of_the_answer_is_gone(server: Server, many: Open) -> None:
-    server.answer = lambda handler: handler.json({"posts": [post("1")]})
+def test_an_id_left_out_of_the_answer_is_asked_for_alone_and_then_gone(
+    server: Server, many: Open
+) -> None:
+    server.answer = lambda handler: handler.json(
+        {"posts": [post(each) for each in asked_ids(handler) if each != "2"]}
+    )
     results = many().fetch(["1", "2"])
     assert isinstance(results["1"], FetchedPost)
     assert isinstance(results["2"], Gone)
+    assert server.paths == ["/posts?ids=1,2", "/posts?ids=2"]
 
 
 @pytest.mark.parametrize("status", [404, 410])

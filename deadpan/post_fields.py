@@ -1,0 +1,138 @@
+"""What the fields of a post hold, as platforms, databases and files write them: one reader for all.
+
+Sources, labelled files and the demo take the same posts, because they read them here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MISSING: Any = object()
+"""Stands for a field that is not there; one that is null is None."""
+
+MAX_TEXT_CHARACTERS = 1024 * 1024
+MAX_AUTHOR_CHARACTERS = 256
+MAX_LANGUAGE_CHARACTERS = 35  # as RFC 5646 advises for what stores tags
+# A post may list a million images; no more than this many are carried along to be refused.
+MAX_LISTED_IMAGES = 100
+
+_ADDRESS_NAMES = ("url", "src", "href", "uri")
+"""Names under which an object holds the address of a picture."""
+
+
+class WrongFieldError(ValueError):
+    """A post's field is not what it should be; the text names the field."""
+
+
+def read_id(value: Any) -> str | None:
+    """A post's id as a string; None where it is none. A whole number counts as its digits."""
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def read_text(value: Any, field: str = "text") -> str:
+    """A post's words; null is empty.
+
+    Raises:
+        WrongFieldError: it is missing, or no string.
+    """
+    if value is MISSING:
+        raise WrongFieldError(f"field '{field}' is missing")
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise WrongFieldError(f"field '{field}' is {kind_of(value)}, not a string")
+    return value[:MAX_TEXT_CHARACTERS]
+
+
+def read_images(value: Any, field: str = "images") -> tuple[str, ...]:
+    """The addresses of a post's pictures, at most `MAX_LISTED_IMAGES`.
+
+    One address, a list, a list that is written as JSON in a string, and a list that became an
+    object with numbers for names are all the same; so are an address and an object that holds one
+    (`{"url": …}`). Null, false and what is empty are no picture, in a list as well.
+
+    Raises:
+        WrongFieldError: it holds anything else.
+    """
+    if value is MISSING:
+        return ()
+    images = []
+    for member in _members(value):
+        address = _address(member)
+        if address is None:
+            where = "is" if member is value else "holds"
+            raise WrongFieldError(f"field '{field}' {where} {kind_of(member)}, not a list of URLs")
+        if address:
+            images.append(address)
+            if len(images) == MAX_LISTED_IMAGES:
+                break
+    return tuple(images)
+
+
+def _members(value: Any) -> Any:
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return (value,)
+    if isinstance(value, dict) and value and all(map(_is_number, value)):
+        return value.values()
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _is_number(name: object) -> bool:
+    return isinstance(name, str) and name.isascii() and name.isdigit()
+
+
+def _address(member: Any) -> str | None:
+    """The address that one member names; empty where it names no picture, None where it is odd."""
+    if member is None or member is False or member in ("", {}, []):
+        return ""
+    if isinstance(member, str):
+        return member.strip()
+    if isinstance(member, dict):
+        named = [member[name] for name in _ADDRESS_NAMES if name in member]
+        if len(named) == 1 and (named[0] is None or isinstance(named[0], str)):
+            return (named[0] or "").strip()
+    return None
+
+
+def read_author(value: Any, field: str = "author") -> str | None:
+    """The author's name, if the platform tells.
+
+    Raises:
+        WrongFieldError: it is neither a string nor a whole number.
+    """
+    if value is MISSING or value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise WrongFieldError(f"field '{field}' is {kind_of(value)}, not a string")
+    return value[:MAX_AUTHOR_CHARACTERS]
+
+
+def read_language(value: Any) -> str | None:
+    """As it is said; what is no text says nothing, and is no reason to lose a post."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_LANGUAGE_CHARACTERS:
+        return None
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words: "a number", "an object"."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    for kind, name in ((str, "a string"), (list, "a list"), (dict, "an object")):
+        if isinstance(value, kind):
+            return name
+    return type(value).__name__
