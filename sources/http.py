@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import json
 import logging
@@ -331,18 +330,13 @@ def decoded(body: bytes, content_type: str) -> str:
     """
     encoding = json.detect_encoding(body)  # by a mark, or by the NULs of UTF-16 and UTF-32
     if encoding == "utf-8" and (named := _CHARSET.search(content_type)):
-        with contextlib.suppress(LookupError):
-            # an error of the header, most often: no JSON library writes anything else
-            encoding = "utf-8" if _is_utf8(body) else codecs.lookup(named[1]).name
+        try:
+            return body.decode("utf-8")
+        except UnicodeDecodeError:
+            # Only now: most headers that name another encoding are wrong.
+            with contextlib.suppress(LookupError, UnicodeError):
+                return body.decode(named[1], "replace")
     return body.decode(encoding, "replace")
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _shown(text: str) -> str:

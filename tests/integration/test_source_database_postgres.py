@@ -54,7 +54,7 @@ def folder() -> Iterator[Path]:
             connection.execute(
                 "INSERT INTO posts VALUES (1, 'one', '[]', 'ann', '2026-03-01T12:00:00Z'),"
                 """(2, NULL, NULL, NULL, NULL), (3, 'three', '["a.png"]', NULL, NULL),"""
-                """(4, 'four', '{"url": "a.png"}', NULL, NULL)"""
+                """(4, 'four', '{"of": "a.png"}', NULL, NULL)"""
             )
         yield made
     finally:

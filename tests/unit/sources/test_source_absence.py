@@ -456,6 +456,7 @@ def test_an_answer_cut_within_a_letter_loses_that_letter_alone(server: Server, m
         ("iso-8859-15", "application/json; charset=ISO-8859-15"),
         ("utf-8", "application/json; charset=iso-8859-1"),
         ("utf-8", "application/json; charset=no-such"),
+        ("utf-8", "application/json; charset=hex"),
         ("cp1252", 'text/html; charset="windows-1252"'),
     ],
 )
