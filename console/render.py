@@ -69,6 +69,7 @@ templates = Jinja2Templates(Path(__file__).parent / "templates")
 templates.env.globals["asset"] = asset
 templates.env.filters |= {
     "ago": words.ago,
+    "brief": words.brief,
     "stamp": words.stamp,
     "duration": words.duration,
     "condition": words.condition_words,

@@ -27,6 +27,8 @@ DONE: Final = {
 }
 STATES: Final = {"open": "open", "claimed": "in hand", "escalated": "for a lead"}
 LEVELS: Final = 3
+#: Names that are no longer than this are shown whole in lists.
+_WHOLE: Final = 40
 
 
 def score_words(name: str) -> str:
@@ -72,6 +74,15 @@ def thresholds(reasons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
 def rule_words(rule: str) -> str:
     """A rule's name for people."""
     return rule.replace("-", " ").replace("_", " ").capitalize()
+
+
+def brief(name: str) -> str:
+    """A name as lists show it: whole, or its beginning and its end, by which ids of one platform
+    are told apart, 40 characters in all."""
+    if len(name) <= _WHOLE:
+        return name
+    end = _WHOLE // 2
+    return f"{name[: _WHOLE - end - 1]}…{name[-end:]}"
 
 
 def marked(text: str, words: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

@@ -99,6 +99,21 @@ def fill_calmly(database: Engine, store: EvidenceStore) -> None:
             )
 
 
+def judged(
+    database: Engine,
+    store: EvidenceStore,
+    post_id: str,
+    text: str,
+    images: Sequence[str],
+    **more: Any,
+) -> int:
+    """Write one flagged post, and give its flag's id."""
+    made, evidence = _judged(store, post_id, text, images, datetime.now(UTC), **more)
+    with transaction(database) as connection:
+        recorded = record(connection, verdicts=[made], evidence=evidence)
+    return recorded.opened_flag_ids[post_id]
+
+
 def _judged(
     store: EvidenceStore, post_id: str, text: str, images: Sequence[str], now: datetime, **more: Any
 ) -> tuple[NewVerdict, list[NewEvidence]]:

@@ -84,7 +84,7 @@ def test_every_page_is_fit_for_everybody(
             page.wait_for_selector("figure.show")
             page.wait_for_load_state("networkidle")
             page.keyboard.press("m")
-        _keep_picture(page, f"{name}-{width}-{scheme}")
+        keep_picture(page, f"{name}-{width}-{scheme}")
         overflow = page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
@@ -94,10 +94,10 @@ def test_every_page_is_fit_for_everybody(
             look_with_axe(page, name)
     page.goto("/")
     page.locator("[data-all]").check()
-    _keep_picture(page, f"selected-{width}-{scheme}")
+    keep_picture(page, f"selected-{width}-{scheme}")
     page.get_by_role("button", name="Approve…").click()
     page.wait_for_selector(".bulk-form")
-    _keep_picture(page, f"bulk-{width}-{scheme}")
+    keep_picture(page, f"bulk-{width}-{scheme}")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     look_with_axe(page, "the preview of a bulk decision")
     page.keyboard.press("?")
@@ -115,7 +115,7 @@ def test_the_queue_of_a_quiet_morning_shows_all_of_it_on_one_screen(
         page.goto("/")
         assert page.locator("[data-row]").count() == 6
         assert page.evaluate("document.documentElement.scrollHeight") <= 900
-        _keep_picture(page, "readme-queue")
+        keep_picture(page, "readme-queue")
         people.close()
 
 
@@ -124,7 +124,7 @@ def test_the_sign_in_page_is_fit_for_everybody(people: People, console: ConsoleS
     page.context.clear_cookies()
     page.goto("/insight")
     assert page.url.endswith("/sign-in?next=/insight")
-    _keep_picture(page, "sign-in")
+    keep_picture(page, "sign-in")
     look_with_axe(page, "sign-in")
 
 
@@ -150,7 +150,8 @@ def look_with_axe(page: Page, name: str) -> None:
     assert found.violations_count == 0, f"{name}: {found.generate_report()}"
 
 
-def _keep_picture(page: Page, name: str) -> None:
+def keep_picture(page: Page, name: str) -> None:
+    """Keeps a picture of the page in the folder of CONSOLE_PICTURES, if it is set."""
     folder = os.environ.get("CONSOLE_PICTURES")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
