@@ -66,7 +66,9 @@ def read_images(value: Any, field: str = "images") -> tuple[str, ...]:
         address = _address(member)
         if address is None:
             where = "is" if member is value else "holds"
-            raise WrongFieldError(f"field '{field}' {where} {kind_of(member)}, not a list of URLs")
+            raise WrongFieldError(
+                f"field '{field}' {where} {kind_of(member)}, not addresses of pictures"
+            )
         if address:
             images.append(address)
             if len(images) == MAX_LISTED_IMAGES:

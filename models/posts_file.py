@@ -2,8 +2,9 @@
 
 A posts file has one object a line: `{"id": str, "text": str, "images"?: [path], "sentiment"?:
 "negative" | "neutral" | "positive", "sarcastic"?: bool, "conflict"?: bool}`. Paths are relative to
-the file. A label that is missing is unknown, not false. Other keys are ignored. The other layouts
-are described in `docs/data.md`.
+the file; id, text and images may be whatever a post source takes (`deadpan.post_fields`). A label
+that is missing is unknown, not false. Other keys are ignored. The other layouts are described in
+`docs/data.md`.
 """
 
 from __future__ import annotations

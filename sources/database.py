@@ -153,7 +153,7 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row whose images, where they are text, are JSON or an address."""
     images = row.get("images")
     if isinstance(images, str) and not images.strip().startswith(("[", "{", "http:", "https:")):
-        if images.strip() not in ("", "null"):
+        if images.strip() not in ("", "null", "false"):
             raise WrongFieldError("field 'images' is text that is neither JSON nor a URL")
         return {**row, "images": None}
     return row

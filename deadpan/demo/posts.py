@@ -2,8 +2,8 @@
 
 One object a line: `{"id": str, "text": str, "images"?: [path], "author"?: str, "created_at"?: str,
 "language"?: str, "about"?: str, "sentiment"?: "negative" | "neutral" | "positive",
-"sarcastic"?: bool}`. The time is as RFC 3339 writes it, image paths are relative to the file, other
-keys are ignored.
+"sarcastic"?: bool}`. Image paths are relative to the file, other keys are ignored. Each field of a
+post may be whatever a post source takes (`deadpan.post_fields`).
 
 Beside `NAME.jsonl` there may be a `NAME.pushed.json` with ids to push besides those of the file:
 `{"again": [id, …], "gone": [id, …]}`, posts that are pushed twice and posts that the platform no
@@ -13,17 +13,28 @@ longer has.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from deadpan.errors import DataError
+from deadpan.post_fields import (
+    MISSING,
+    WrongFieldError,
+    read_author,
+    read_id,
+    read_images,
+    read_language,
+    read_text,
+)
 
 SENTIMENTS = ("negative", "neutral", "positive")
 
 _MAX_ID_BYTES = 256
 _MAX_PROBLEMS = 20
+
+Read = TypeVar("Read")
 
 
 class Labels(TypedDict, total=False):
@@ -39,6 +50,7 @@ class SamplePost:
 
     Attributes:
         images: files below the posts file's folder; one may be missing.
+        created_at: as the file has it; it is served so.
         about: a note for whoever reads the demo's table.
     """
 
@@ -46,7 +58,7 @@ class SamplePost:
     text: str
     images: tuple[Path, ...]
     author: str | None
-    created_at: str | None
+    created_at: Any
     language: str | None
     about: str | None
     labels: Labels
@@ -154,46 +166,39 @@ class _Reader:
         return tuple(again), tuple(gone)
 
     def _post(self, record: dict[str, Any], number: int, found: list[str]) -> SamplePost:
-        post_id, text, images = record.get("id"), record.get("text"), record.get("images")
-        if problem := _wrong_id(post_id):
+        post_id = read_id(record.get("id"))
+        if problem := _wrong_id(post_id if post_id is not None else record.get("id")):
             found.append(f"id {problem}")
         elif (first := self._line_of_id.setdefault(str(post_id), number)) != number:
             found.append(f"id {post_id!r} stands in line {first} already; ids must be unique")
-        if not isinstance(text, str):
-            found.append(
-                "text is missing (write an empty one where there is none)"
-                if text is None
-                else f"text is {text!r:.60}; it must be a string"
-            )
-        if images is not None and not isinstance(images, list):
-            found.append(f"images is {images!r:.60}; it must be a list of paths")
-            images = None
-        found += [
-            f"{name} is {record[name]!r:.60}; it must be a string"
-            for name in ("author", "language", "about")
-            if not isinstance(record.get(name), str | None)
-        ]
-        if (created_at := record.get("created_at")) is not None and not _is_time(created_at):
-            found.append(
-                f"created_at is {created_at!r:.60}; it must be a time as RFC 3339 writes it"
-            )
+        text = self._field(found, lambda: read_text(record.get("text", MISSING)), "")
+        images = self._field(found, lambda: read_images(record.get("images")), ())
+        author = self._field(found, lambda: read_author(record.get("author")), None)
+        about = record.get("about")
+        if not isinstance(about, str | None):
+            found.append(f"about is {about!r:.60}; it must be a string")
         return SamplePost(
             id=str(post_id),
-            text=str(text),
+            text=text,
             images=tuple(
-                path for image in images or [] if (path := self._image(image, found)) is not None
+                path for image in images if (path := self._image(image, found)) is not None
             ),
-            author=record.get("author"),
-            created_at=created_at,
-            language=record.get("language"),
-            about=record.get("about"),
+            author=author,
+            created_at=record.get("created_at"),
+            language=read_language(record.get("language")),
+            about=about,
             labels=_labels(record, found),
         )
 
-    def _image(self, image: object, found: list[str]) -> Path | None:
-        if not isinstance(image, str) or not image:
-            found.append(f"image is {image!r:.60}; it must be a path relative to the file")
-            return None
+    @staticmethod
+    def _field(found: list[str], read: Callable[[], Read], otherwise: Read) -> Read:
+        try:
+            return read()
+        except WrongFieldError as error:
+            found.append(str(error))
+            return otherwise
+
+    def _image(self, image: str, found: list[str]) -> Path | None:
         if "://" in image:
             found.append(f"image {image!r:.90} is a URL; only files below the folder are served")
             return None
@@ -227,7 +232,7 @@ def _wrong_id(post_id: object) -> str | None:
     if post_id is None:
         return "is missing"
     if not isinstance(post_id, str) or not post_id:
-        return f"is {post_id!r:.60}; it must be a string that is not empty"
+        return f"is {post_id!r:.60}; it must be a string that is not empty, or a whole number"
     try:
         length = len(post_id.encode())
     except UnicodeEncodeError:
@@ -235,10 +240,3 @@ def _wrong_id(post_id: object) -> str | None:
     if length > _MAX_ID_BYTES:
         return f"{post_id!r:.60} has {length} bytes; the limit is {_MAX_ID_BYTES}"
     return None
-
-
-def _is_time(value: object) -> bool:
-    try:
-        return isinstance(value, str) and bool(datetime.fromisoformat(value))
-    except ValueError:
-        return False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deadpan.errors import DataError
+from deadpan.post_fields import MISSING, WrongFieldError, read_id, read_images, read_text
 from models.prediction import SENTIMENTS
 from models.text import normalise_text
 
@@ -129,17 +130,23 @@ class Collector:
 
         Args:
             place: where it stands.
-            record: "id", "text", "images", "sentiment", "sarcastic", "conflict"; other keys are
-                ignored, and a label that is missing or None is unknown.
+            record: "id", "text", "images" as a post source takes them, "sentiment", "sarcastic",
+                "conflict"; other keys are ignored, and a label that is missing or None is unknown.
         """
         found: list[str] = []
-        post_id, text = record.get("id"), record.get("text")
-        if not isinstance(post_id, str) or not post_id:
-            found.append(f"id is {post_id!r:.60}; it must be a string that is not empty")
+        post_id = read_id(record.get("id"))
+        text, images = "", ()
+        if post_id is None:
+            found.append(
+                f"id is {record.get('id')!r:.60}; it must be a string that is not empty, "
+                "or a whole number"
+            )
         elif not self._is_new(place, post_id):
             post_id = None
-        if not isinstance(text, str):
-            found.append(f"text is {text!r:.60}; it must be a string (empty when there is none)")
+        try:
+            text = read_text(record.get("text", MISSING))
+        except WrongFieldError as error:
+            found.append(f"{error} (write an empty one where there is none)")
         sentiment = record.get("sentiment")
         if sentiment is not None and sentiment not in SENTIMENTS:
             found.append(
@@ -150,14 +157,14 @@ class Collector:
             flags[name] = record.get(name)
             if flags[name] is not None and not isinstance(flags[name], bool):
                 found.append(f"{name} is {flags[name]!r:.60}; it must be true or false")
-        images = record.get("images") or []
-        if not isinstance(images, list):
-            found.append(f"images is {images!r:.60}; it must be a list of paths")
-            images = []
+        try:
+            images = read_images(record.get("images"))
+        except WrongFieldError as error:
+            found.append(f"{error}; write paths relative to the file")
         paths = tuple(path for image in images if (path := self._image(image, found)) is not None)
         for problem in found:
             self.problem(place, problem)
-        if found or not isinstance(post_id, str) or not isinstance(text, str):
+        if found or post_id is None:
             return
         del self._place_of_id[post_id]
         self.add(
@@ -200,8 +207,8 @@ class Collector:
         self.problem(place, f"id {post_id!r:.60} stands in {where} already; ids must be unique")
         return False
 
-    def _image(self, image: object, found: list[str]) -> Path | None:
-        if not isinstance(image, str) or not image or "\0" in image:
+    def _image(self, image: str, found: list[str]) -> Path | None:
+        if "\0" in image:
             found.append(f"image is {image!r:.60}; it must be a path relative to the file")
             return None
         try:

@@ -115,8 +115,7 @@ def _image_list(cell: str) -> Any:
 def read_parquet(path: Path) -> PostsFile:
     """A Parquet file; problems name the row, from 1. Needs the optional extra `data`.
 
-    `id` may be a number, `images` a list or a string as in CSV, a truth value 0 or 1, and `text`
-    bytes.
+    `images` may be a list or a string as in CSV, a truth value 0 or 1, and `text` bytes.
 
     Raises:
         DataError: the extra is missing, the file is not Parquet, or a row is wrong.
@@ -149,8 +148,6 @@ def read_parquet(path: Path) -> PostsFile:
 
 def _from_row(row: dict[str, Any]) -> dict[str, Any]:
     record = dict(row)
-    if isinstance(record["id"], int) and not isinstance(record["id"], bool):
-        record["id"] = str(record["id"])
     if isinstance(record["text"], bytes):
         record["text"] = decode_text(record["text"])
     if isinstance(record.get("images"), str):

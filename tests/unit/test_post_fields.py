@@ -58,7 +58,7 @@ def test_pictures_keep_their_order_and_have_an_end() -> None:
     ],
 )
 def test_what_is_no_picture_and_not_nothing_is_said(value: object, words: str) -> None:
-    with pytest.raises(WrongFieldError, match=f"'images' {words}, not a list of URLs"):
+    with pytest.raises(WrongFieldError, match=f"'images' {words}, not addresses of pictures"):
         read_images(value)
 
 

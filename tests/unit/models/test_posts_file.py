@@ -51,11 +51,12 @@ def test_all_problems_are_listed_with_their_lines(tmp_path: Path) -> None:
         {"id": "9", "text": "a", "images": ["missing.jpg"]},
         {"id": "10", "text": "a", "images": ["../outside.jpg"]},
         {"id": "11", "text": "a", "images": "a.jpg"},
+        {"id": 12.5, "text": 12, "images": 12},
     )
     with pytest.raises(DataError) as caught:
         read_posts(path)
     lines = [int(problem.split(":")[1]) for problem in caught.value.problems]
-    assert lines == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert lines == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12, 12]
     assert "line 1 already" in caught.value.problems[4]
     assert "'happy'" in caught.value.problems[5]
     assert "outside" in caught.value.problems[8]
