@@ -172,7 +172,7 @@ class _Reader:
         elif (first := self._line_of_id.setdefault(str(post_id), number)) != number:
             found.append(f"id {post_id!r} stands in line {first} already; ids must be unique")
         text = self._field(found, lambda: read_text(record.get("text", MISSING)), "")
-        images = self._field(found, lambda: read_images(record.get("images")), ())
+        images = self._field(found, lambda: read_images(record.get("images")), tuple[str, ...]())
         author = self._field(found, lambda: read_author(record.get("author")), None)
         about = record.get("about")
         if not isinstance(about, str | None):

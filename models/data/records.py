@@ -135,7 +135,7 @@ class Collector:
         """
         found: list[str] = []
         post_id = read_id(record.get("id"))
-        text, images = "", ()
+        text, images = "", tuple[str, ...]()
         if post_id is None:
             found.append(
                 f"id is {record.get('id')!r:.60}; it must be a string that is not empty, "
