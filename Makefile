@@ -2,11 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+DEVELOPING := $(VENV)/.installed-dev
 
 .PHONY: help install demo test check format docs site bench bench-scaling bench-autoscaling bench-tracing chaos fuzz audit compose-test pictures
 
 help:
+	@echo "make install  install what a demo, a worker and a console need into .venv"
 	@echo "make demo     run the main job on embedded services, with a link to the console, until Ctrl-C"
 	@echo "make test     run the tests"
 	@echo "make check    lint, check formatting, types and calls that are often a hole"
@@ -28,7 +31,12 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Deadpan needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable .
+	@touch $@
+
+# What developers need comes on top, when it is first wanted: the demo is a stranger's first minutes.
+$(DEVELOPING): $(INSTALLED)
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -36,26 +44,26 @@ demo: $(INSTALLED)
 
 # Several processes compute at once here: torch's threads, which spin while they wait, would take the
 # cores from one another (a worker that starts in 10 seconds took more than 120).
-test: $(INSTALLED)
+test: $(DEVELOPING)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
-check: $(INSTALLED)
+check: $(DEVELOPING)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive deadpan worker tasks models sources storage console
 
-format: $(INSTALLED)
+format: $(DEVELOPING)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(INSTALLED)
+docs: $(DEVELOPING)
 	$(BIN)/python docs/generate.py
 
 SITE := $(VENV)/.installed-docs
 
-$(SITE): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
+$(SITE): $(DEVELOPING)
+	$(PIP) --editable '.[dev,docs]'
 	@touch $@
 
 # A link that leads nowhere is an error.
@@ -63,26 +71,26 @@ site: $(SITE)
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
-pictures: $(INSTALLED)
+pictures: $(DEVELOPING)
 	$(BIN)/python -m pytest tests/browser/test_pictures.py --pictures -n0
 
 # POSTS=FILE.jsonl takes other posts than the demo's; ARGS as in `--rounds 1 --rows limit,deadpan`.
-bench: $(INSTALLED)
+bench: $(DEVELOPING)
 	@$(BIN)/python -m benchmarks.bench $(POSTS) $(ARGS)
 
-bench-scaling: $(INSTALLED)
+bench-scaling: $(DEVELOPING)
 	@$(BIN)/python -m benchmarks.scaling $(POSTS) $(ARGS)
 
 # ARGS as in `--rounds 30`.
-bench-tracing: $(INSTALLED)
+bench-tracing: $(DEVELOPING)
 	@$(BIN)/python -m benchmarks.tracing $(ARGS)
 
 # ARGS="--seed 6" takes another schedule; the report is .chaos/report.md.
-chaos: $(INSTALLED)
+chaos: $(DEVELOPING)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # ARGS as in `--seed 2 --start 60 --print-only`.
-bench-autoscaling: $(INSTALLED)
+bench-autoscaling: $(DEVELOPING)
 	@$(BIN)/python -m benchmarks.autoscaling $(ARGS)
 
 # Both need more than the tests do, so it is installed when it is first wanted.
@@ -90,8 +98,8 @@ SECURITY := $(VENV)/.installed-security
 SECONDS ?= 60
 TARGETS ?= picture posts file url address answer text
 
-$(SECURITY): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,security]'
+$(SECURITY): $(DEVELOPING)
+	$(PIP) --editable '.[dev,security]'
 	@touch $@
 
 # What is found is kept in tests/fuzz/corpus, and tried by the tests from then on.
@@ -105,5 +113,5 @@ audit: $(SECURITY)
 		|| { echo "error: a dependency has a known hole, or the database of holes could not be asked: see above" >&2; exit 1; }
 
 # Needs a Docker engine, and says so where there is none; the report is .compose-test/report.json.
-compose-test: $(INSTALLED)
+compose-test: $(DEVELOPING)
 	@$(BIN)/python -m tests.compose

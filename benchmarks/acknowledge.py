@@ -97,7 +97,7 @@ def run(mode: str, prefetch: str, fault: str, posts: int, seed: int) -> dict[str
             finally:
                 for worker in workers:
                     worker.stop()
-            logs = "".join((folder / f"w{n}.log").read_text() for n in range(2))
+            logs = "".join((folder / f"w{n}.log").read_text(encoding="utf-8") for n in range(2))
             database.dispose()
             intake.close()
     return {

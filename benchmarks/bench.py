@@ -174,10 +174,13 @@ def main() -> None:
     written = report.block(results, about, relative)
     print(written)
     wanted.json.parent.mkdir(parents=True, exist_ok=True)
-    wanted.json.write_text(report.as_json(results))
+    wanted.json.write_text(report.as_json(results), encoding="utf-8")
     if not wanted.dry:
-        wanted.page.write_text(report.between_markers(wanted.page.read_text(), written))
-        wanted.picture.write_text(report.plot(results))
+        wanted.page.write_text(
+            report.between_markers(wanted.page.read_text(encoding="utf-8"), written),
+            encoding="utf-8",
+        )
+        wanted.picture.write_text(report.plot(results), encoding="utf-8")
     if all(result.failed for result in results):
         sys.exit(1)
 

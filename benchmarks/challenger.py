@@ -56,7 +56,7 @@ class WithChallenger(Deadpan):
             time.sleep(0.1)
 
     def _is_warm(self) -> bool:
-        log = (self.setup.folder / "worker.log").read_text(errors="replace")
+        log = (self.setup.folder / "worker.log").read_text(errors="replace", encoding="utf-8")
         return "challenger is warm" in log
 
     def more(

@@ -121,7 +121,9 @@ def _console(url: str, folder: str) -> subprocess.Popen[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("DEADPAN_")}
     settings = {"DEADPAN_DATABASE_URL": url, "DEADPAN_EVIDENCE_URL": folder}
     command = [sys.executable, "-m", "deadpan", "console", "--port", "0"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=kept | settings)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=kept | settings, encoding="utf-8"
+    )
 
 
 def _person(database: Engine, name: str) -> requests.Session:

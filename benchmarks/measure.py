@@ -162,7 +162,7 @@ def end_marked(mark: str) -> int:
 def _pss_bytes(pid: int) -> int:
     """Proportional set size; 0 where the system does not tell (it is Linux that does)."""
     try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
     except OSError:
         return 0
     for line in rollup.splitlines():

@@ -247,7 +247,9 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [s for s in info.read_text().splitlines() if s.startswith("model name")]
+        names = [
+            s for s in info.read_text(encoding="utf-8").splitlines() if s.startswith("model name")
+        ]
         model = names[0].partition(":")[2].strip() if names else model
     return (
         f"{os.cpu_count()} cores, {model}; {platform.system()}, Python {platform.python_version()}"

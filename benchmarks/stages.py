@@ -65,7 +65,10 @@ def _thread_seconds() -> Iterator[tuple[int, float]]:
     for task in Path("/proc/self/task").glob("*"):
         with suppress(OSError):  # it has ended
             # nanoseconds, where /proc/self/task/N/stat counts in hundredths of a second
-            yield int(task.name), int((task / "schedstat").read_text().split()[0]) / 1e9
+            yield (
+                int(task.name),
+                int((task / "schedstat").read_text(encoding="utf-8").split()[0]) / 1e9,
+            )
 
 
 class _Thread:
@@ -119,7 +122,7 @@ class StageClock:
         """Append a snapshot to a file again and again, from a thread of its own."""
 
         def run() -> None:
-            with path.open("a") as file:
+            with path.open("a", encoding="utf-8") as file:
                 while True:
                     print(json.dumps(self.snapshot()), file=file, flush=True)
                     time.sleep(interval_seconds)

@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--times", type=int, default=200, help="each chunk is followed alone")
     asked = parser.parse_args(arguments)
     collector = subprocess.Popen(
-        [sys.executable, "-c", COLLECTOR], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", COLLECTOR], stdout=subprocess.PIPE, text=True, encoding="utf-8"
     )
     try:
         assert collector.stdout is not None
@@ -173,7 +173,7 @@ def _alone(*, posts: int, times: int) -> dict[str, float]:
 def _logging(level: str) -> Iterator[None]:
     """Log lines go nowhere, but are made."""
     logs.configure(level, "json")
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         handler = logging.getLogger().handlers[0]
         assert isinstance(handler, logging.StreamHandler)
         handler.setStream(nowhere)

@@ -31,12 +31,12 @@ def python_of(peer: str, folder: Path) -> Path:
     requirements = REQUIREMENTS / f"{peer}.txt"
     shared = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     wanted = hashlib.sha256(
-        "\n".join([requirements.read_text(), sys.version, *shared]).encode()
+        "\n".join([requirements.read_text(encoding="utf-8"), sys.version, *shared]).encode()
     ).hexdigest()
     environment = folder / peer
     python = environment / "bin" / "python"
     stamp = environment / "installed"
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return python
     # The base interpreter: a venv of a venv would find neither's packages.
     base = getattr(sys, "_base_executable", sys.executable)
@@ -47,14 +47,18 @@ def python_of(peer: str, folder: Path) -> Path:
     site_packages = _run(
         [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], peer
     ).strip()
-    (Path(site_packages) / "zz-shared.pth").write_text("\n".join(dict.fromkeys(shared)) + "\n")
-    stamp.write_text(wanted)
+    (Path(site_packages) / "zz-shared.pth").write_text(
+        "\n".join(dict.fromkeys(shared)) + "\n", encoding="utf-8"
+    )
+    stamp.write_text(wanted, encoding="utf-8")
     return python
 
 
 def _run(command: list[str], peer: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_SECONDS, encoding="utf-8"
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RowFailed(f"{peer} could not be installed: {error}") from None
     if done.returncode != 0:

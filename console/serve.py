@@ -16,7 +16,7 @@ from console.links import first_link
 from console.openid import Provider
 from console.openid_roles import ClaimedRoles
 from deadpan import logs, spans
-from deadpan.errors import ConfigurationError
+from deadpan.errors import ConfigurationError, QueueUnavailable, QueueUnfit
 from deadpan.settings import Settings, claimed_roles, load
 from deadpan.waiting import Waiting
 from storage.database import connect
@@ -37,6 +37,7 @@ def serve(*, host: str, port: int) -> None:
         ConfigurationError: the port is taken, or the policy cannot be read.
         DatabaseRefused: the database will not have us.
         SchemaError: the database has another schema than this version needs.
+        QueueUnfit: Redis can hold no intake.
     """
     settings = load()
     logs.configure(settings.log_level, settings.log_format)
@@ -76,6 +77,7 @@ def serve(*, host: str, port: int) -> None:
             lambda: _announce(
                 database, settings.console_url or shown, settings.console_passwords == "on"
             ),
+            lambda: _require_fit_redis(intake),
         )
         opening.start()
         server.run(sockets=[listening])
@@ -85,6 +87,16 @@ def serve(*, host: str, port: int) -> None:
         intake.close()
         database.dispose()
         spans.stop()
+
+
+def _require_fit_redis(intake: Intake) -> None:
+    """Pages say themselves when Redis is away; one that can hold no intake ends the console."""
+    try:
+        intake.look()
+    except QueueUnfit:
+        raise
+    except QueueUnavailable:
+        return
 
 
 class _Opening(threading.Thread):

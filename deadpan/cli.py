@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from deadpan import __version__
+from deadpan import __version__, streams, variables
 from deadpan.commands import (
     callbacks,
     canary,
@@ -47,11 +47,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    # Processes that serve say it when their log has begun, and `check` among all else.
+    if context.invoked_subcommand not in (*run.SERVING, "check"):
+        variables.tell()
 
 
 GROUPS = (
@@ -64,6 +67,7 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line; no stack trace for a user's mistake."""
+    streams.fit()
     try:
         app()
     except DeadpanError as error:

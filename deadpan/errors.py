@@ -12,6 +12,7 @@
     ├── ImageError                  one image could not be downloaded or decoded
     ├── QueueUnavailable            Redis cannot be reached, or refuses
     │   └── QueueRefused            a password, user or database number is wrong
+    │       └── QueueUnfit          exit 2   a Redis Cluster, a Sentinel or a replica
     ├── QueueStateError             a Redis key does not hold what it should
     ├── AccessDenied                nobody is signed in, or may not do this
     ├── SignInUnavailable           the OpenID provider cannot be reached, or used
@@ -122,6 +123,12 @@ class QueueUnavailable(DeadpanError):
 
 class QueueRefused(QueueUnavailable):
     """Redis answers, and will not have us: waiting mends nothing, a person has to."""
+
+
+class QueueUnfit(QueueRefused):
+    """Redis answers, and is of a kind that cannot hold the intake."""
+
+    exit_code = 2
 
 
 class QueueStateError(DeadpanError):

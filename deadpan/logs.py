@@ -82,6 +82,14 @@ def complain(error: DeadpanError) -> None:
             sys.stderr.write(f"error: {shown(problem, lines=True)}\n")
 
 
+def warn(text: str) -> None:
+    """Say on standard error what is allowed, and most likely not meant."""
+    if _for_machines:
+        structlog.get_logger(__name__).warning(text)
+    else:
+        sys.stderr.write(f"warning: {shown(text, lines=True)}\n")
+
+
 def configure(level: str = "info", style: str = "auto") -> None:
     """Send structlog and the standard library's logging to standard error in one form.
 

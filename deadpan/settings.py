@@ -9,6 +9,7 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,12 +27,16 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from deadpan import redis_url
 from deadpan.errors import SettingsError
 
 PREFIX = "DEADPAN_"
 MAX_DAYS = 36_500
 _ROLES = ("viewer", "moderator", "lead", "admin")
 """As `storage.console_tables.ROLES`, without loading a database."""
+_SECRET_OPTION = re.compile(
+    r"([?&][^=&]*(?:pass|secret|token|key|credential|pwd)[^=&]*=)[^&#]*", re.IGNORECASE
+)
 _REMOVED = {
     "DEADPAN_REASON_CODES": "reason codes are part of the policy now; write them into the file of "
     "DEADPAN_POLICY, as the table [reason_codes]",
@@ -71,7 +76,8 @@ class Settings(BaseSettings):
 
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis or Valkey that holds the intake and Celery's messages.",
+        description="Redis or Valkey that holds the intake and Celery's messages: "
+        "redis://HOST:PORT/DB, rediss://… with TLS, or unix:///PATH?db=DB.",
     )
     prefix: str = Field(
         "deadpan",
@@ -431,6 +437,12 @@ class Settings(BaseSettings):
         "variables say where and how many.",
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_what_files_add(cls, value: Any) -> Any:
+        # Files of secrets end with a line break, and some begin with a mark.
+        return value.strip().removeprefix("\ufeff").strip() if isinstance(value, str) else value
+
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
@@ -551,8 +563,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _a_redis_url(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value().split("://", 1)[0] not in ("redis", "rediss", "unix"):
-            raise ValueError("write redis://HOST:PORT/DB, rediss://… for TLS, or unix://PATH")
+        redis_url.read(value.get_secret_value())
         return value
 
 
@@ -662,13 +673,6 @@ def cache_folder(settings: Settings) -> Path | None:
         return None
 
 
-def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
-    """Names that begin with DEADPAN_ and mean nothing, most likely misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    names = os.environ if environment is None else environment
-    return sorted(name for name in names if name.startswith(PREFIX) and name not in known)
-
-
 def is_secret(field: FieldInfo) -> bool:
     """Whether a setting may hold a password and is never shown."""
     return "SecretStr" in str(field.annotation)
@@ -702,7 +706,8 @@ def _show(name: str, value: Any) -> str:
 
 
 def without_password(url: str) -> str:
-    """A URL fit to be shown: the password, if there is one, is replaced by `***`."""
+    """A URL fit to be shown: passwords, also those among its options, are replaced by `***`."""
+    url = _SECRET_OPTION.sub(r"\1***", url)
     head, at, tail = url.rpartition("@")
     if not at:
         return url

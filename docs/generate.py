@@ -104,7 +104,7 @@ def _example(match: re.Match[str]) -> str:
     path = FOLDER.parent / match["path"]
     part = re.search(
         rf"^[^\n]*\[snippet: {re.escape(match['name'])}\][^\n]*\n(.*?)\n[^\n]*\[end\]",
-        path.read_text(),
+        path.read_text(encoding="utf-8"),
         re.DOTALL | re.MULTILINE,
     )
     if part is None:
@@ -120,10 +120,10 @@ PAGES = {"settings.md": settings_page, "commands.md": commands_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
-        (FOLDER / name).write_text(page())
+        (FOLDER / name).write_text(page(), encoding="utf-8")
         sys.stdout.write(f"wrote docs/{name}\n")
     for path in sorted(FOLDER.rglob("*.md")):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if (filled := with_examples(text)) != text:
-            path.write_text(filled)
+            path.write_text(filled, encoding="utf-8")
             sys.stdout.write(f"wrote the examples of {path.relative_to(FOLDER.parent)}\n")

@@ -76,7 +76,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 made.inclusion = InclusionLevel.NOT_IN_NAV
             files.append(made)
         if path.endswith(".md"):
-            text = (ROOT / path).read_text()
+            text = (ROOT / path).read_text(encoding="utf-8")
             for _, target in links(text, path):
                 if (ROOT / target).exists() and place(target) not in known:
                     todo.append(target)
@@ -89,11 +89,11 @@ def content(path: str) -> str:
     if there.is_dir():
         readme = there / "README.md"
         if readme.exists():
-            return readme.read_text()
+            return readme.read_text(encoding="utf-8")
         rows = sorted(each.name + "/" * each.is_dir() for each in there.iterdir())
         shown = (f"- [{row}]({row})" if row.endswith(".md") else f"- `{row}`" for row in rows)
         return "\n".join([f"# {path}", "", *shown])
-    text = there.read_text()
+    text = there.read_text(encoding="utf-8")
     if path.endswith(".md"):
         return text
     # Longer than any fence inside.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deadpan.errors import CheckpointError, ModelError
+from deadpan.people_files import UnreadableFileError, read_bytes
 from models.calibration import Calibration
 from models.config import ModelConfig, expected_tensors
 from models.encoders import check_encoder
@@ -29,6 +30,7 @@ CARD_FILE = "README.md"
 PRESETS = Path(__file__).parent / "presets"
 
 _MAX_HEADER_BYTES = 1_000_000
+_MAX_DOCUMENT_BYTES = 16 * 2**20
 _BYTES_EACH = {"F16": 2, "BF16": 2, "F32": 4}
 _RETRAIN = "train it again with: deadpan train"
 _REPLACE = "replace the folder by a whole copy, or train it again with: deadpan train"
@@ -260,10 +262,10 @@ def _write(path: Path, content: bytes) -> None:
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist; {_REPLACE}") from error
-    except (OSError, ValueError, RecursionError) as error:
+        document = json.loads(read_bytes(path, max_bytes=_MAX_DOCUMENT_BYTES))
+    except UnreadableFileError as error:
+        raise CheckpointError(f"{path} {error}; {_REPLACE}") from error
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; {_REPLACE}") from error
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} is not a JSON object; {_REPLACE}")

@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
-    ArgumentError,
     DBAPIError,
     InterfaceError,
-    NoSuchModuleError,
     OperationalError,
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import NullType
 
+from deadpan import database_url
 from deadpan.errors import SettingsError
 from deadpan.post_fields import WrongFieldError, read_id
 from sources.absence import Absence, Question
@@ -59,7 +58,7 @@ class DatabaseSource:
         problems = database_problems(url, query)
         if problems:
             raise SettingsError(problems)
-        self._engine = read_only_engine(driven(make_url(url)), timeout_seconds, threads)
+        self._engine = read_only_engine(database_url.parsed(url), timeout_seconds, threads)
         # Without a type: as text, PostgreSQL would refuse to compare the ids with a number column.
         ids = bindparam("ids", expanding=True, type_=NullType())
         self._query = text(query.rstrip().rstrip(";")).bindparams(ids)
@@ -172,13 +171,6 @@ def why(error: Exception) -> str:
     return (lines[0] if lines else type(original).__name__)[:300]
 
 
-def driven(url: URL) -> URL:
-    """The same URL, with the driver that Deadpan brings."""
-    if url.drivername in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
-    return url
-
-
 def read_only_engine(
     url: URL, timeout_seconds: float, connections: int, *, statement_seconds: float | None = None
 ) -> Engine:
@@ -196,7 +188,9 @@ def read_only_engine(
         arguments["timeout"] = timeout_seconds
     elif name == "postgresql":
         arguments["connect_timeout"] = max(2, round(timeout_seconds))
-        arguments["options"] = f"-c statement_timeout={max(1, round(limit_seconds * 1000))}"
+        if url.drivername == database_url.POSTGRESQL:
+            # Behind a pooler that hands connections on, others would meet our statements.
+            arguments["prepare_threshold"] = None
         options["postgresql_readonly"] = True
     if name != "sqlite":
         options_of_pool = {"pool_size": connections, "pool_timeout": timeout_seconds}
@@ -215,6 +209,15 @@ def read_only_engine(
         def refuse_writes(connection: Any, _: Any) -> None:
             connection.execute("PRAGMA query_only = ON")
 
+    if name == "postgresql":
+        limit_ms = max(1, round(limit_seconds * 1000))
+
+        @event.listens_for(engine, "begin")
+        def limit_statements(connection: Connection) -> None:
+            # For the transaction alone, and not as an option of the connection: PgBouncer refuses
+            # those, and hands a connection on with what was set for longer.
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit_ms}")
+
     return engine
 
 
@@ -228,18 +231,17 @@ def database_problems(url: str | None, query: str | None) -> list[str]:
         )
     else:
         try:
-            parsed = driven(make_url(url))
-            parsed.get_dialect()
+            parsed = database_url.parsed(url)
+            if problem := database_url.driver_problem(parsed):
+                raise ValueError(problem)
             is_file = parsed.get_backend_name() == "sqlite" and parsed.database
             if is_file and str(parsed.database) != ":memory:" and "uri" not in parsed.query:
                 path = Path(str(parsed.database))
                 # SQLite would make an empty database of a wrong name, and every post be gone.
                 if not path.is_file():
                     problems.append(f"DEADPAN_SOURCE_DATABASE_URL names no file: '{path}'")
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        except ValueError as error:
             problems.append(f"DEADPAN_SOURCE_DATABASE_URL is no usable database URL: {error}")
-        except ValueError:  # its text may quote a part of the URL, and so of the password
-            problems.append("DEADPAN_SOURCE_DATABASE_URL is no usable database URL")
     if not query:
         problems.append(
             "DEADPAN_SOURCE is 'database', and DEADPAN_SOURCE_QUERY is not set; set it to a query "

@@ -15,12 +15,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Result, bindparam, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import Connection, Result, bindparam, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import NullType
 
+from deadpan import database_url
 from deadpan.errors import ConfigurationError, SourceError
-from sources.database import driven, read_only_engine, why
+from sources.database import read_only_engine, why
 
 CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 300.0
@@ -61,13 +62,14 @@ class IdQuery:
         self._connection: Connection | None = None
         self._result: Result[Any] | None = None
         try:
-            self._engine = read_only_engine(
-                driven(make_url(url)), CONNECT_SECONDS, 1, statement_seconds=STATEMENT_SECONDS
-            )
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            parsed = database_url.parsed(url)
+            if problem := database_url.driver_problem(parsed):
+                raise ValueError(problem)
+        except ValueError as error:
             raise ConfigurationError(f"--database is no usable database URL: {error}") from None
-        except ValueError:  # its text may quote a part of the URL, and so of the password
-            raise ConfigurationError("--database is no usable database URL") from None
+        self._engine = read_only_engine(
+            parsed, CONNECT_SECONDS, 1, statement_seconds=STATEMENT_SECONDS
+        )
 
     @property
     def place(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from deadpan.errors import DataError
+from deadpan.people_files import MARK, encoding_problem
 
 LONGEST_LINE_BYTES = 65_536
 """Of a longer line, this much is given; the rest is read over."""
@@ -121,6 +122,7 @@ class IdFile:
         if self._is_packed:
             unpacked = gzip.GzipFile(fileobj=self._file)
             self._stream = io.BufferedReader(cast(io.RawIOBase, unpacked), LONGEST_LINE_BYTES)
+        self._refuse_other_encodings()
         if place is None:
             return
         given = iter(self)
@@ -145,6 +147,8 @@ class IdFile:
                 self._lines += 1
                 if len(line) == LONGEST_LINE_BYTES and line[-1:] != b"\n":
                     self._read_over()
+                if self._lines == 1:
+                    line = line.removeprefix(MARK)
                 self.last = line.rstrip(b"\r\n")
                 yield self._lines, self.last
         except (OSError, EOFError, zlib.error) as error:
@@ -152,6 +156,16 @@ class IdFile:
                 f"{self.name} cannot be read after line {self._lines}: {error}; what comes before "
                 "that was pushed; mend the file and run the same command again"
             ) from None
+
+    def _refuse_other_encodings(self) -> None:
+        """Before anything is pushed: half of such a file's lines would look like ids."""
+        assert self._stream is not None
+        try:
+            problem = encoding_problem(self._stream.peek(4)[:4])
+        except (OSError, EOFError, zlib.error) as error:
+            problem = f"cannot be read: {error}"
+        if problem is not None:
+            raise DataError(f"{self.name} {problem}")
 
     def _read_over(self) -> None:
         """The rest of a line that is too long."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deadpan.errors import SettingsError
+from deadpan.people_files import encoding_problem
 from sources.download import ImageLimits
 from sources.mapping import PostMapping
 from sources.post import PostSource
@@ -37,14 +38,23 @@ def check_source_spec(
         return database_problems(database_url, database_query)
     if spec.startswith("file:"):
         path = spec.removeprefix("file:")
-        if not Path(path).is_file():
-            return [f"DEADPAN_SOURCE: there is no file '{path}'; name a JSONL file of posts"]
-        return []
+        return _file_problems(Path(path))
     if spec.lower().startswith(("http://", "https://")):
         return _url_problems(spec, token)
     if not spec:
         return [f"DEADPAN_SOURCE is not set; {_FORMS}"]
     return [f"DEADPAN_SOURCE is '{spec}', which is no post source; {_FORMS}"]
+
+
+def _file_problems(path: Path) -> list[str]:
+    if not path.is_file():
+        return [f"DEADPAN_SOURCE: there is no file '{path}'; name a JSONL file of posts"]
+    try:
+        with path.open("rb") as file:
+            problem = encoding_problem(file.read(4))
+    except OSError as error:
+        return [f"DEADPAN_SOURCE: the file '{path}' cannot be read: {error.strerror}"]
+    return [] if problem is None else [f"DEADPAN_SOURCE: the file '{path}' {problem}"]
 
 
 def _url_problems(spec: str, token: str | None) -> list[str]:

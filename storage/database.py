@@ -11,20 +11,19 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, Table, create_engine, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
-    ArgumentError,
     DatabaseError,
     DBAPIError,
     InterfaceError,
-    NoSuchModuleError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from deadpan import database_url
 from deadpan.errors import (
     DatabaseRefused,
     DatabaseUnavailable,
@@ -46,7 +45,6 @@ _SETTING = "DEADPAN_DATABASE_URL"
 _EXAMPLES = (
     "use sqlite:////absolute/path/deadpan.db or postgresql://user:password@host:5432/database"
 )
-_POSTGRESQL_NAMES = {"postgresql", "postgres", "postgresql+psycopg"}
 #: SQLSTATE of a table or column that is not there.
 _MISSING = {"42P01", "42703", "3F000"}
 #: SQLSTATE of a right that the role lacks.
@@ -71,20 +69,57 @@ def connect(url: str, *, pool_size: int = POOL_SIZE) -> Engine:
     Raises:
         SettingsError: the URL is not one of a database that Deadpan can use.
     """
+    parsed = read_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return sqlite.engine(parsed, pool_size=pool_size, pool_timeout=POOL_TIMEOUT_SECONDS)
+    return _postgresql_engine(parsed, pool_size)
+
+
+def read_url(url: str) -> URL:
+    """Takes a URL apart and opens nothing.
+
+    Raises:
+        SettingsError: it is not one of a database that Deadpan can use.
+    """
     try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            return sqlite.engine(parsed, pool_size=pool_size, pool_timeout=POOL_TIMEOUT_SECONDS)
-        if parsed.drivername in _POSTGRESQL_NAMES:
-            return _postgresql_engine(parsed, pool_size)
-    except (ArgumentError, NoSuchModuleError, TypeError, ValueError) as error:
+        parsed = database_url.parsed(url)
+        kind = parsed.get_backend_name()
+        if kind == "sqlite":
+            sqlite.check(parsed)
+        elif parsed.drivername == database_url.POSTGRESQL and not (
+            parsed.host or "host" in parsed.query or parsed.database
+        ):
+            raise ValueError("it names neither host nor database")
+    except ValueError as error:
         raise SettingsError(
-            f"{_SETTING}: {_without_password(url)!r} is not a database URL; {_EXAMPLES}"
-        ) from error
-    raise SettingsError(
-        f"{_SETTING}: {_without_password(url)!r} names the database "
-        f"{parsed.drivername!r}, which Deadpan does not know; {_EXAMPLES}"
+            f"{_SETTING}: {_without_password(url)!r} is not a database URL: {error}; {_EXAMPLES}"
+        ) from None
+    if parsed.drivername in (database_url.POSTGRESQL, "sqlite", "sqlite+pysqlite"):
+        return parsed
+    instead = (
+        "write it as postgresql://…, whose driver Deadpan brings"
+        if kind == "postgresql"
+        else "Deadpan's own tables are kept in SQLite or PostgreSQL; the platform's database is "
+        "named in DEADPAN_SOURCE_DATABASE_URL"
     )
+    raise SettingsError(
+        f"{_SETTING}: {_without_password(url)!r} names the database {parsed.drivername!r}, which "
+        f"cannot be used; {instead}; {_EXAMPLES}"
+    )
+
+
+def writable_problem(engine: Engine) -> str | None:
+    """Says why nothing can be written to a database that answers; None if it can.
+
+    Raises:
+        DatabaseUnavailable: it cannot be asked.
+    """
+    if engine.dialect.name != "postgresql":
+        return None
+    with transaction(engine) as connection:
+        if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off":
+            return None
+    return f"{describe(engine)} takes no writes, as a replica does; let {_SETTING} name the primary"
 
 
 def describe(engine: Engine) -> str:
@@ -144,10 +179,8 @@ def dispose(engine: Engine) -> None:
 
 def _postgresql_engine(url: URL, pool_size: int) -> Engine:
     query = {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), **url.query}
-    if not url.host and "host" not in query and not url.database:
-        raise ArgumentError("neither host nor database")
     return create_engine(
-        url.set(drivername="postgresql+psycopg", query=query),
+        url.set(query=query),
         pool_pre_ping=True,
         pool_size=pool_size,
         max_overflow=POOL_OVERFLOW,
@@ -161,6 +194,9 @@ def _postgresql_engine(url: URL, pool_size: int) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,
             "application_name": "deadpan",
+            # A pooler that hands a connection on after each transaction (PgBouncer) hands on its
+            # prepared statements too, to others that do not know them.
+            "prepare_threshold": None,
         },
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.exc import DisconnectionError
 
 from deadpan.errors import SettingsError
 
@@ -30,16 +30,8 @@ def engine(url: URL, *, pool_size: int, pool_timeout: float) -> Engine:
 
     Raises:
         SettingsError: the URL names no file, or the folder cannot be created.
-        ArgumentError: the URL has parameters; `connect` names the setting.
     """
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise SettingsError(
-            "DEADPAN_DATABASE_URL: a database in memory ends with its process; "
-            "name a file, as in sqlite:////absolute/path/deadpan.db"
-        )
-    if url.query:
-        raise ArgumentError("SQLite takes no parameters here")
-    path = Path(url.database).absolute()
+    path = check(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -59,6 +51,25 @@ def engine(url: URL, *, pool_size: int, pool_timeout: float) -> Engine:
     event.listen(built, "begin", _begin)
     event.listen(built, "checkout", _refuse_replaced_file)
     return built
+
+
+def check(url: URL) -> Path:
+    """Gives the file that a URL names.
+
+    Raises:
+        SettingsError: it names none.
+        ValueError: the URL has something that SQLite's do not; its text says what.
+    """
+    if url.host:
+        raise ValueError("a path begins after three slashes, as in sqlite:///deadpan.db")
+    if not url.database or ":memory:" in url.database or url.database.startswith("file:"):
+        raise SettingsError(
+            "DEADPAN_DATABASE_URL: a database in memory ends with its process; "
+            "name a file, as in sqlite:////absolute/path/deadpan.db"
+        )
+    if url.query:
+        raise ValueError("SQLite takes no parameters here")
+    return Path(url.database).absolute()
 
 
 def _set_up(connection: sqlite3.Connection, record: Any) -> None:

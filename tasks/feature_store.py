@@ -18,6 +18,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
+from deadpan.redis_url import read
+
 log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS = 30.0
@@ -55,11 +57,13 @@ class RedisFeatures:
     @classmethod
     def at(cls, redis_url: str, prefix: str, *, seconds: int, max_bytes: int) -> RedisFeatures:
         """The store of a Redis URL; connects on first use. Arguments as of the class."""
-        client = redis.Redis.from_url(
-            redis_url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
+        # Whatever the URL says: waiting for features is never worth it.
+        client = read(redis_url).client(
+            insist={
+                "socket_timeout": _TIMEOUT_SECONDS,
+                "socket_connect_timeout": _TIMEOUT_SECONDS,
+                "retry": Retry(NoBackoff(), 0),
+            }
         )
         return cls(client, prefix, seconds=seconds, max_bytes=max_bytes)
 

@@ -36,21 +36,33 @@ from typing import Any, Literal, cast
 
 import redis
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthenticationWrongNumberOfArgsError,
     AuthorizationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
     InvalidResponse,
+    MovedError,
     NoPermissionError,
     RedisError,
     ResponseError,
 )
 
-from deadpan.errors import ConfigurationError, QueueRefused, QueueStateError, QueueUnavailable
-from deadpan.settings import load, without_password
+from deadpan.errors import (
+    ConfigurationError,
+    QueueRefused,
+    QueueStateError,
+    QueueUnavailable,
+    QueueUnfit,
+)
+from deadpan.redis_url import RedisUrl, read
+from deadpan.settings import load
 from deadpan.trace import TraceContext
 from tasks.chunks import Chunk, Dispatched, Retry, traced_entry
 from tasks.post_ids import id_problem, printable
 from tasks.pushes import given, traced
+from tasks.redis_fitness import CLUSTER, REPLICA, is_replica, told, unfit, unwise
 
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
@@ -70,22 +82,13 @@ _REFUSALS = (
 )
 _REFUSED = re.compile(r"DB index|NOAUTH|CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER")
 """What redis-py has no class of its own for."""
+_CLUSTER_ANSWERS = (AskError, ClusterCrossSlotError, ClusterDownError, MovedError)
+_OF_A_CLUSTER = re.compile(r"cluster mode|CROSSSLOT|hash to the same slot|MOVED")
 
 
 def connect(redis_url: str) -> redis.Redis:
     """A client for Redis or Valkey that gives up on a silent server; connects on first use."""
-    try:
-        return redis.Redis.from_url(
-            redis_url,
-            socket_timeout=10.0,
-            socket_connect_timeout=5.0,
-            socket_keepalive=True,
-            health_check_interval=30,
-        )
-    except ValueError as error:
-        raise ConfigurationError(
-            f"DEADPAN_REDIS_URL {without_password(redis_url)!r} cannot be used: {error}"
-        ) from None
+    return _client(_url(redis_url))
 
 
 class Intake:
@@ -104,13 +107,15 @@ class Intake:
         self.shown_url = shown_url
         folder = resources.files("tasks") / "scripts"
         self._scripts: dict[str, Callable[..., Any]] = {
-            name: client.register_script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS
+            name: client.register_script((folder / f"{name}.lua").read_text(encoding="utf-8"))
+            for name in _SCRIPTS
         }
 
     @classmethod
     def at(cls, redis_url: str, prefix: str = "deadpan") -> Intake:
         """The intake of a Redis URL."""
-        return cls(connect(redis_url), prefix, shown_url=without_password(redis_url))
+        url = _url(redis_url)
+        return cls(_client(url), prefix, shown_url=url.shown)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -375,6 +380,24 @@ class Intake:
         with self.answering():
             self.client.ping()
 
+    def look(self) -> list[str]:
+        """Ask Redis what it is.
+
+        Returns:
+            How it may lose what it accepted, one sentence each.
+
+        Raises:
+            QueueUnfit: it can hold no intake, whatever is asked of it.
+        """
+        with self.answering():
+            self.client.ping()
+            said = told(self.client)
+        if why := unfit(said):
+            raise QueueUnfit(f"Redis at {self.shown_url} {why}")
+        if is_replica(said):
+            raise QueueUnavailable(f"Redis at {self.shown_url} {REPLICA}")
+        return [f"Redis at {self.shown_url} {warning}" for warning in unwise(said)]
+
     def _now(self) -> int:
         """The server's clock, in seconds: those of the workers may differ."""
         return self.client.time()[0]
@@ -415,8 +438,11 @@ class Intake:
                     f"a Redis key under {self.prefix}: has another type than Deadpan needs "
                     f"({error}); give Deadpan a prefix of its own (DEADPAN_PREFIX)"
                 ) from error
+            if isinstance(error, _CLUSTER_ANSWERS) or _OF_A_CLUSTER.search(str(error)):
+                raise QueueUnfit(f"Redis at {self.shown_url} {CLUSTER} ({error})") from error
             kind = QueueRefused if _is_refused(error) else QueueUnavailable
-            raise kind(f"Redis at {self.shown_url} refused: {error}") from error
+            remedy = "; name a database that it has, such as 0" if "DB index" in str(error) else ""
+            raise kind(f"Redis at {self.shown_url} refused: {error}{remedy}") from error
         except RedisError as error:
             if _is_refused(error):
                 raise QueueRefused(
@@ -466,6 +492,22 @@ def enqueue(
         return intake.enqueue(ids, priority, trace=trace)
     finally:
         intake.close()
+
+
+def _url(redis_url: str) -> RedisUrl:
+    try:
+        return read(redis_url)
+    except ValueError as error:
+        raise ConfigurationError(f"the Redis URL cannot be used: {error}") from None
+
+
+def _client(url: RedisUrl) -> redis.Redis:
+    return url.client(
+        socket_timeout=10.0,
+        socket_connect_timeout=5.0,
+        socket_keepalive=True,
+        health_check_interval=30,
+    )
 
 
 def _is_refused(error: RedisError) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from deadpan.errors import PolicyError
+from deadpan.people_files import UnreadableFileError, read_toml, toml_of
 
 ReasonCodes = Mapping[str, str]
 """What moderators choose a reason from: words for people by code, in the order of the file."""
@@ -28,16 +28,15 @@ def read_policy(path: str = "") -> Mapping[str, Any]:
     Raises:
         PolicyError: it cannot be read, or is not TOML.
     """
-    file = Path(path) if path else resources.files("tasks") / SHIPPED
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
+        if not path:
+            return toml_of((resources.files("tasks") / SHIPPED).read_text(encoding="utf-8"))
+        return read_toml(Path(path))
+    except UnreadableFileError as error:
         raise PolicyError(
-            f"policy {path} cannot be read: {error.strerror}; set DEADPAN_POLICY to a TOML file, "
+            f"policy {path} {error}; set DEADPAN_POLICY to a TOML file, "
             "or to nothing for the policy that ships with Deadpan"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PolicyError(f"policy {path} is not TOML: {error}") from None
 
 
 def read_reason_codes(path: str = "") -> ReasonCodes:

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from celery import Celery, bootsteps, signals
 
-from deadpan import logs, settings, spans
+from deadpan import logs, settings, spans, variables
 from deadpan.errors import DeadpanError
 
 log = structlog.get_logger(__name__)
@@ -73,6 +73,7 @@ def _warm(sender: str, **_: Any) -> None:
     from worker import runtime
 
     logs.begin()
+    variables.tell()
     try:
         loaded = settings.load()
         logs.configure(loaded.log_level, loaded.log_format)

@@ -20,7 +20,7 @@ from deadpan.settings import Settings, load
 from deadpan.waiting import Waiting
 from tasks.arrivals import STALE_SECONDS, Signal, publish_scaling, read_scaling, read_signal
 from tasks.intake import Intake
-from worker import checks
+from worker import checks, redis_look
 from worker.fleet import LocalFleet, Place, places
 from worker.health import HealthServer
 from worker.processes import Interrupts
@@ -163,7 +163,7 @@ def run_autoscale(*, folder: Path, no_workers: bool, as_json: bool) -> None:
     server.start()
     with Interrupts():
         try:
-            waiting.until_answers(intake.ping)
+            waiting.until_answers(lambda: redis_look.look(intake))
             _run(scaler, fleet, as_json=as_json)
         except KeyboardInterrupt:
             pass

@@ -7,7 +7,9 @@ import sys
 
 from deadpan import logs
 from deadpan.errors import SettingsError
+from deadpan.redis_url import read
 from deadpan.settings import load
+from worker import broker
 
 try:
     _settings = load()
@@ -17,7 +19,8 @@ except SettingsError as error:
     logs.complain(error)
     sys.exit(error.exit_code)
 
-broker_url = _settings.redis_url.get_secret_value()
+# Options of the URL count for Celery's connections too; what it does not say is below.
+broker_url = broker.use(read(_settings.redis_url.get_secret_value()))
 task_default_queue = f"{_settings.prefix}:celery"
 worker_concurrency = _settings.slots
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
 
 from deadpan import spans
 from deadpan.errors import ConfigurationError, DeadpanError
-from deadpan.settings import Settings, unknown_variables
+from deadpan.settings import Settings
 from models.checkpoint import validate
 from sources.download import ImageLimits
 from sources.mapping import PostMapping
 from sources.open import check_source_spec
-from storage.database import connect
+from storage.database import connect, read_url, writable_problem
 from storage.evidence import EvidenceStore
 from storage.schema import require_schema
 from tasks.callbacks import receiver_problem
@@ -51,6 +52,7 @@ def configuration_problems(settings: Settings) -> list[str]:
         database_query=settings.source_query or None,
     )
     for check in (
+        lambda: read_url(settings.database_url.get_secret_value()),
         lambda: load_policy(settings.policy),
         lambda: PostMapping.parse(settings.source_fields),
     ):
@@ -97,20 +99,21 @@ def callback_problems(settings: Settings) -> list[str]:
     return [] if problem is None else [problem]
 
 
-def service_problems(settings: Settings) -> list[str]:
+@dataclass(slots=True)
+class Asked:
+    """What services say of themselves: what keeps a worker from its job, and what is unwise."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def service_problems(settings: Settings) -> Asked:
     """What is wrong with Redis, the database and the evidence store, by asking them."""
-    problems = _problems_of(lambda: _ask_redis(settings))
-    problems += _problems_of(lambda: _ask_database(settings))
-    problems += _problems_of(lambda: _ask_evidence(settings))
-    return problems
-
-
-def warnings() -> list[str]:
-    """What is allowed, and most likely not meant."""
-    return [
-        f"{name} is no setting of Deadpan; `deadpan settings` lists all"
-        for name in unknown_variables()
-    ]
+    asked = Asked()
+    asked.problems += _problems_of(lambda: asked.warnings.extend(_ask_redis(settings)))
+    asked.problems += _problems_of(lambda: _ask_database(settings))
+    asked.problems += _problems_of(lambda: _ask_evidence(settings))
+    return asked
 
 
 def _secret(value: SecretStr | None) -> str | None:
@@ -127,11 +130,12 @@ def _problems_of(check: Callable[[], object]) -> list[str]:
     return []
 
 
-def _ask_redis(settings: Settings) -> None:
+def _ask_redis(settings: Settings) -> list[str]:
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
     try:
-        intake.ping()
+        warnings = intake.look()
         intake.status()
+        return warnings
     finally:
         intake.close()
 
@@ -140,6 +144,8 @@ def _ask_database(settings: Settings) -> None:
     database = connect(settings.database_url.get_secret_value())
     try:
         require_schema(database)
+        if problem := writable_problem(database):
+            raise ConfigurationError(problem)
     finally:
         database.dispose()
 

@@ -87,6 +87,7 @@ def _gpus() -> list[str]:
             text=True,
             timeout=10,
             check=True,
+            encoding="utf-8",
         ).stdout
     except (subprocess.SubprocessError, OSError):
         return []

@@ -23,7 +23,7 @@ def held(folder: Path, marker: str) -> Iterator[None]:
     """
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / marker).open("a")
+        lock = (folder / marker).open("a", encoding="utf-8")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -26,6 +26,7 @@ from tasks.intake import Intake
 from tasks.retention import Periods, Retention
 from worker.checks import callback_problems
 from worker.health import HealthServer
+from worker.redis_look import look_if_it_answers
 from worker.sampler import Sampler
 
 
@@ -35,6 +36,7 @@ def run(settings: Settings) -> None:
     Raises:
         ConfigurationError: a setting cannot be used.
         DatabaseRefused: the database will not have us; one that is away is waited for.
+        QueueUnfit: Redis can hold no intake; without one that is away it goes on.
     """
     logs.configure(settings.log_level, settings.log_format)
     spans.start(settings.traces, "housekeeping")
@@ -57,6 +59,7 @@ def run(settings: Settings) -> None:
         try:
             with ended_by_signals():
                 waiting.until_answers(lambda: queries.ping(database))
+                look_if_it_answers(intake)
             housekeeper.run()
         finally:
             sampler.stop()

@@ -201,7 +201,9 @@ class ChildProcess:
     def last_words(self, lines: int = 8) -> str:
         """The end of its log."""
         try:
-            return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+            return "\n".join(
+                self.log_path.read_text(errors="replace", encoding="utf-8").splitlines()[-lines:]
+            )
         except OSError:
             return ""
 

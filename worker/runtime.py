@@ -30,7 +30,7 @@ from tasks.pace import Pace
 from tasks.policy import Policy, load_policy
 from tasks.spoilt import Spoilt
 from tasks.tries import Tries
-from worker import checks
+from worker import checks, redis_look
 from worker.dispatcher import Dispatcher
 from worker.ending import STUCK_EXIT_CODE, Ending
 from worker.health import HealthServer
@@ -131,7 +131,7 @@ class Runtime:
         intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
         with ended_by_signals():
             self._waiting.until_answers(lambda: require_schema(database))
-            self._waiting.until_answers(intake.ping)
+            self._waiting.until_answers(lambda: redis_look.look(intake))
         source = open_source(settings.source, **checks.source_arguments(settings))
         features = None
         if settings.feature_cache_redis:

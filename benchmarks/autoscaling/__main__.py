@@ -115,8 +115,8 @@ def main() -> None:
     text = block(rows, machine, given.latency, given.low_latency, given.seed)
     print(text)
     if not given.print_only:
-        PAGE.write_text(between_markers(PAGE.read_text(), text))
-        PICTURE.write_text(plot(tracks, given.latency))
+        PAGE.write_text(between_markers(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+        PICTURE.write_text(plot(tracks, given.latency), encoding="utf-8")
 
 
 if __name__ == "__main__":

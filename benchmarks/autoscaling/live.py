@@ -234,9 +234,11 @@ def main() -> None:
     print(text)
     if not given.print_only:
         page = DOCS / "autoscaling.md"
-        before, _, rest = page.read_text().partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
-        (DOCS / "images" / "autoscaling-live.svg").write_text(plot(track, given.latency))
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        (DOCS / "images" / "autoscaling-live.svg").write_text(
+            plot(track, given.latency), encoding="utf-8"
+        )
     if done != len(track.pushed):
         sys.exit(f"error: {len(track.pushed) - done} posts have no outcome")
 

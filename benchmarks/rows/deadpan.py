@@ -140,10 +140,14 @@ class DeadpanByStage(Deadpan):
         }
 
     def _log(self) -> list[str]:
-        return (self.setup.folder / "worker.log").read_text(errors="replace").splitlines()
+        return (
+            (self.setup.folder / "worker.log")
+            .read_text(errors="replace", encoding="utf-8")
+            .splitlines()
+        )
 
 
 def _last(path: Path) -> dict[str, float]:
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     found: dict[str, float] = json.loads(lines[-1])
     return found

@@ -58,7 +58,7 @@ class _OnCelery(Peer):
         self._run(running, python, ["-m", "celery", *options], BENCH_BROKER=valkey.url)
         log = self.setup.folder / "peer.log"
         self.child.wait_for(
-            lambda: log.exists() and " ready." in log.read_text(errors="replace"),
+            lambda: log.exists() and " ready." in log.read_text(errors="replace", encoding="utf-8"),
             timeout_seconds=READY_SECONDS,
         )
 
@@ -152,7 +152,9 @@ class RayServe(_OnHttp):
 
     def _answers(self, port: int) -> bool:
         log = self.setup.folder / "peer.log"
-        return log.exists() and "\nserving" in "\n" + log.read_text(errors="replace")
+        return log.exists() and "\nserving" in "\n" + log.read_text(
+            errors="replace", encoding="utf-8"
+        )
 
 
 class LitServe(_OnHttp):

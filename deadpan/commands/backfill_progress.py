@@ -107,7 +107,7 @@ class JsonLines(Lines):
         self._write({"at": round(time.time(), 1), **asdict(progress)})
 
     def _write(self, told: dict[str, Any]) -> None:
-        sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
+        sys.stderr.write(json.dumps(told) + "\n")
         sys.stderr.flush()
 
 

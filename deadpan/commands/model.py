@@ -136,10 +136,13 @@ def train(
 
 
 def _read(path: Path) -> bytes:
+    from deadpan.people_files import UnreadableFileError, read_bytes
+    from deadpan.settings import load
+
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"--image {path} cannot be read: {error.strerror}") from None
+        return read_bytes(path, max_bytes=load().max_image_bytes, pipes=True)
+    except UnreadableFileError as error:
+        raise ConfigurationError(f"--image {path} {error}") from None
 
 
 def _scores(scores: Any) -> dict[str, Any]:

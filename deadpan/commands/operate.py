@@ -7,6 +7,7 @@ import typer
 from deadpan.commands.output import AsJson, print_json, print_table
 from deadpan.errors import ConfigurationError, SettingsError
 from deadpan.settings import describe, load
+from deadpan.variables import complaints
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +34,7 @@ def check(
     from worker import checks
 
     problems: list[str] = []
-    warnings: list[str] = []
+    warnings = complaints()
     try:
         loaded = load()
     except SettingsError as error:
@@ -41,8 +42,9 @@ def check(
     else:
         problems = checks.configuration_problems(loaded) + checks.challenger_problems(loaded)
         if not offline:
-            problems += checks.service_problems(loaded)
-        warnings = checks.warnings()
+            asked = checks.service_problems(loaded)
+            problems += asked.problems
+            warnings += asked.warnings
     if as_json:
         print_json({"problems": problems, "warnings": warnings})
         raise typer.Exit(2 if problems else 0)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deadpan import streams
 from deadpan.logs import shown
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -16,7 +17,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 def print_json(data: Any) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+    # Escapes are JSON too, and a pipe that is not Unicode holds them.
+    sys.stdout.write(json.dumps(data, ensure_ascii=not streams.is_unicode(), indent=2) + "\n")
 
 
 def print_table(

@@ -11,9 +11,12 @@ from typing import Annotated
 
 import typer
 
-from deadpan import logs
+from deadpan import logs, variables
 from deadpan.commands.output import AsJson
 from deadpan.errors import ConfigurationError
+
+SERVING = ("worker", "autoscale", "console", "housekeeping")
+"""Commands whose standard error is a log."""
 
 
 def register(app: typer.Typer) -> None:
@@ -107,6 +110,7 @@ def worker(
 ) -> None:
     """Run one worker: the Celery worker with the warm model."""
     logs.begin()
+    variables.tell()
     if not re.fullmatch(r"[A-Za-z0-9_.-]{0,100}", name):
         raise ConfigurationError(f"--name is {name!r}; use letters, digits, dots, - and _")
     import celery.bin.worker  # noqa: F401 - completes celery's lazy module before the app uses it
@@ -136,6 +140,7 @@ def housekeeping() -> None:
     from worker.housekeeping import run
 
     logs.begin()
+    variables.tell()
     run(load())
 
 
@@ -156,6 +161,7 @@ def autoscale(
     from worker.autoscale import run_autoscale
 
     logs.begin()
+    variables.tell()
     run_autoscale(folder=folder, no_workers=no_workers, as_json=as_json)
 
 
@@ -169,4 +175,5 @@ def console(
     from console.serve import serve
 
     logs.begin()
+    variables.tell()
     serve(host=host, port=port)

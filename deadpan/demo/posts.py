@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from deadpan.errors import DataError
+from deadpan.people_files import MARK, UnreadableFileError, encoding_problem, read_bytes
 from deadpan.post_fields import (
     MISSING,
     WrongFieldError,
@@ -112,11 +113,14 @@ class _Reader:
 
     def content_of(self, path: Path) -> bytes | None:
         try:
-            return path.read_bytes()
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            self.problems.append(f"{path}: {why}; name a posts file (JSONL) that can be read")
-        return None
+            content = read_bytes(path, max_bytes=None, pipes=True)
+        except UnreadableFileError as error:
+            self.problems.append(f"{path}: {error}; name a posts file (JSONL) that can be read")
+            return None
+        if problem := encoding_problem(content[:4]):
+            self.problems.append(f"{path}: {problem}")
+            return None
+        return content.removeprefix(MARK)
 
     def read_line(self, number: int, line: bytes) -> None:
         found: list[str] = []

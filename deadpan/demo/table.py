@@ -63,14 +63,16 @@ def print_rows(
 
 def _draw(rows: Sequence[Row], summary: Mapping[str, Any], picture: Path) -> None:
     """Write the first rows as SVG, for a document."""
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         canvas = Console(highlight=False, record=True, width=_WIDTH, file=nowhere)
         canvas.print(_table(rows[:_PICTURE_ROWS], _WIDTH))
         canvas.print(f"… and {len(rows) - _PICTURE_ROWS} more", style="dim")
         canvas.print(_in_words(summary), markup=False)
         drawn = canvas.export_svg(title="make demo")
     # Rich names a font on the web; a document must not fetch one.
-    picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
+    picture.write_text(
+        re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL), encoding="utf-8"
+    )
 
 
 def _table(rows: Iterable[Row], width: int) -> Table:

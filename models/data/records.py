@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from deadpan import people_files
 from deadpan.errors import DataError
+from deadpan.people_files import UnreadableFileError, encoding_problem
 from deadpan.post_fields import MISSING, WrongFieldError, read_id, read_images, read_text
 from models.prediction import SENTIMENTS
 from models.text import normalise_text
@@ -92,18 +94,18 @@ class Collector:
         self._place_of_id: dict[str, Place] = {}
         self._digest = hashlib.sha256()
 
-    def read_bytes(self, path: Path) -> bytes:
+    def read_bytes(self, path: Path, *, is_text: bool = True) -> bytes:
         """A file of the data set; its content goes into the data set's hash.
 
         Raises:
-            DataError: it cannot be read.
+            DataError: it cannot be read, or is a text in an encoding that would be misread.
         """
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"{path}: {error.strerror or error}; name a data set that can be read"
-            ) from error
+            content = people_files.read_bytes(path, max_bytes=None, pipes=True)
+        except UnreadableFileError as error:
+            raise DataError(f"{path}: {error}; name a data set that can be read") from None
+        if is_text and (problem := encoding_problem(content[:4])):
+            raise DataError(f"{path}: {problem}")
         if path != self.path:
             self._digest.update(f"{path.name}\0{len(content)}\0".encode(errors="surrogateescape"))
         self._digest.update(content)

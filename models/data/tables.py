@@ -121,7 +121,7 @@ def read_parquet(path: Path) -> PostsFile:
         DataError: the extra is missing, the file is not Parquet, or a row is wrong.
     """
     collector = Collector(path)
-    content = collector.read_bytes(path)
+    content = collector.read_bytes(path, is_text=False)
     try:
         arrow: Any = importlib.import_module("pyarrow")
         parquet: Any = importlib.import_module("pyarrow.parquet")

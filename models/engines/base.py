@@ -182,7 +182,7 @@ def available_cpus() -> int:
     else:
         count = os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
         if quota != "max":
             count = min(count, -(-int(quota) // int(period)))
     except (OSError, ValueError):

@@ -58,7 +58,7 @@ def tell_left_out(left_out: Sequence[str], path: Path, report: Callable[[str], N
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(left_out) + "\n")
+        path.write_text("\n".join(left_out) + "\n", encoding="utf-8")
     except OSError as error:
         raise ModelError(
             f"cannot write {path}: {error.strerror or error}; make room or choose another --cache"

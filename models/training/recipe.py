@@ -6,7 +6,6 @@ Needs no torch, so that the command line can check a recipe before it loads anyt
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deadpan.errors import DataError
+from deadpan.people_files import UnreadableFileError, read_toml
 from models.training.settings import DataFile, Settings, Stage
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -94,11 +94,10 @@ def load_recipe(spec: str | Path, data: Path) -> Recipe:
     """
     path = RECIPES / f"{spec}.toml" if str(spec) in recipe_names() else Path(spec)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = read_toml(path)
+    except UnreadableFileError as error:
         raise DataError(
-            f"recipe {str(spec)!r} cannot be read: {error}; name a TOML file or one of: "
-            f"{', '.join(recipe_names())}"
+            f"recipe {str(spec)!r} {error}; name a TOML file or one of: {', '.join(recipe_names())}"
         ) from error
     problems = [f"{path}: {key} is unknown" for key in document if key not in _KEYS]
     settings = _choose(Settings, document.get("settings", {}), f"{path}: settings", problems)

@@ -24,7 +24,7 @@ def test_two_workers_with_different_policies_judge_each_post_once_each_and_open_
 ) -> None:
     other_policy = tmp_path / "other.toml"
     other_policy.write_text(
-        Path(settings["policy"]).read_text().replace("priority = 1", "priority = 2")
+        Path(settings["policy"]).read_text(encoding="utf-8").replace("priority = 1", "priority = 2")
     )
     posts = {i: {"text": f"post {i}"} for i in IDS}
     with Platform(posts, delay_seconds=0.2) as platform:

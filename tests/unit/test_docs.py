@@ -38,7 +38,7 @@ def test_the_pages_written_from_the_code_are_up_to_date(name: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_examples_that_a_page_shows_are_the_files_in_examples(page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert text == generator().with_examples(text), "run `make docs`"
 
 
@@ -51,7 +51,9 @@ def test_a_page_that_shows_a_part_that_no_example_has_is_refused() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_setting_that_a_page_names_exists(page: Path) -> None:
-    assert not set(re.findall(r"DEADPAN_[A-Z_]*[A-Z]", page.read_text())) - VARIABLES
+    assert (
+        not set(re.findall(r"DEADPAN_[A-Z_]*[A-Z]", page.read_text(encoding="utf-8"))) - VARIABLES
+    )
 
 
 def commands() -> dict[str, set[str]]:
@@ -85,7 +87,7 @@ def test_every_command_and_option_that_a_page_gives_exists(page: Path) -> None:
     # `kubectl -n deadpan …` names a namespace.
     start, word = r"(?<!-n)(?:^|[\s(\"|;])(?:\.venv/bin/)?", r"([a-z][a-z-]*)"
     call = rf"{start}deadpan {word}(?: {word})?([^|;#)`]*)"
-    for code in written_code(page.read_text()):
+    for code in written_code(page.read_text(encoding="utf-8")):
         for first, second, rest in re.findall(call, code):
             name = f"{first} {second}" if first in groups and second else first
             assert name in known or name in groups, f"`deadpan {name}` in: {code}"
@@ -106,14 +108,18 @@ def test_a_command_that_does_not_exist_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_module_that_a_page_runs_exists(page: Path) -> None:
-    for module in re.findall(r"python -m ((?:benchmarks|tests)[\w.]*)", page.read_text()):
+    for module in re.findall(
+        r"python -m ((?:benchmarks|tests)[\w.]*)", page.read_text(encoding="utf-8")
+    ):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 
 
 def anchors(page: Path) -> set[str]:
     """What a code host and the site call the headings of a page."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     found: Counter[str] = Counter()
     names = set()
     for heading in re.findall(r"^#{1,6} +(.+?) *$", text, re.MULTILINE):
@@ -126,7 +132,9 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
-    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text()):
+    for target, anchor in re.findall(
+        r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")
+    ):
         if "://" not in target and (not target or target.endswith(".md")):
             there = page.parent / target if target else page
             assert anchor in anchors(there), f"{page.name} links to {target}#{anchor}"
@@ -134,7 +142,7 @@ def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 

@@ -14,17 +14,20 @@ ROOT = Path(__file__).parents[2]
 OURS = ("deadpan", "worker", "tasks", "models", "sources", "storage", "console")
 
 # Leaves that anybody may use; everything else in deadpan/ is the front door itself.
-SHARED = {
-    "deadpan",
-    "deadpan.errors",
+PLAIN = {"deadpan", "deadpan.database_url", "deadpan.errors", "deadpan.people_files"}
+"""Of these, the ones that know no settings, for packages that take plain arguments."""
+
+SHARED = PLAIN | {
     "deadpan.settings",
     "deadpan.logs",
     "deadpan.otel",
     "deadpan.otel_sdk",
     "deadpan.post_fields",
+    "deadpan.redis_url",
     "deadpan.spans",
     "deadpan.times",
     "deadpan.trace",
+    "deadpan.variables",
     "deadpan.waiting",
 }
 
@@ -41,14 +44,14 @@ ALLOWED = {
         *SHARED,
     },
     "tasks": {"tasks", "models", "sources", "storage", *SHARED},
-    "models": {"models", "deadpan", "deadpan.errors", "deadpan.post_fields"},
-    "sources": {"sources", "deadpan.errors", "deadpan.post_fields", "deadpan.times"},
-    "storage": {"storage", "deadpan.errors"},
+    "models": {"models", "deadpan.post_fields", *PLAIN},
+    "sources": {"sources", "deadpan.post_fields", "deadpan.times", *PLAIN},
+    "storage": {"storage", *PLAIN},
 }
 
 
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
