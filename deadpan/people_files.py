@@ -54,14 +54,16 @@ def read_bytes(path: Path, *, max_bytes: int | None = MAX_BYTES, pipes: bool = F
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if pipes else os.O_NONBLOCK))
     except (OSError, ValueError) as error:
         raise UnreadableFileError(_cannot(error)) from None
-    with open(descriptor, "rb") as file:
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not (stat.S_ISREG(mode) or (pipes and stat.S_ISFIFO(mode))):
-                raise UnreadableFileError("is no file but " + _kind(mode))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(mode) or (pipes and stat.S_ISFIFO(mode))):
+            raise UnreadableFileError("is no file but " + _kind(mode))
+        with open(descriptor, "rb", closefd=False) as file:
             content = file.read() if max_bytes is None else file.read(max_bytes + 1)
-        except OSError as error:
-            raise UnreadableFileError(_cannot(error)) from None
+    except OSError as error:
+        raise UnreadableFileError(_cannot(error)) from None
+    finally:
+        os.close(descriptor)
     if max_bytes is not None and len(content) > max_bytes:
         raise UnreadableFileError(f"is larger than {max_bytes:,} bytes")
     return content

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from deadpan import logs
 from deadpan.settings import PREFIX, Settings
 
-# What Kubernetes sets in every pod beside a service called deadpan, or deadpan-console and the like.
+# What Kubernetes sets in every pod beside a service called deadpan-console or the like.
 _OF_A_SERVICE = re.compile(
     r"_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
 )

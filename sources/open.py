@@ -38,7 +38,7 @@ def check_source_spec(
         return database_problems(database_url, database_query)
     if spec.startswith("file:"):
         path = spec.removeprefix("file:")
-        return _file_problems(Path(path))
+        return _file_problems(path)
     if spec.lower().startswith(("http://", "https://")):
         return _url_problems(spec, token)
     if not spec:
@@ -46,11 +46,11 @@ def check_source_spec(
     return [f"DEADPAN_SOURCE is '{spec}', which is no post source; {_FORMS}"]
 
 
-def _file_problems(path: Path) -> list[str]:
-    if not path.is_file():
+def _file_problems(path: str) -> list[str]:
+    if not Path(path).is_file():
         return [f"DEADPAN_SOURCE: there is no file '{path}'; name a JSONL file of posts"]
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             problem = encoding_problem(file.read(4))
     except OSError as error:
         return [f"DEADPAN_SOURCE: the file '{path}' cannot be read: {error.strerror}"]
