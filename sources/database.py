@@ -24,7 +24,7 @@ from sources.absence import Absence, Question
 from sources.answer import Answer
 from sources.download import ImageDownloader, ImageLimits
 from sources.mapping import PostMapping, post_of
-from sources.post import FetchFailure, FetchResult, Gone, Post
+from sources.post import FetchFailure, FetchResult, Gone, Look, Post
 
 _COLUMNS = PostMapping()
 Found = Post | Gone | FetchFailure
@@ -40,6 +40,7 @@ class DatabaseSource:
             created_at and language, for the ids in `:ids`, as in `… WHERE id IN :ids`.
         timeout_seconds: to connect, and again for the query.
         ids_per_request: at most in one query.
+        look: is shown the row of each post.
 
     Raises:
         SettingsError: the URL or the query cannot be used.
@@ -54,6 +55,7 @@ class DatabaseSource:
         limits: ImageLimits | None = None,
         ids_per_request: int = 64,
         threads: int = 8,
+        look: Look | None = None,
     ) -> None:
         problems = database_problems(url, query)
         if problems:
@@ -62,6 +64,7 @@ class DatabaseSource:
         # Without a type: as text, PostgreSQL would refuse to compare the ids with a number column.
         ids = bindparam("ids", expanding=True, type_=NullType())
         self._query = text(query.rstrip().rstrip(";")).bindparams(ids)
+        self._look = look
         self._absence = Absence(ids_per_request, source="the post database")
         self._images = ImageDownloader(limits or ImageLimits(), threads=threads)
 
@@ -125,6 +128,8 @@ class DatabaseSource:
         weighed = self._absence.weigh(question, answer)
         found: dict[str, Found] = {}
         for post_id, row in weighed.found.items():
+            if self._look is not None:
+                self._look(post_id, row)
             try:
                 found[post_id] = post_of(post_id, _checked(row), _COLUMNS)
             except WrongFieldError as error:

@@ -151,7 +151,8 @@ class ImageDownloader:
     def download(self, url: str) -> FetchedImage:
         """Download one image, or say why not. Never raises for what the host does."""
         try:
-            return FetchedImage(url, content=self._follow(url))
+            content, final_url = self._follow(url)
+            return FetchedImage(url, content=content, final_url=final_url)
         except _RefusalError as refusal:
             return FetchedImage(
                 url,
@@ -160,14 +161,15 @@ class ImageDownloader:
                 retry_after_seconds=refusal.retry_after_seconds,
             )
 
-    def _follow(self, url: str) -> bytes:
+    def _follow(self, url: str) -> tuple[bytes, str]:
+        """The image's bytes, and where they came from."""
         ends_at = time.monotonic() + self._limits.timeout_seconds
         for _ in range(self._limits.max_redirects + 1):
             url = self._checked_url(url)
             addresses = self._checked_addresses(urlsplit(url), ends_at)
             answer = self._ask(url, addresses, ends_at)
             if isinstance(answer, bytes):
-                return answer
+                return answer, url
             url = answer
         raise _RefusalError(
             f"the image was redirected more than {self._limits.max_redirects} times"

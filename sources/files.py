@@ -7,31 +7,51 @@ import logging
 import os
 import re
 import stat
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from deadpan.errors import SettingsError
 from deadpan.post_fields import WrongFieldError
 from sources.download import ImageDownloader, ImageLimits
 from sources.mapping import PostMapping, id_of, post_of
-from sources.post import FetchedImage, FetchFailure, FetchResult, Gone, Post
+from sources.post import FetchedImage, FetchFailure, FetchResult, Gone, Look, Post
 
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
+Found = Post | Gone | FetchFailure
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Where each post is: its line's offset and length in bytes, and its number."""
+
+    state: tuple[int, ...]
+    lines: dict[str, tuple[int, int, int]]
+    unusable: int
+    first_unusable: int
+
+
+def _state(file: BinaryIO) -> tuple[int, ...]:
+    about = os.fstat(file.fileno())
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
 class FileSource:
     """Fetches posts from a JSONL file; labels in it are not looked at.
 
-    The file is read once, to note where each post is; the posts stay on disk.
+    The file is read once, to note where each post is; the posts stay on disk. A file that has
+    changed since, or another one in its place, is read again.
 
     Args:
         path: the file. Image paths in it are relative to its folder and may not leave it.
         limits: for its images, read or downloaded.
         threads: images at once.
+        look: is shown the object of each post.
 
     Raises:
         SettingsError: the file cannot be read.
@@ -44,42 +64,39 @@ class FileSource:
         limits: ImageLimits | None = None,
         mapping: PostMapping | None = None,
         threads: int = 8,
+        look: Look | None = None,
     ) -> None:
         self._path = Path(path)
         self._limits = limits or ImageLimits()
         self._mapping = mapping or PostMapping()
-        try:
-            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except (OSError, ValueError) as error:
-            raise SettingsError(unreadable(path, error)) from error
+        self._look = look
+        self._lock = threading.Lock()
         try:
             self._folder = self._path.parent.resolve()
-            self._lines = self._index()
-        except OSError as error:
-            os.close(self._file)
+            with open(self._path, "rb") as file:
+                self._index = self._read(file)
+        except (OSError, ValueError) as error:
             raise SettingsError(unreadable(path, error)) from error
         self._images = ImageDownloader(self._limits, threads=threads)
-        self._is_closed = False
 
     def close(self) -> None:
-        """Give back the file and the threads."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._images.close()
-            os.close(self._file)
+        """Give back the threads."""
+        self._images.close()
 
-    def _index(self) -> dict[str, tuple[int, int, int]]:
-        """Where each post is: its line's offset and length in bytes, and its number."""
+    def _read(self, file: BinaryIO) -> _Index:
         lines: dict[str, tuple[int, int, int]] = {}
         unusable = 0
-        with open(os.dup(self._file), "rb") as file:
+        first = None
+        state = _state(file)  # before it is read: a change meanwhile is one
+        with open(os.dup(file.fileno()), "rb") as reading:
+            reading.seek(0)
             offset = number = 0
-            while line := file.readline(MAX_LINE_BYTES):
+            while line := reading.readline(MAX_LINE_BYTES):
                 number += 1
                 length = len(line)
                 is_whole = line.endswith(b"\n") or length < MAX_LINE_BYTES
                 if not is_whole:
-                    while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                    while (rest := reading.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
                         length += len(rest)
                     length += len(rest)
                 post_id = id_of(_parsed(line), self._mapping) if is_whole else None
@@ -87,6 +104,7 @@ class FileSource:
                     lines.setdefault(post_id, (offset, length, number))
                 elif line.strip():
                     unusable += 1
+                    first = first or number
                 offset += length
         if unusable:
             log.warning(
@@ -95,11 +113,26 @@ class FileSource:
                 unusable,
                 self._mapping.id,
             )
-        return lines
+        return _Index(state, lines, unusable, first or 0)
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
         """Fetch posts and their images; see `sources.post.PostSource`."""
-        found = {post_id: self._found(post_id) for post_id in dict.fromkeys(post_ids)}
+        asked = list(dict.fromkeys(post_ids))
+        found: dict[str, Found]
+        try:
+            with open(self._path, "rb") as file:
+                with self._lock:
+                    if _state(file) != self._index.state:
+                        log.info("%s has changed, and is read again", self._path)
+                        self._index = self._read(file)
+                    index = self._index
+                found = {post_id: self._found(post_id, index, file) for post_id in asked}
+        except OSError as error:
+            why = unreadable(self._path, error)
+            return {
+                post_id: FetchFailure(post_id, why, transient=True, outage=True)
+                for post_id in asked
+            }
         posts = [result for result in found.values() if isinstance(result, Post)]
         completed: dict[str, FetchResult] = {
             fetched.post.id: fetched for fetched in self._images.complete(posts, self._image)
@@ -109,21 +142,31 @@ class FileSource:
             for post_id, result in found.items()
         }
 
-    def _found(self, post_id: str) -> Post | Gone | FetchFailure:
-        if post_id not in self._lines:
-            return Gone(post_id, f"{self._path} has no such post")
-        offset, length, number = self._lines[post_id]
-        try:
-            value = _parsed(os.pread(self._file, length, offset))
-        except OSError as error:
-            return FetchFailure(post_id, unreadable(self._path, error), transient=True)
+    def _found(self, post_id: str, index: _Index, file: BinaryIO) -> Found:
+        if post_id not in index.lines:
+            return self._absent(post_id, index)
+        offset, length, number = index.lines[post_id]
+        value = _parsed(os.pread(file.fileno(), length, offset))
         if id_of(value, self._mapping) != post_id:
-            error_text = f"{self._path} was changed after it was opened; start again to read it"
-            return FetchFailure(post_id, error_text, transient=False)
+            error_text = f"{self._path} was changed while it was read"
+            return FetchFailure(post_id, error_text, transient=True)
+        if self._look is not None:
+            self._look(post_id, value)
         try:
             return post_of(post_id, value, self._mapping)
         except WrongFieldError as error:
             return FetchFailure(post_id, f"{self._path} line {number}: {error}", transient=False)
+
+    def _absent(self, post_id: str, index: _Index) -> Gone | FetchFailure:
+        if not index.unusable:
+            return Gone(post_id, f"{self._path} has no such post")
+        # It may stand in one of those.
+        return FetchFailure(
+            post_id,
+            f"{self._path} has no such post that can be read, and {index.unusable} lines that hold "
+            f"no post with field '{self._mapping.id}', the first in line {index.first_unusable}",
+            transient=False,
+        )
 
     def _image(self, location: str) -> FetchedImage:
         if _SCHEME.match(location):

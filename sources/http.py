@@ -20,7 +20,7 @@ from sources.answer import Answer, header_doubt, read_answer
 from sources.connection import TransferError
 from sources.download import ImageDownloader, ImageLimits, described
 from sources.mapping import PostMapping, post_of
-from sources.post import FetchFailure, FetchResult, Gone, Post
+from sources.post import FetchFailure, FetchResult, Gone, Look, Post
 from sources.threads import Threads
 from sources.transport import (
     BodyTooLargeError,
@@ -61,6 +61,7 @@ class HttpSource:
         timeout_seconds: for one request, from its first packet to the last byte of its answer.
         ids_per_request: at most, where the template takes many.
         threads: requests at once over all fetches, and again as many images.
+        look: is shown what the source gave for each post.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class HttpSource:
         mapping: PostMapping | None = None,
         ids_per_request: int = 64,
         threads: int = 8,
+        look: Look | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._takes_many = "{ids}" in url
@@ -92,6 +94,7 @@ class HttpSource:
             id_field=self._mapping.id,
         )
         self._max_answer_bytes = max_answer_bytes
+        self._look = look
         self._pause = _Pause()
         self._transport = Transport(connections=threads)
         self._threads = Threads(threads, "deadpan-source")
@@ -256,6 +259,8 @@ class HttpSource:
         weighed = self._absence.weigh(question, answer)
         outcome = _Outcome(again=weighed.again)
         for post_id, value in weighed.found.items():
+            if self._look is not None:
+                self._look(post_id, value)
             try:
                 outcome.found[post_id] = post_of(post_id, value, self._mapping, base_url=url)
             except WrongFieldError as error:

@@ -9,7 +9,7 @@ from deadpan.errors import SettingsError
 from deadpan.people_files import encoding_problem
 from sources.download import ImageLimits
 from sources.mapping import PostMapping
-from sources.post import PostSource
+from sources.post import Look, PostSource
 
 _FORMS = "use http(s)://… with {ids} or {id} where the post ids go, file:PATH.jsonl, or database"
 
@@ -100,6 +100,7 @@ def open_source(
     threads: int = 8,
     database_url: str | None = None,
     database_query: str | None = None,
+    look: Look | None = None,
 ) -> PostSource:
     """Open the post source that a setting names. Close it when done.
 
@@ -114,6 +115,7 @@ def open_source(
         threads: requests at once, and images at once, over all fetches of this source.
         database_url: for `database`.
         database_query: for `database`; see `sources.database`.
+        look: is shown what the source gives for each post, before it is read.
 
     Raises:
         SettingsError: with all that is wrong.
@@ -135,12 +137,13 @@ def open_source(
             limits=limits,
             ids_per_request=ids_per_request,
             threads=threads,
+            look=look,
         )
     if spec.startswith("file:"):
         from sources.files import FileSource
 
         return FileSource(
-            spec.removeprefix("file:"), limits=limits, mapping=mapping, threads=threads
+            spec.removeprefix("file:"), limits=limits, mapping=mapping, threads=threads, look=look
         )
     from sources.http import HttpSource
 
@@ -152,4 +155,5 @@ def open_source(
         mapping=mapping,
         ids_per_request=ids_per_request,
         threads=threads,
+        look=look,
     )

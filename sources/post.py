@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class FetchedImage:
         location: the URL or path that the post names.
         content: the undecoded file, or None.
         problem: why `content` is None, in words for a moderator; None when it is there.
+        final_url: where redirects led to, of a download that went well.
         transient: whether the same image may arrive well on a later try.
         retry_after_seconds: what the image's host asked for, if it did.
     """
@@ -50,6 +51,7 @@ class FetchedImage:
     problem: str | None = None
     transient: bool = False
     retry_after_seconds: float | None = None
+    final_url: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,9 @@ class FetchFailure:
 
 
 FetchResult = FetchedPost | Gone | FetchFailure
+
+Look = Callable[[str, Any], None]
+"""Is shown what a source gave for a post id, before it is read."""
 
 
 class PostSource(Protocol):

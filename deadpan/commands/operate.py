@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from deadpan.commands.check_post import show_post
 from deadpan.commands.output import AsJson, print_json, print_table
 from deadpan.errors import ConfigurationError, SettingsError
 from deadpan.settings import describe, load
@@ -28,9 +29,15 @@ def settings(as_json: AsJson = False) -> None:
 
 def check(
     offline: bool = typer.Option(False, "--offline", help="Do not ask Redis and the database."),
+    post: str | None = typer.Option(
+        None, "--post", metavar="ID", help="Show what is read of this post instead."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Say all that is wrong with the settings, the policy, the model and the services."""
+    if post is not None:
+        show_post(post, as_json=as_json)
+        return
     from worker import checks
 
     problems: list[str] = []

@@ -94,7 +94,7 @@ def file(data: bytes) -> None:
         # no host is allowed, so nothing is downloaded
         source = FileSource(path, limits=ImageLimits(hosts=("none.invalid",)), threads=1)
         try:
-            wanted = [*list(source._lines)[:5], "1", "no such post"]
+            wanted = [*list(source._index.lines)[:5], "1", "no such post"]
             found = source.fetch(wanted)
         finally:
             source.close()

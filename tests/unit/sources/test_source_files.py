@@ -128,6 +128,9 @@ def test_a_wrong_line_fails_its_own_post_only(
     assert "line 1: field 'text' is a number" in failure.error
     assert results["2"] == FetchedPost(Post("2", "two"))
     assert "4 lines hold no post" in caplog.text
+    absent = source.fetch(["3"])["3"]
+    assert isinstance(absent, FetchFailure), "it may stand in one of those lines"
+    assert "4 lines that hold no post with field 'id', the first in line 2" in absent.error
 
 
 def test_a_line_without_end_is_left_out(opened: Opened) -> None:
@@ -135,7 +138,7 @@ def test_a_line_without_end_is_left_out(opened: Opened) -> None:
         {"id": "1", "text": "a" * 9_000_000}, {"id": "2", "text": "two"}, {"id": "3", "text": ""}
     )
     results = source.fetch(["1", "2", "3"])
-    assert isinstance(results["1"], Gone)
+    assert isinstance(results["1"], FetchFailure)
     assert results["2"] == FetchedPost(Post("2", "two"))
     assert results["3"] == FetchedPost(Post("3", ""))
 
@@ -145,12 +148,30 @@ def test_the_first_of_two_lines_with_one_id_wins(opened: Opened) -> None:
     assert source.fetch(["1"])["1"] == FetchedPost(Post("1", "first"))
 
 
-def test_a_file_that_was_changed_says_so(opened: Opened, tmp_path: Path) -> None:
+def test_a_file_that_was_changed_is_read_again(opened: Opened, tmp_path: Path) -> None:
     source = opened({"id": "1", "text": "first"}, {"id": "2", "text": "second"})
-    (tmp_path / "posts" / "posts.jsonl").write_text("\n\n\n")
-    result = source.fetch(["2"])["2"]
-    assert isinstance(result, FetchFailure)
-    assert "was changed" in result.error
+    path = tmp_path / "posts" / "posts.jsonl"
+    with path.open("a") as file:
+        file.write('\n{"id": "3", "text": "appended"}')
+    assert source.fetch(["3"])["3"] == FetchedPost(Post("3", "appended"))
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"id": "4", "text": "in its place"}\n')
+    other.replace(path)
+    results = source.fetch(["2", "4"])
+    assert isinstance(results["2"], Gone)
+    assert results["4"] == FetchedPost(Post("4", "in its place"))
+
+
+def test_a_file_that_is_away_for_a_while_makes_no_post_gone(opened: Opened, tmp_path: Path) -> None:
+    source = opened({"id": "1", "text": "first"})
+    path = tmp_path / "posts" / "posts.jsonl"
+    path.rename(tmp_path / "elsewhere")
+    for post_id in ("1", "2"):
+        result = source.fetch([post_id])[post_id]
+        assert isinstance(result, FetchFailure)
+        assert result.transient
+    (tmp_path / "elsewhere").rename(path)
+    assert source.fetch(["1"])["1"] == FetchedPost(Post("1", "first"))
 
 
 @pytest.mark.parametrize("name", ["absent.jsonl", "", "nul\x00.jsonl"])
