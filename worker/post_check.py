@@ -7,7 +7,7 @@ import re
 import string
 import uuid
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from deadpan.errors import ImageError
 from deadpan.settings import Settings
@@ -73,8 +73,7 @@ def check_post(settings: Settings, post_id: str) -> dict[str, Any]:
         told["asked_together"], more = _asked_together(settings, arguments, post_id, result)
         warnings += more
     told["warnings"] = warnings
-    cleaned: dict[str, Any] = clean_json(told)
-    return cleaned
+    return cast(dict[str, Any], clean_json(told))
 
 
 def _outcome(result: FetchResult) -> dict[str, Any]:
