@@ -42,7 +42,7 @@ def main() -> int:
 
     def picture(name: str) -> PreparedImage:
         pixels = random.integers(0, 256, size=size, dtype=np.uint8)
-        return PreparedImage(name, pixels, pixels)
+        return PreparedImage(name, [pixels], pixels)
 
     known = [picture(f"known-{index}") for index in range(KNOWN_PICTURES)]
     new = 0

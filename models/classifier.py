@@ -274,7 +274,7 @@ class Classifier:
         size = self.checkpoint.config.image_size
         blank = np.zeros((size, size, 3), dtype=np.uint8)
         words = self.prepare("living my best life", [])
-        pictures = [PreparedImage(str(index), blank, blank) for index in range(WARM_POSTS)]
+        pictures = [PreparedImage(str(index), [blank], blank) for index in range(WARM_POSTS)]
         for count in (1, WARM_POSTS):
             self.predict([replace(words, images=(picture,)) for picture in pictures[:count]])
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deadpan.errors import ImageError
+from models.frames import MAX_LOOKED_AT
 
 Kind = Literal["JPEG", "PNG", "GIF", "WebP"]
 
@@ -36,8 +37,10 @@ _BARE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 _JPEG_KEPT = {*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xE0, 0xEE}
 _START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-_PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
 _GIF_BLOCK = re.compile(rb"[\x21\x2c\x3b]")
+_GIF_STEPS = 200_000
+"""Blocks of a GIF that are stepped over to count its frames: 50 MB in usual pieces, 0.03 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,10 @@ class Pixels:
     """The part of a file that makes pixels.
 
     Attributes:
-        content: a file of the same kind, without metadata; of an animation, it may hold it all.
-        width, height: as the file states them, in pixels.
+        content: a file of the same kind, without metadata; of an animation with so many frames
+            that not all are looked at, it may hold the first ones alone.
+        width, height: as the file states them, in pixels; of an animation, of its largest frame.
+        frames: of an animation; 1 of any other picture.
         orientation: 1 to 8, as in EXIF; 1 where none is stated.
         by_scans: whether all of it is kept in memory while it is decoded, however small it is
             wanted: a JPEG that does not hold all colours of a place together.
@@ -58,6 +63,7 @@ class Pixels:
     height: int
     orientation: int = 1
     by_scans: bool = False
+    frames: int = 1
 
 
 def pixels_of(content: bytes) -> Pixels:
@@ -172,12 +178,14 @@ def _png(content: bytes) -> Pixels:
     kept = [view[:8]]
     at = 8
     exif = b""
+    frames = 0
     for _ in range(MAX_PARTS):
         kind = content[at + 4 : at + 8]
         if len(kind) < 4:
             break  # cut short; what is there may make pixels all the same, or the decoder says so
         end = at + 12 + int.from_bytes(content[at : at + 4])
-        if kind in _PNG_KEPT:
+        frames += kind == b"fcTL"
+        if kind in _PNG_KEPT and not (kind in (b"fcTL", b"fdAT") and frames > MAX_LOOKED_AT):
             kept.append(view[at:end])
         elif kind == b"eXIf" and not exif:
             exif = content[at + 8 : end - 4]
@@ -187,41 +195,62 @@ def _png(content: bytes) -> Pixels:
     else:
         raise _too_many(content, "PNG", "chunks")
     width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
-    return Pixels("PNG", _joined(content, kept), width, height, orientation_of(exif))
+    return Pixels(
+        "PNG", _joined(content, kept), width, height, orientation_of(exif), frames=max(1, frames)
+    )
 
 
 def _gif(content: bytes) -> Pixels:
     """Source: GIF89a specification, sections 17 to 26."""
     if len(content) < 13:
         raise _cut_short(content, "GIF")
+    view = memoryview(content)
     flags = content[10]
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    head = content[:at]
-    control = b""
-    steps = 0
-    while (block := _GIF_BLOCK.search(content, at)) is not None:
+    kept = [view[:at]]
+    # where frames stand and how large they are may exceed what the file states at its beginning
+    width, height = (int.from_bytes(content[n : n + 2], "little") for n in (6, 8))
+    control = view[:0]
+    frames = steps = 0
+    while steps < _GIF_STEPS and (block := _GIF_BLOCK.search(content, at)) is not None:
         start, at = block.span()
         if content[start] == 0x3B:
             break
         if content[start] == 0x2C:
-            # where it stands and how large it is may exceed what the file states at its beginning
-            left, top, width, height = (
+            if len(content) < start + 11:
+                break
+            frames += 1
+            left, top, wide, high = (
                 int.from_bytes(content[start + n : start + n + 2], "little") for n in (1, 3, 5, 7)
             )
-            width = max(left + width, int.from_bytes(content[6:8], "little"))
-            height = max(top + height, int.from_bytes(content[8:10], "little"))
-            return Pixels("GIF", head + control + content[start:], width, height)
-        at += 1
-        while at < len(content) and content[at]:
-            at += 1 + content[at]
-            steps += 1
-        at += 1
-        steps += 1
-        if content[start + 1 : start + 2] == b"\xf9":
-            control = content[start:at]
-        if steps > MAX_PARTS:
+            colours = content[start + 9]
+            at = start + 11 + (3 << (colours & 7) + 1 if colours & 0x80 else 0)
+        else:
+            at += 1
+        at, passed = _behind_blocks(content, at)
+        steps += 1 + passed
+        if content[start] == 0x2C and frames <= MAX_LOOKED_AT:
+            width, height = max(width, left + wide), max(height, top + high)
+            kept += [control, view[start:at]]
+            control = view[:0]
+        elif content[start : start + 2] == b"\x21\xf9":
+            control = view[start:at]
+        if not frames and steps > MAX_PARTS:
             raise _too_many(content, "GIF", "blocks")
-    raise _cut_short(content, "GIF")
+    if not frames:
+        raise _cut_short(content, "GIF")
+    return Pixels("GIF", b"".join([*kept, b"\x3b"]), width, height, frames=frames)
+
+
+def _behind_blocks(content: bytes, at: int) -> tuple[int, int]:
+    """Where a GIF's row of blocks ends, and how many they are."""
+    passed = 0
+    while at < len(content) and content[at]:
+        at += 1 + content[at]
+        passed += 1
+        if passed > _GIF_STEPS:
+            break
+    return min(at + 1, len(content)), passed
 
 
 def _webp(content: bytes) -> Pixels:
@@ -229,10 +258,14 @@ def _webp(content: bytes) -> Pixels:
     width, height = _webp_canvas(content)
     at = 12
     exif = b""
+    frames = 0
     for _ in range(MAX_PARTS):
         kind = content[at : at + 4]
         if len(kind) < 4:
-            return Pixels("WebP", content, width, height, orientation_of(exif))
+            return Pixels(
+                "WebP", content, width, height, orientation_of(exif), frames=max(1, frames)
+            )
+        frames += kind == b"ANMF"
         size = int.from_bytes(content[at + 4 : at + 8], "little")
         if kind == b"EXIF" and not exif:
             exif = content[at + 8 : at + 8 + size]

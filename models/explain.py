@@ -10,7 +10,7 @@ rougher.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models import frames
 from models.prediction import Prediction, PreparedImage, PreparedPost, Scores
 from models.text import OCR_MARKER
 
@@ -198,8 +199,8 @@ def explain(
             for row, name in zip(_occluded(model, posts, parts), score_names, strict=True)
         ]
     found: list[Explanation | None] = []
-    for name, (words, regions), ((value, *without), disagreement) in zip(
-        score_names, plans, scores, strict=True
+    for post, name, (words, regions), ((value, *without), disagreement) in zip(
+        posts, score_names, plans, scores, strict=True
     ):
         if value is None:
             found.append(None)
@@ -211,7 +212,9 @@ def explain(
                 method=method,
                 value=value,
                 words=tuple(map(_word_with, words, effects)),
-                regions=tuple(map(_region_with, regions, effects[len(words) :])),
+                regions=tuple(
+                    _as_seen(post, list(map(_region_with, regions, effects[len(words) :])))
+                ),
                 disagreement=disagreement[0],
             )
         )
@@ -314,16 +317,31 @@ def _without_word(model: Model, post: PreparedPost, word: WordEffect) -> Prepare
 def _without_region(post: PreparedPost, region: RegionEffect) -> PreparedPost:
     image = post.images[region.image]
     assert isinstance(image, PreparedImage)
-    pixels: npt.NDArray[np.uint8] = image.pixels.copy()
-    height, width = pixels.shape[:2]
-    rows = slice(round(region.y0 * height), round(region.y1 * height))
-    columns = slice(round(region.x0 * width), round(region.x1 * width))
-    pixels[rows, columns] = image.pixels.mean(axis=(0, 1)).astype(np.uint8)
+    squares = [_without_place(square, region) for square in image.squares]
     # another picture needs another name: the model computes pictures of one name once
     name = f"{image.sha256} without {region.x0},{region.y0}"
     images = list(post.images)
-    images[region.image] = PreparedImage(name, pixels, pixels)
+    images[region.image] = PreparedImage(name, squares)
     return replace(post, images=tuple(images))
+
+
+def _without_place(square: npt.NDArray[np.uint8], region: RegionEffect) -> npt.NDArray[np.uint8]:
+    left: npt.NDArray[np.uint8] = square.copy()
+    height, width = left.shape[:2]
+    rows = slice(round(region.y0 * height), round(region.y1 * height))
+    columns = slice(round(region.x0 * width), round(region.x1 * width))
+    left[rows, columns] = square.mean(axis=(0, 1)).astype(np.uint8)
+    return left
+
+
+def _as_seen(post: PreparedPost, regions: Sequence[RegionEffect]) -> Iterator[RegionEffect]:
+    """Regions as people see their picture: of an animation, on the sheet of its frames."""
+    for region in regions:
+        image = post.images[region.image]
+        assert isinstance(image, PreparedImage)
+        edges = (region.x0, region.y0, region.x1, region.y1)
+        for place in frames.on_sheet(edges, len(image.squares)):
+            yield RegionEffect(region.image, *place, region.effect)
 
 
 # Not by `dataclasses.replace`: a flag has dozens of parts, and it takes several times as long.

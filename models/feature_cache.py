@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 Features = npt.NDArray[np.float16]
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Raised whenever other features come out of the same pixels and weights."""
 
 _ENTRY_BYTES = 400

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from models.config import ModelConfig
-from models.engines.base import Engine
+from models.engines.base import Engine, encode_pictures
 from models.explain import Part, RegionEffect, WordEffect
 from models.fusion import Features
 from models.prediction import ImageProblem, PreparedImage, PreparedPost
@@ -79,8 +79,9 @@ def without_parts(
     distinct = {image.sha256: image for images in seen for _, image in images}
     pictures_todo = [sha256 for sha256 in distinct if sha256 not in kept.regions]
     if pictures_todo:
-        pixels = [distinct[sha256].pixels for sha256 in pictures_todo]
-        kept.regions |= zip(pictures_todo, engine.encode_images(pixels, parts=True), strict=True)
+        pictures = [distinct[sha256] for sha256 in pictures_todo]
+        encoded = encode_pictures(engine, pictures, parts=True)
+        kept.regions |= zip(pictures_todo, encoded, strict=True)
     if any(
         isqrt(len(kept.regions[sha256])) ** 2 != len(kept.regions[sha256]) for sha256 in distinct
     ):

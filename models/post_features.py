@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.config import ModelConfig
-from models.engines.base import Engine
+from models.engines.base import Engine, encode_pictures
 from models.feature_cache import FeatureCache
 from models.fusion import Features
 from models.leave_out import Kept, has_parts
@@ -88,14 +88,14 @@ class PostFeatures:
             # Rounded as the cache rounds them, so that a picture has the same features ever after.
             for image, features in zip(fresh, encoded.numpy().astype(np.float16), strict=True):
                 known[image.sha256] = features
-                if image.file is not None:
+                # what was not seen of a file is known only while it is decoded
+                if image.file is not None and image.unread is None:
                     self._cache.add(image.sha256, features)
         return torch.from_numpy(np.stack([known[image.sha256] for image in images])).float()
 
     def _encoded(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
-        pixels = [image.pixels for image in images]
         if kept is None:
-            return self._engine.encode_images(pixels)
-        parts = self._engine.encode_images(pixels, parts=True)
+            return encode_pictures(self._engine, images)
+        parts = encode_pictures(self._engine, images, parts=True)
         kept.regions |= zip((image.sha256 for image in images), parts, strict=True)
         return parts.mean(dim=1, keepdim=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -85,8 +86,9 @@ class Undecoded(Protocol):
     Both raise ImageError when it cannot be decoded.
     """
 
-    def square(self) -> npt.NDArray[np.uint8]:
-        """What the image encoder sees: uint8 [image_size, image_size, 3], RGB."""
+    def squares(self) -> Sequence[npt.NDArray[np.uint8]]:
+        """What the image encoder sees: uint8 [image_size, image_size, 3], RGB; of an animation,
+        several."""
         ...
 
     def thumbnail(self) -> npt.NDArray[np.uint8]:
@@ -102,19 +104,23 @@ class PreparedImage:
 
     Args:
         sha256: of the undecoded file, in hexadecimal; names the picture in content hash and caches.
-        pixels: uint8 [image_size, image_size, 3], RGB: what the image encoder sees.
-        thumbnail: uint8 [height, width, 3], RGB, at most 512 on the long side: evidence.
+        squares: uint8 [image_size, image_size, 3] each, RGB: what the image encoder sees; of an
+            animation, the frames that are judged.
+        thumbnail: uint8 [height, width, 3], RGB, at most 512 on the long side: evidence; of an
+            animation, those frames on one sheet.
+        unread: what of the file is in neither, in words for a moderator.
         features: float16 [regions, dim], where the picture was encoded before.
         file: decodes what is not given. A picture without one was made by us, and is no file's.
     """
 
-    __slots__ = ("_pixels", "_thumbnail", "features", "file", "sha256")
+    __slots__ = ("_squares", "_thumbnail", "features", "file", "sha256", "unread")
 
     def __init__(
         self,
         sha256: str,
-        pixels: npt.NDArray[np.uint8] | None = None,
+        squares: Sequence[npt.NDArray[np.uint8]] | None = None,
         thumbnail: npt.NDArray[np.uint8] | None = None,
+        unread: str | None = None,
         *,
         features: npt.NDArray[np.float16] | None = None,
         file: Undecoded | None = None,
@@ -122,15 +128,27 @@ class PreparedImage:
         self.sha256 = sha256
         self.features = features
         self.file = file
-        self._pixels = pixels
+        self._squares = squares
         self._thumbnail = thumbnail
+        self.unread = unread
+
+    @property
+    def squares(self) -> Sequence[npt.NDArray[np.uint8]]:
+        """uint8 [image_size, image_size, 3] each; raises ImageError if it has to decode and
+        cannot."""
+        if self._squares is None:
+            self._squares = self._undecoded().squares()
+        return self._squares
+
+    @property
+    def frames(self) -> int:
+        """How many are judged; 1 where features are known, for they are kept of no animation."""
+        return 1 if self._squares is None else len(self._squares)
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """uint8 [image_size, image_size, 3]; raises ImageError if it has to decode and cannot."""
-        if self._pixels is None:
-            self._pixels = self._undecoded().square()
-        return self._pixels
+        """The first of `squares`."""
+        return self.squares[0]
 
     @property
     def thumbnail(self) -> npt.NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from deadpan.errors import ImageError
 from models.feature_cache import FeatureCache
 from models.images import PictureFile, decode_image
 from models.ocr import Reader
-from models.prediction import ImageProblem, PreparedImage, PreparedPost
+from models.prediction import ImageProblem, PreparedImage, PreparedPost, Unread
 from models.text import TextPreparer, normalise_text
 
 __all__ = ["Preparer", "TextPreparer", "decode_image", "normalise_text"]
@@ -89,7 +89,7 @@ class Preparer:
         words = [self._words_in(images) for images in prepared]
         texts = self._text.all([(text, ocr) for (text, _), ocr in zip(posts, words, strict=True)])
         return [
-            PreparedPost(text, token_ids, images)
+            PreparedPost(text, token_ids, images, _unseen(images))
             for (text, token_ids), images in zip(texts, prepared, strict=True)
         ]
 
@@ -144,6 +144,15 @@ class Preparer:
                 except ImageError:  # its square could be decoded; it has no words then
                     words.append("")
         return words
+
+
+def _unseen(images: Sequence[PreparedImage | ImageProblem]) -> tuple[Unread, ...]:
+    """What of pictures that were decoded is in none of their frames."""
+    return tuple(
+        Unread("image", image.unread, index)
+        for index, image in enumerate(images)
+        if isinstance(image, PreparedImage) and image.unread is not None
+    )
 
 
 def _cpus() -> int:

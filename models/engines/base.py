@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from models.prediction import PreparedImage
+
 TOKEN_STEP = 8
 """Texts are padded to multiples of this, and beyond 64 tokens to multiples of twice as much: 12
 lengths up to 128 tokens. Kernels and buffers are kept for every shape, so few shapes bound memory,
@@ -72,6 +74,25 @@ class Engine(Protocol):
     def warm(self) -> None:
         """Run the usual shapes, so that no post waits while kernels are set up."""
         ...
+
+
+def encode_pictures(
+    engine: Engine, images: Sequence[PreparedImage], *, parts: bool = False
+) -> Tensor:
+    """Features of pictures: of an animation, the mean of those of the frames that are judged.
+
+    Args:
+        images: at least one.
+        parts: as of `Engine.encode_images`.
+
+    Returns:
+        float32 [pictures, parts, dim] on the CPU.
+    """
+    squares = [image.squares for image in images]
+    found = engine.encode_images([one for each in squares for one in each], parts=parts)
+    if len(found) == len(images):
+        return found
+    return torch.stack([rows.mean(dim=0) for rows in found.split([len(each) for each in squares])])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ EMPTY_COMMENT = b"\x21\xfe\x01a\0"
 
 
 def square(content: bytes, max_pixels: int = 50_000_000) -> np.ndarray:
-    return PictureFile(content, max_pixels, 32).square()
+    return PictureFile(content, max_pixels, 32).squares()[0]
 
 
 def shows_the_picture(content: bytes) -> bool:
@@ -245,7 +245,7 @@ with open("/proc/self/statm") as file:
     now = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + 1_400_000_000,) * 2)
 def decode(content):
-    return PictureFile(content, 50_000_000, 224).square().shape
+    return PictureFile(content, 50_000_000, 224).squares()[0].shape
 with ThreadPoolExecutor(4) as pool:
     print(list(pool.map(decode, [content] * 4)))
 """

@@ -111,9 +111,9 @@ def test_a_picture_posted_many_times_is_computed_once(
     seen: list[int] = []
     encode = classifier._engine.encode_images
 
-    def counting(pixels: list[np.ndarray]) -> object:
+    def counting(pixels: list[np.ndarray], **more: Any) -> object:
         seen.append(len(pixels))
-        return encode(pixels)
+        return encode(pixels, **more)
 
     monkeypatch.setattr(classifier._engine, "encode_images", counting)
     posts = [classifier.prepare(str(index), [png("red"), png("red")]) for index in range(9)]
@@ -192,7 +192,7 @@ def count_work(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> dict[
     encode = classifier._engine.encode_images
     square = PictureFile.decode
 
-    def encoding(pixels: list[np.ndarray]) -> object:
+    def encoding(pixels: list[np.ndarray], **more: Any) -> object:
         done["encoded"] += len(pixels)
         return encode(pixels)
 

@@ -99,13 +99,6 @@ def test_transparent_parts_become_white() -> None:
     assert looks_like(decode(content), RED, (255,) * 3)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_frame_is_seen(kind: str) -> None:
-    frames = [Image.new("RGB", (60, 40), "green")]
-    content = encode(picture(), kind, save_all=True, append_images=frames, duration=50)
-    assert looks_like(decode(content), RED, BLUE)
-
-
 def test_a_picture_is_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
@@ -167,11 +160,11 @@ def test_a_webp_is_refused_before_its_canvas_is_allocated(lossless: bool) -> Non
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
-def test_a_picture_cut_anywhere_is_an_image_error(kind: str) -> None:
+def test_a_picture_cut_anywhere_is_said_to_be_cut_or_an_image_error(kind: str) -> None:
     content = encode(picture(size=(64, 64)), kind)
     for length in range(0, len(content) - 20, max(1, len(content) // 60)):
-        with pytest.raises(ImageError):
-            decode(content[:length])
+        with contextlib.suppress(ImageError):
+            assert decode(content[:length]).unread, length
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
@@ -251,8 +244,9 @@ def test_the_thumbnail_that_comes_with_the_square_is_the_one_made_alone(
     exif = Image.Exif()
     exif[0x0112] = 6
     file = PictureFile(encode(picture(size=size), "JPEG", exif=exif), 10**8, 224)
-    square, thumbnail = file.decode()
-    assert np.array_equal(square, file.square())
+    (square,), thumbnail, unread = file.decode()
+    assert unread is None
+    assert np.array_equal(square, file.squares()[0])
     assert (thumbnail is not None) == (max(size) < 448)
     if thumbnail is not None:
         assert np.array_equal(thumbnail, file.thumbnail())
