@@ -99,7 +99,7 @@ def _image(image: FetchedImage, max_pixels: int) -> dict[str, Any]:
         try:
             found = pixels_of(image.content)
             told.update(format=found.kind, width=found.width, height=found.height)
-            PictureFile(image.content, max_pixels, _SIDE).square()
+            told["problem"] = PictureFile(image.content, max_pixels, _SIDE).decode().unread
         except ImageError as error:
             told["problem"] = str(error)
     return told

@@ -92,7 +92,8 @@ def encode_pictures(
     found = engine.encode_images([one for each in squares for one in each], parts=parts)
     if len(found) == len(images):
         return found
-    return torch.stack([rows.mean(dim=0) for rows in found.split([len(each) for each in squares])])
+    counts = [len(each) for each in squares]
+    return torch.stack([rows.mean(dim=0) for rows in torch.split(found, counts)])
 
 
 @dataclass(frozen=True, slots=True)

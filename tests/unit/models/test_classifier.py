@@ -194,7 +194,7 @@ def count_work(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> dict[
 
     def encoding(pixels: list[np.ndarray], **more: Any) -> object:
         done["encoded"] += len(pixels)
-        return encode(pixels)
+        return encode(pixels, **more)
 
     def decoding(file: PictureFile) -> object:
         done["decoded"] += 1
