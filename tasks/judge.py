@@ -24,6 +24,7 @@ from tasks import model_pass
 from tasks.chunks import Chunk, Entry
 from tasks.content import degraded, grouped, hashed, undecoded
 from tasks.explanations import explain_flags
+from tasks.field_watch import FieldWatch
 from tasks.outcomes import Outcomes, shown
 from tasks.policy import Policy, Reason, decide, scores_of
 from tasks.post_ids import id_problem, printable
@@ -75,6 +76,7 @@ class Judge:
         self._explaining = explain
         self._explain_up_to = explain_up_to
         self._known = KnownPosts(remembered)
+        self._fields = FieldWatch()
 
     def judge(self, chunk: Chunk, timings: dict[str, float]) -> Outcomes:
         """Judge one chunk.
@@ -176,6 +178,7 @@ class Judge:
                     at_least_seconds=result.retry_after_seconds,
                 )
             elif not self._comes_later(item, result, outcomes):
+                self._fields.saw(result.post)
                 item.fetched = result
                 fetched.append(item)
         return fetched

@@ -27,6 +27,11 @@ STAGE_SECONDS = Histogram(
 SOURCE_DOWN = Gauge(
     "deadpan_source_down", "1 while the post source answers nothing: posts wait, untried."
 )
+UNREAD_FIELDS = Counter(
+    "deadpan_unread_fields",
+    "Fields of posts that are not where the settings say, or that cannot be read.",
+    ["field", "why"],
+)
 WORKER_READY = Gauge("deadpan_worker_ready", "1 while the worker can do its job.")
 MODEL_INFO = Info("deadpan_model", "The model that this worker keeps warm.")
 
