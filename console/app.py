@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
@@ -42,9 +43,9 @@ health = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
 
 @health.get("/healthz")
-def healthz() -> dict[str, str]:
-    """Whether the process lives."""
-    return {"status": "alive"}
+def healthz() -> dict[str, str | int]:
+    """Whether the process lives, and which it is: another may have its port."""
+    return {"status": "alive", "process": "console", "pid": os.getpid()}
 
 
 @health.get("/readyz")

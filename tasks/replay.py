@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from deadpan.errors import ConfigurationError
-from storage import erasure, queries
+from storage import audit, erasure, letters, queries
+from storage.database import transaction
+from storage.letters import Wanted
+from storage.queries import DeadLetter
 from tasks.intake import Intake
 from tasks.post_ids import id_problem
+
+AT_ONCE = 1000
+"""Dead letters that one transaction pushes and marks; others of the database wait for no more."""
+
+NO_USABLE_ID = "no usable post id"
+ERASED = "post was erased"
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What became of many dead letters.
+
+    Attributes:
+        by_stage: how many were meant, by the stage in which they failed.
+        pushed: post ids that were pushed again.
+        left_out: how many were not, by why.
+    """
+
+    by_stage: dict[str, int] = field(default_factory=dict)
+    pushed: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def matched(self) -> int:
+        """How many were meant."""
+        return sum(self.by_stage.values())
 
 
 def replay(connection: Connection, ids: Sequence[int], intake: Intake) -> list[str]:
@@ -52,3 +83,68 @@ def replay(connection: Connection, ids: Sequence[int], intake: Intake) -> list[s
     intake.enqueue(post_ids)
     queries.mark_replayed(connection, list(ids))
     return post_ids
+
+
+def replay_all(
+    database: Engine,
+    intake: Intake,
+    wanted: Wanted,
+    *,
+    actor: str,
+    dry_run: bool = False,
+    said: Callable[[int, int], object] = lambda done, total: None,
+) -> Replayed:
+    """Push the posts of all dead letters that are meant, a part at a time, and mark them.
+
+    Each is held while it is pushed, so that of two who do this at once one pushes it. Those that
+    come meanwhile (a post may fail again at once) are left for the next time.
+
+    Args:
+        actor: for the audit log.
+        dry_run: only count.
+        said: is told how many were looked at, and of how many.
+
+    Raises:
+        QueueUnavailable, StorageError: away; what was pushed by then is marked.
+    """
+    with transaction(database, read_only=True) as connection:
+        up_to_id = letters.last_id(connection)
+        replayed = Replayed(letters.by_stage(connection, wanted, up_to_id=up_to_id))
+    after_id = looked_at = 0
+    while after_id < up_to_id:
+        with transaction(database, read_only=dry_run) as connection:
+            part = letters.hold(
+                connection,
+                wanted,
+                after_id=after_id,
+                up_to_id=up_to_id,
+                limit=AT_ONCE,
+                locked=not dry_run,
+            )
+            good = _usable(connection, part, replayed.left_out)
+            if good and not dry_run:
+                intake.enqueue([letter.post_id for letter in good])
+                for letter in queries.mark_replayed(connection, [letter.id for letter in good]):
+                    audit.write(connection, actor, "dead-letter.replay", f"dead letter {letter.id}")
+        replayed.pushed += 0 if dry_run else len(good)
+        looked_at += len(part)
+        said(looked_at, replayed.matched)
+        if len(part) < AT_ONCE:
+            break
+        after_id = part[-1].id
+    return replayed
+
+
+def _usable(
+    connection: Connection, part: Sequence[DeadLetter], left_out: Counter[str]
+) -> list[DeadLetter]:
+    erased = erasure.erased(connection, [letter.post_id for letter in part])
+    good = []
+    for letter in part:
+        if letter.stage == "intake" or id_problem(letter.post_id.encode()):
+            left_out[NO_USABLE_ID] += 1
+        elif letter.post_id in erased:
+            left_out[ERASED] += 1
+        else:
+            good.append(letter)
+    return good

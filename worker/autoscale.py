@@ -153,6 +153,7 @@ def run_autoscale(*, folder: Path, no_workers: bool, as_json: bool) -> None:
         settings.metrics_host,
         settings.metrics_port,
         lambda: waiting.why or scaler.not_ready(),
+        process="autoscale",
         pages={"/api/v1/scaling": scaler.page},
     )
     fleet = None

@@ -88,7 +88,10 @@ class EmbeddedValkey:
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self.process = ChildProcess(
-            "Valkey server", [str(binary), *arguments], log_path=folder / "valkey.log"
+            "Valkey server",
+            [str(binary), *arguments],
+            log_path=folder / "valkey.log",
+            serves_others=True,
         )
 
     @property

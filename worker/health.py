@@ -1,25 +1,43 @@
-"""/healthz, /readyz and /metrics of a worker."""
+"""/healthz, /readyz and /metrics of a worker, of housekeeping and of the autoscaler."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from deadpan.errors import ConfigurationError
 
+log = structlog.get_logger(__name__)
+
+SILENT_SECONDS = 30.0
+"""Whoever connects and says nothing for so long is hung up on, and holds no thread."""
+
 Page = Callable[[], tuple[int, Mapping[str, Any]]]
 """Gives an HTTP status and what to say as JSON."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A probe that hangs up is no event; what else fails is one."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            log.exception("health request failed unexpectedly")
 
 
 class HealthServer:
     """A small HTTP server in a thread; port 0 leaves it off.
 
     Args:
+        process: what answers here, beside its process id: a port may have been taken by another.
         not_ready: why the worker cannot do its job, or None when it can.
         pages: more paths, and what they say.
     """
@@ -30,42 +48,51 @@ class HealthServer:
         port: int,
         not_ready: Callable[[], str | None],
         *,
+        process: str,
         pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
         self._pages = dict(pages or {})
         self._not_ready = not_ready
+        self._process = process
         if port == 0:
             return
         try:
-            self._server = ThreadingHTTPServer((host, port), self._handler())
+            self._server = _Server((host, port), self._handler())
         except OSError as error:
             raise ConfigurationError(
                 f"cannot listen on {host}:{port} ({error.strerror}); "
                 "set DEADPAN_METRICS_PORT to a free port, or to 0 for none"
             ) from None
-        self._server.daemon_threads = True
 
     def start(self) -> None:
         """Begin to answer."""
         if self._server:
-            threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+            self._thread = threading.Thread(
+                target=self._server.serve_forever, name="health", daemon=True
+            )
+            self._thread.start()
 
     def stop(self) -> None:
         """Close the port."""
         if self._server:
-            self._server.shutdown()
+            if self._thread is not None:  # else it would be waited for without end
+                self._server.shutdown()
             self._server.server_close()
             self._server = None
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         not_ready, pages = self._not_ready, self._pages
         known = ["/healthz", "/readyz", *pages]
+        alive = {"status": "alive", "process": self._process, "pid": os.getpid()}
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = SILENT_SECONDS
+
             def do_GET(self) -> None:
                 if self.path == "/healthz":
-                    self._answer(200, json.dumps({"status": "alive"}))
+                    self._answer(200, json.dumps(alive))
                 elif self.path == "/readyz":
                     why = not_ready()
                     body = {"ready": why is None, "why": why}

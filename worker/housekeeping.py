@@ -48,6 +48,7 @@ def run(settings: Settings) -> None:
             settings.metrics_host,
             settings.metrics_port,
             lambda: waiting.why or housekeeper.not_ready(),
+            process="housekeeping",
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: housekeeper.stop())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,8 +34,7 @@ def housekeeping_process(environment: Mapping[str, str], *, log_path: Path) -> C
 
     The worker beside it listens on DEADPAN_METRICS_PORT, so this one takes the port after it.
     """
-    port = int(environment.get("DEADPAN_METRICS_PORT", "0"))
-    after = port + 1 if 0 < port < 65535 else 0
+    after = housekeeping_port(int(environment.get("DEADPAN_METRICS_PORT", "0")))
     return ChildProcess(
         "housekeeping",
         [sys.executable, "-m", "deadpan", "housekeeping"],
@@ -42,6 +42,11 @@ def housekeeping_process(environment: Mapping[str, str], *, log_path: Path) -> C
         log_path=log_path,
         restart=True,
     )
+
+
+def housekeeping_port(metrics_port: int) -> int:
+    """Where housekeeping listens beside a worker that has this port; 0 is nowhere."""
+    return metrics_port + 1 if 0 < metrics_port < 65535 else 0
 
 
 def console_process(environment: Mapping[str, str], *, port: int, log_path: Path) -> ChildProcess:
@@ -65,32 +70,40 @@ def migrate_database(url: str) -> None:
 
 
 def wait_until_ready(worker: ChildProcess, intake: Intake) -> None:
-    """Wait until a worker says on Redis that it is ready.
+    """Wait until this very worker says on Redis that it is ready; another may have been there.
 
     Raises:
         DeadpanError: the worker ended for good or took too long; with the end of its log.
     """
     worker.wait_for(
-        lambda: any(said["ready"] for said in intake.status()["workers"]),
+        lambda: any(
+            said["ready"] and said["name"].startswith(f"worker-{worker.pid}@")
+            for said in intake.status()["workers"]
+        ),
         timeout_seconds=READY_WITHIN_SECONDS,
     )
 
 
-def wait_until_served(console: ChildProcess, port: int) -> None:
-    """Wait until a console on loopback answers.
+def wait_until_served(child: ChildProcess, port: int, host: str = "127.0.0.1") -> None:
+    """Wait until this very child answers on its port; another server may have been quicker.
 
     Raises:
-        DeadpanError: the console ended for good or took too long; with the end of its log.
+        DeadpanError: it ended for good or took too long; with the end of its log.
     """
-    console.wait_for(lambda: _is_alive(port), timeout_seconds=READY_WITHIN_SECONDS)
+    child.wait_for(
+        lambda: _who_answers(host, port) == (child.name, child.pid),
+        timeout_seconds=READY_WITHIN_SECONDS,
+    )
 
 
-def _is_alive(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def _who_answers(host: str, port: int) -> tuple[str, int] | None:
+    """Name and process id of whoever answers there, if it is one of us."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
         connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
+        told = json.loads(connection.getresponse().read(1024))
+        return str(told["process"]), int(told["pid"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return None
     finally:
         connection.close()

@@ -1,10 +1,14 @@
-"""Child processes that end when they should: started, restarted, stopped, never left behind."""
+"""Child processes that end when they should: started, restarted, stopped, never left behind, not
+even by a process that was killed (`worker.reaper`).
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +20,7 @@ from typing import Self, TypeVar
 import structlog
 
 from deadpan.errors import DeadpanError
+from worker import reaper
 
 log = structlog.get_logger(__name__)
 
@@ -109,8 +114,78 @@ class Running(ExitStack):
             return bool(super().__exit__(kind, error, trace))
 
 
+class _Reaper:
+    """The process that ends our children should we be killed; started with the first of them."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        self._children: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def pipe(self) -> Iterator[int]:
+        """What a child that is started meanwhile writes itself down in."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._begin()
+            yield self._pipe
+
+    def note(self, pid: int, line: str) -> None:
+        """Remember a child, for a reaper that has to follow one which was killed itself."""
+        self._children[pid] = line
+
+    def forget(self, pid: int) -> None:
+        """A child has ended and was waited for: another process may get its number."""
+        with self._lock:
+            if self._children.pop(pid, None) is not None:
+                with suppress(OSError):
+                    os.write(self._pipe, f"- {pid}\n".encode())
+
+    def _begin(self) -> None:
+        self._let_go()
+        end, self._pipe = os.pipe()
+        self._process = subprocess.Popen(
+            # Alone and at once: neither our packages nor the user's.
+            [sys.executable, "-I", "-S", reaper.__file__],
+            stdin=end,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+        os.close(end)
+        for line in self._children.values():
+            os.write(self._pipe, line.encode())
+
+    def _let_go(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def end(self) -> None:
+        """This process ends: what it has left to its end, if anything, is ended now."""
+        with self._lock:
+            self._let_go()
+            if self._process is not None:
+                # By now it has nothing to do, unless somebody left children to it.
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(1.0)
+                self._process = None
+
+
+_reaper = _Reaper()
+atexit.register(_reaper.end)
+
+_WRITE_DOWN = 'echo "+ $$ $0" >&0 && exec "$@" </dev/null'
+"""A shell that tells the reaper of itself and becomes the command: whenever we end, a child is
+known or never was. `$0` is its grace and its layer."""
+
+
 class ChildProcess:
     """One child in a session of its own, so that Ctrl-C reaches it only through us.
+
+    Should this process be killed, the child gets SIGTERM and its grace all the same.
 
     Args:
         name: for messages.
@@ -119,6 +194,7 @@ class ChildProcess:
         log_path: where its output goes.
         grace_seconds: from SIGTERM to SIGKILL.
         restart: whether to start it again when it ends by itself (after a growing pause).
+        serves_others: whether other children need it until they have ended.
     """
 
     def __init__(
@@ -130,6 +206,7 @@ class ChildProcess:
         environment: Mapping[str, str] | None = None,
         grace_seconds: float = 10.0,
         restart: bool = False,
+        serves_others: bool = False,
     ) -> None:
         self.name = name
         self.log_path = log_path
@@ -137,6 +214,7 @@ class ChildProcess:
         self._environment = dict(os.environ if environment is None else environment)
         self._grace_seconds = grace_seconds
         self._restart = restart
+        self._reaping = f"{grace_seconds} {int(serves_others)}"
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
@@ -171,6 +249,15 @@ class ChildProcess:
         """Of the child that ended, or None while it runs."""
         return self._process.poll() if self._process else None
 
+    def require(self) -> None:
+        """See that it runs, or will again.
+
+        Raises:
+            DeadpanError: it will not: the configuration is wrong; with the end of its log.
+        """
+        if self._restart and self.exit_code == 2:
+            raise DeadpanError(f"the {self.name} cannot work as configured:\n{self.last_words()}")
+
     def start(self) -> None:
         """Start the child, and its supervisor where it is to be restarted."""
         with Interrupts.deferred():
@@ -197,6 +284,7 @@ class ChildProcess:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        _reaper.forget(process.pid)
 
     def last_words(self, lines: int = 8) -> str:
         """The end of its log."""
@@ -230,15 +318,18 @@ class ChildProcess:
 
     def _spawn(self) -> None:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as output:
+        if self._process is not None:
+            _reaper.forget(self._process.pid)
+        with self.log_path.open("ab") as output, _reaper.pipe() as pipe:
             self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", _WRITE_DOWN, self._reaping, *self._command],
+                stdin=pipe,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
             )
+            _reaper.note(self._process.pid, f"+ {self._process.pid} {self._reaping}\n")
 
     def _supervise(self) -> None:
         pause_seconds, started = 0.2, time.monotonic()

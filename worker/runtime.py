@@ -70,7 +70,9 @@ class Runtime:
         self._closing = threading.Event()
         self._waiting = Waiting()
         self._not_ready: str | None = "the model is not loaded"
-        self._health = HealthServer(settings.metrics_host, settings.metrics_port, self.not_ready)
+        self._health = HealthServer(
+            settings.metrics_host, settings.metrics_port, self.not_ready, process="worker"
+        )
         self._health.start()
         problems = checks.configuration_problems(settings)
         if problems:

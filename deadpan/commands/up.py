@@ -19,6 +19,7 @@ from worker import checks, folders
 from worker.embedded import EmbeddedValkey, require_free_port
 from worker.local import (
     console_process,
+    housekeeping_port,
     housekeeping_process,
     migrate_database,
     wait_until_ready,
@@ -45,8 +46,7 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
     if problems:
         raise ConfigurationError(problems)
     folder = folder.resolve()
-    require_free_port(console_port, "--port")
-    require_free_port(redis_port, "--redis-port")
+    require_ports(console_port, redis_port, settings.metrics_port)
     environment = {
         **os.environ,
         "DEADPAN_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
@@ -62,7 +62,7 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey", port=redis_port))
         migrate_database(environment["DEADPAN_DATABASE_URL"])
         worker = running.enter_context(worker_process(environment, log_path=folder / "worker.log"))
-        running.enter_context(
+        housekeeping = running.enter_context(
             housekeeping_process(environment, log_path=folder / "housekeeping.log")
         )
         console = running.enter_context(
@@ -72,9 +72,43 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
         running.callback(intake.close)
         wait_until_ready(worker, intake)
         wait_until_served(console, console_port)
+        if port := housekeeping_port(settings.metrics_port):
+            wait_until_served(housekeeping, port, settings.metrics_host)
         _announce(valkey.url, settings.prefix, folder, console_port, environment)
         while True:
-            time.sleep(3600)
+            for child in (worker, housekeeping, console):
+                child.require()
+            time.sleep(1)
+
+
+def require_ports(console_port: int, redis_port: int, metrics_port: int) -> None:
+    """Each process gets a port of its own, which is free.
+
+    Raises:
+        ConfigurationError: two would have the same, or somebody else has it.
+    """
+    wanted = {
+        "the console (--port)": (console_port, "--port"),
+        "Valkey (--redis-port)": (redis_port, "--redis-port"),
+        "the worker (DEADPAN_METRICS_PORT)": (metrics_port, "DEADPAN_METRICS_PORT"),
+        "housekeeping (the one after DEADPAN_METRICS_PORT)": (
+            housekeeping_port(metrics_port),
+            "DEADPAN_METRICS_PORT",
+        ),
+    }
+    takers: dict[int, list[str]] = {}
+    for taker, (port, _) in wanted.items():
+        if port:
+            takers.setdefault(port, []).append(taker)
+    if problems := [
+        f"port {port} is for {' and for '.join(those)}; choose another for one of them"
+        for port, those in takers.items()
+        if len(those) > 1
+    ]:
+        raise ConfigurationError(problems)
+    for port, option in wanted.values():
+        if port:
+            require_free_port(port, option)
 
 
 def _announce(
