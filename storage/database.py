@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.dialects import postgresql
@@ -154,6 +155,13 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
             )
         with connection.begin():
             yield connection
+
+
+def folder_of(engine: Engine) -> Path | None:
+    """Where an SQLite database is on this machine; None for others."""
+    if engine.dialect.name != "sqlite" or engine.url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(engine.url.database)).absolute().parent
 
 
 @contextmanager

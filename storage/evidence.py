@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import fsspec
 
@@ -53,6 +54,11 @@ class EvidenceStore:
         names = {protocol} if isinstance(protocol, str) else set(protocol)
         self._is_local = "file" in names
         self._keeps_whole_objects = bool(names & _WHOLE_OBJECTS)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is on this machine; None elsewhere."""
+        return Path(self._root) if self._is_local else None
 
     def put(self, content: bytes) -> str:
         """Keeps content; what is there already is not written again.

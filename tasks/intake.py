@@ -70,6 +70,9 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 WORKER_SILENT_SECONDS = 15.0
 """A worker that said nothing for so long is taken for gone in `deadpan status`."""
 
+WORKER_FORGOTTEN_SECONDS = 3600.0
+"""For so long after that it is known that there was one, which did not leave in order."""
+
 _SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on", "sample", "push")
 _PUSH_AT_ONCE = 5000
 
@@ -344,6 +347,13 @@ class Intake:
             "workers": self._living(workers, now[0]),
         }
 
+    def heard(self) -> tuple[int, int]:
+        """How many workers say that they live, and how many fell silent without leaving."""
+        with self.answering():
+            workers = self.client.hgetall(self.key("workers"))
+            living = len(self._living(workers, self._now()))
+        return living, len(workers) - living
+
     def sample(self, *, ready: int, apart_seconds: float, read: bool) -> list[Any]:
         """Note what has arrived by now; `tasks.arrivals` makes sense of the reply.
 
@@ -415,7 +425,7 @@ class Intake:
                 ) from None
             if silent_seconds < WORKER_SILENT_SECONDS:
                 living.append({key: told[key] for key in ("name", "ready", "model")})
-            elif silent_seconds > 40 * WORKER_SILENT_SECONDS:
+            elif silent_seconds > WORKER_FORGOTTEN_SECONDS:
                 self.client.hdel(self.key("workers"), name.decode(errors="replace"))
         return living
 

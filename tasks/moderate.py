@@ -27,7 +27,7 @@ from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import Recorded, record
 from storage.verdict_event import Report
-from tasks import metrics
+from tasks import metrics, stores
 from tasks.challenger import Challenger
 from tasks.chunk_trace import ChunkTrace, in_hand
 from tasks.chunks import Chunk
@@ -145,6 +145,7 @@ class Moderator:
         except (DatabaseUnavailable, EvidenceUnavailable, SchemaError) as error:
             log.warning("chunk given back", error=str(error), trace_ids=chunk.trace_ids)
             self._trouble = time.monotonic(), str(error)
+            stores.note_failure(error)
             self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
             return False
         except SourceUnavailable as error:

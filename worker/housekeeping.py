@@ -24,6 +24,7 @@ from tasks.delivery import Deliverer
 from tasks.housekeeping import Housekeeper
 from tasks.intake import Intake
 from tasks.retention import Periods, Retention
+from tasks.stores import show_room
 from worker.checks import callback_problems
 from worker.health import HealthServer
 from worker.redis_look import look_if_it_answers
@@ -43,6 +44,7 @@ def run(settings: Settings) -> None:
     database = connect(settings.database_url.get_secret_value())
     try:
         housekeeper = _housekeeper(settings, database)
+        show_room(database, EvidenceStore(settings.evidence_url))
         waiting = Waiting()
         health = HealthServer(
             settings.metrics_host,

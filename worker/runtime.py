@@ -29,6 +29,7 @@ from tasks.moderate import Moderator
 from tasks.pace import Pace
 from tasks.policy import Policy, load_policy
 from tasks.spoilt import Spoilt
+from tasks.stores import show_room
 from tasks.tries import Tries
 from worker import checks, redis_look
 from worker.dispatcher import Dispatcher
@@ -80,6 +81,7 @@ class Runtime:
             raise ConfigurationError(problems)
         policy = load_policy(settings.policy)
         self._parts = self._build()
+        show_room(self._parts.database, self._parts.evidence)
         self.spoilt = Spoilt(self._parts.intake, worker=name)
         self._pace = Pace(settings.chunk_size)
         self._challenger = self._make_challenger(policy) if settings.challenger else None

@@ -19,6 +19,10 @@ INTAKE_POSTS = Gauge("deadpan_intake_posts", "Post ids that wait in the intake."
 INTAKE_OLDEST_AGE_SECONDS = Gauge(
     "deadpan_intake_oldest_age_seconds", "For how long the oldest waiting post id has waited."
 )
+WORKERS_HEARD = Gauge("deadpan_workers_heard", "Workers that say on Redis that they live.")
+WORKERS_SILENT = Gauge(
+    "deadpan_workers_silent", "Workers that fell silent within an hour, and did not leave in order."
+)
 
 READ_EVERY = 5
 """Samples are written a second apart and read by every worker this much more seldom."""
@@ -50,6 +54,9 @@ class Sampler:
                     note_sample(self._intake)
                 else:
                     show(read_signal(self._intake))
+                    heard, silent = self._intake.heard()
+                    WORKERS_HEARD.set(heard)
+                    WORKERS_SILENT.set(silent)
                 looked += 1
             except DeadpanError as error:
                 log.debug("intake not sampled", error=str(error))

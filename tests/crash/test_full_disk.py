@@ -34,6 +34,7 @@ def test_posts_wait_while_a_workers_disk_is_full_and_are_judged_when_there_is_ro
             wait_until(
                 lambda: "there is room" in (probe.why_not() or ""), "its word about it", child
             )
+            wait_until(lambda: "1.0" in probe.metric("deadpan_store_fails"), "its metric", child)
             assert outcomes(sqlite, IDS) == {}
             resource.prlimit(
                 child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -44,6 +45,9 @@ def test_posts_wait_while_a_workers_disk_is_full_and_are_judged_when_there_is_ro
                 child,
             )
             wait_until(probe.ready, "readiness", child)
+            wait_until(lambda: "1.0" not in probe.metric("deadpan_store_fails"), "no more", child)
+            assert '{store="evidence"}' in probe.metric("deadpan_store_free_bytes")
+            assert '{store="database"}' in probe.metric("deadpan_store_free_bytes")
             assert child.exit_code is None
     store = EvidenceStore(str(tmp_path / "evidence"))
     with transaction(sqlite) as connection:

@@ -39,6 +39,17 @@ class Probe:
         except OSError as error:
             return f"it does not answer: {error}"
 
+    def metric(self, name: str) -> str:
+        """Its lines of a metric; empty while it does not answer."""
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/metrics", timeout=30
+            ) as all_:
+                lines = all_.read().decode().splitlines()
+        except OSError:
+            return ""
+        return "\n".join(line for line in lines if line.startswith(name))
+
     def ready(self) -> bool:
         return self.why_not() is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -297,6 +298,17 @@ def test_a_silent_worker_leaves_the_list_of_workers(intake: Intake) -> None:
     assert intake.status()["workers"] == [{"name": "a", "ready": True, "model": "mini-1"}]
     intake.leave("a")
     assert intake.status()["workers"] == []
+
+
+def test_a_worker_that_fell_silent_is_known_for_an_hour_unless_it_left(intake: Intake) -> None:
+    now = intake.client.time()[0]
+    for name, ago in (("lives", 0), ("frozen", 16), ("long ago", 3500), ("forgotten", 3700)):
+        said = {"name": name, "ready": True, "model": "mini-1", "seen": now - ago}
+        intake.client.hset("deadpan:workers", name, json.dumps(said))
+    intake.say("left in order", ready=True, model="mini-1")
+    intake.leave("left in order")
+    intake.heard()
+    assert intake.heard() == (1, 2)
 
 
 def test_a_chunk_that_nobody_took_can_be_handed_on_and_one_that_is_held_cannot(

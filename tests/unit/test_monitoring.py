@@ -18,6 +18,7 @@ import tasks.callback_metrics
 import tasks.challenger_metrics
 import tasks.metrics
 import tasks.spoilt
+import tasks.stores
 import worker.autoscale
 import worker.sampler
 
@@ -31,6 +32,7 @@ OURS = (
     tasks.callback_metrics,
     tasks.challenger_metrics,
     tasks.spoilt,
+    tasks.stores,
     worker.sampler,
     worker.autoscale,
 )
