@@ -350,7 +350,7 @@ class Intake:
     def heard(self) -> tuple[int, int]:
         """How many workers say that they live, and how many fell silent without leaving."""
         with self.answering():
-            workers = self.client.hgetall(self.key("workers"))
+            workers = cast("dict[bytes, bytes]", self.client.hgetall(self.key("workers")))
             living = len(self._living(workers, self._now()))
         return living, len(workers) - living
 

@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -55,8 +56,16 @@ def show_room(database: Engine, evidence: EvidenceStore) -> None:
     for store, folder in folders.items():
         if folder is None:
             continue
-        STORE_FREE_BYTES.labels(store).set_function(lambda folder=folder: _room(folder)[0])
-        STORE_SIZE_BYTES.labels(store).set_function(lambda folder=folder: _room(folder)[1])
+        STORE_FREE_BYTES.labels(store).set_function(partial(_free_bytes, folder))
+        STORE_SIZE_BYTES.labels(store).set_function(partial(_size_bytes, folder))
+
+
+def _free_bytes(folder: Path) -> float:
+    return _room(folder)[0]
+
+
+def _size_bytes(folder: Path) -> float:
+    return _room(folder)[1]
 
 
 def _room(folder: Path) -> tuple[float, float]:
@@ -68,10 +77,9 @@ def _room(folder: Path) -> tuple[float, float]:
             continue
         except OSError:
             break
-        # What a user may still write, which is less than what is free for the system's own.
         return float(usage.free), float(usage.total)
     return math.nan, math.nan
 
 
 for _store in STORES:
-    STORE_FAILS.labels(_store).set_function(lambda store=_store: fails(store))
+    STORE_FAILS.labels(_store).set_function(partial(fails, _store))
