@@ -197,7 +197,7 @@ time.sleep(600)
 
 
 def read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def test_a_process_that_got_the_number_of_a_child_is_left_alone(tmp_path: Path) -> None:
