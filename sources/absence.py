@@ -1,23 +1,28 @@
 """Whether a post that an answer leaves out is gone.
 
 A source may leave a post out for other reasons: it gives answers in pages, it reads only so many
-ids of a list, or it names the post otherwise than it was asked for. So a post is gone only if an
-answer that must have held it does not: one for this post alone, or one that holds nothing at all,
-for so few ids that the source has just been seen to read as many. A page, however short, would hold
-some of them. An answer that is odd is no proof, and the posts it leaves out are tried again.
+ids of a list, one id of them spoils the answer to all, or it names the post otherwise than it was
+asked for. So a post is gone only if an answer that must have held it does not. That is one for this
+post alone; or one for several, the last of them a post that is known to exist, if the answer holds
+that one and no other, and the source has just been seen to give more at once. An answer that is odd
+is no proof, and the posts it leaves out are tried again.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sources.answer import Answer, resemblance
 
 log = logging.getLogger(__name__)
+
+_FRESH_SECONDS = 60.0
+"""For so long what a source was seen to do is what it does."""
 
 _PATIENCE = 50
 """After so many full answers of the most that a source gives, it is asked for twice as many."""
@@ -28,12 +33,35 @@ class Question:
     """Ids that are asked for together.
 
     Attributes:
+        ids: those of which something is to be known.
         given_before: how many posts the answer gave that left all of these out; None for those
             that are asked for the first time.
+        known: an id that is known to exist, and is asked for behind them.
     """
 
     ids: tuple[str, ...]
     given_before: int | None = None
+    known: str | None = None
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """All ids to ask for."""
+        return self.ids if self.known is None else (*self.ids, self.known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a source was seen to do in one answer.
+
+    Attributes:
+        reads: ids of a question; it gave two of them at least.
+        known: the last one that it gave.
+        at: when, on the clock.
+    """
+
+    reads: int
+    known: str
+    at: float
 
 
 @dataclass(slots=True)
@@ -61,14 +89,23 @@ class Absence:
         ids_per_question: at most.
         source: what to call it, such as "the post source".
         id_field: where an id stands.
+        clock: seconds that only grow.
     """
 
-    def __init__(self, ids_per_question: int, *, source: str, id_field: str = "id") -> None:
+    def __init__(
+        self,
+        ids_per_question: int,
+        *,
+        source: str,
+        id_field: str = "id",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._most = self._at_most = ids_per_question
         self._source = source
         self._id_field = id_field
-        self._reads = 0  # so many ids it has been seen to read
+        self._shown: _Shown | None = None
         self._full = 0
         self._told: int | None = None
 
@@ -79,35 +116,42 @@ class Absence:
 
     def weigh(self, question: Question, answer: Answer) -> Weighed:
         """Sort the ids of one question by what its answer says of them."""
-        ids, asked = question.ids, set(question.ids)
+        ids, asked = question.ids, set(question.asked)
         weighed = Weighed()
         for post_id, value in answer.posts:
             if post_id in asked:
                 weighed.found.setdefault(post_id, value)
-        reads = max((at for at, each in enumerate(ids, 1) if each in weighed.found), default=0)
-        self._learn(question, len(weighed.found), reads)
+        shown = self._learn(question, weighed.found)
+        is_known_there = weighed.found.pop(question.known or "", None) is not None
         left = tuple(each for each in ids if each not in weighed.found)
         if not left:
             return weighed
         if answer.not_found:
-            weighed.gone = left if len(ids) == 1 else ()
-            weighed.again = [] if len(ids) == 1 else _parts(left, 1, None)
+            weighed.gone = left if len(question.asked) == 1 else ()
+            weighed.again = [] if weighed.gone else [Question((each,)) for each in left]
             return weighed
         doubt = answer.doubt or self._oddity(answer, asked)
-        if len(ids) == 1:
+        if len(question.asked) == 1:
             if doubt is None:
                 weighed.gone = left
             else:
                 hint = resemblance(ids[0], answer.posts)
                 weighed.odd[ids[0]] = f"{self._source} left it out, and {doubt}{hint}"
         elif weighed.found or question.given_before is None:
-            size = min(self._at_most, reads or (0 if doubt else self._reads) or 1)
-            weighed.again = _parts(left, size, len(weighed.found))
-        elif doubt is None:
+            weighed.again = self._parts(left, len(weighed.found), shown)
+        elif is_known_there and doubt is None and shown is not None:
             weighed.gone = left
         else:
-            weighed.again = _parts(left, 1, 0)
+            weighed.again = [Question((each,), 0) for each in left]
         return weighed
+
+    def _parts(self, left: tuple[str, ...], given: int, shown: _Shown | None) -> list[Question]:
+        """Questions for ids that were left out, each of which proves something or finds some."""
+        size = min(self._at_most, shown.reads) - 1 if shown is not None else 1
+        if shown is None or size < 2 or shown.known in left:
+            return [Question((each,), given) for each in left]
+        parts = [left[at : at + size] for at in range(0, len(left), size)]
+        return [Question(part, given, shown.known if len(part) > 1 else None) for part in parts]
 
     def _oddity(self, answer: Answer, asked: set[str]) -> str | None:
         nameless = sum(post_id is None for post_id, _ in answer.posts)
@@ -118,15 +162,24 @@ class Absence:
             return f"sent {len(others)} that nobody asked for, such as {ascii(others[0])[:60]}"
         return None
 
-    def _learn(self, question: Question, found: int, reads: int) -> None:
-        before, size = question.given_before, len(question.ids)
+    def _learn(self, question: Question, found: Mapping[str, Any]) -> _Shown | None:
+        """Take note of what an answer shows; what is known then, if it is fresh."""
+        asked = question.asked
+        there = [at for at, each in enumerate(asked, 1) if each in found]
+        new = sum(each in found for each in question.ids)
+        before, now = question.given_before, self._clock()
         with self._lock:
-            if before is not None and found and (before <= 1 or found > 1):
+            if before is not None and new and (before <= 1 or new > 1):
                 # The answer before left these out although they exist.
-                self._at_most = min(self._at_most, before or size)
-                self._reads, self._full = 0, 0
-            self._reads = max(self._reads, reads)
-            if found == size == self._at_most < self._most:
+                self._at_most = min(self._at_most, before or len(asked))
+                self._shown, self._full = None, 0
+            shown = self._shown
+            if shown is not None and now - shown.at > _FRESH_SECONDS:
+                shown = None
+            if len(there) > 1:  # of one alone nobody knows whether it would give more
+                reads = max(there[-1], shown.reads if shown is not None else 0)
+                shown = self._shown = _Shown(reads, asked[there[-1] - 1], now)
+            if new == len(asked) == self._at_most < self._most:
                 self._full += 1
                 if self._full >= _PATIENCE:
                     self._at_most = min(self._most, 2 * self._at_most)
@@ -141,7 +194,4 @@ class Absence:
                 self._source,
                 learnt,
             )
-
-
-def _parts(ids: Sequence[str], size: int, given: int | None) -> list[Question]:
-    return [Question(tuple(ids[at : at + size]), given) for at in range(0, len(ids), size)]
+        return shown

@@ -97,7 +97,7 @@ class DatabaseSource:
         group = question.ids
         try:
             with self._engine.connect() as connection:
-                result = connection.execute(self._query, {"ids": list(group)})
+                result = connection.execute(self._query, {"ids": list(question.asked)})
                 absent = [name for name in _REQUIRED if name not in result.keys()]  # noqa: SIM118
                 if absent:
                     names = ", ".join(f"'{name}'" for name in absent)

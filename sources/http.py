@@ -181,7 +181,7 @@ class HttpSource:
         if pause_seconds > 0:
             error = "the post source asked to be left alone for a while"
             return _failed(group, error, retry_after=pause_seconds, outage=self._pause.is_outage)
-        url = self._before + ",".join(quote(post_id, safe="") for post_id in group) + self._after
+        url = self._before + ",".join(map(_quoted, question.asked)) + self._after
         ends_at = time.monotonic() + self._timeout_seconds
         try:
             for _ in range(_MAX_REDIRECTS + 1):
@@ -229,7 +229,7 @@ class HttpSource:
             return _failed(group, said, transient=False)
         body = read_body(response, self._max_answer_bytes)
         content_type = response.headers.get("Content-Type", "")
-        answer = self._answer(status, body, content_type, group)
+        answer = self._answer(status, body, content_type, question.asked)
         if answer is None:
             beginning = body[:_SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
             return _failed(
@@ -325,7 +325,12 @@ def _grouped(post_ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
 
 def _halves(question: Question) -> list[Question]:
     middle = len(question.ids) // 2
-    return [replace(question, ids=part) for part in (question.ids[:middle], question.ids[middle:])]
+    parts = question.ids[:middle], question.ids[middle:]
+    return [Question(part, question.given_before) for part in parts]
+
+
+def _quoted(post_id: str) -> str:
+    return quote(post_id, safe="")
 
 
 def decoded(body: bytes, content_type: str) -> str:

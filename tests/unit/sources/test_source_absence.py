@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sources.absence import Absence, Question
+from sources.answer import Answer
 from sources.http import HttpSource
 from sources.mapping import PostMapping
 from sources.post import FetchedPost, FetchFailure, FetchResult, Gone
@@ -277,10 +279,45 @@ def test_many_deleted_posts_cost_few_requests_once_the_source_is_known(
     source.fetch(HERE)
     server.seen.clear()
     assert kinds(source.fetch(deleted)) == {"Gone": 64}
-    assert len(server.seen) == 3, "all together, then as many as it was seen to read"
+    assert len(server.seen) == 3, "all together, then beside a post that is known"
     server.seen.clear()
     assert kinds(source.fetch([*HERE[:40], *deleted[:10]])) == {"FetchedPost": 40, "Gone": 10}
     assert len(server.seen) == 2
+
+
+def test_one_id_that_empties_an_answer_takes_no_other_post_with_it(
+    server: Server, many: Open
+) -> None:
+    def answer(handler: Handler) -> None:
+        ids = asked_ids(handler)
+        spoilt = len(ids) > 1 and "bad" in ids
+        handler.json({"posts": [post(each) for each in ids if each in HERE and not spoilt]})
+
+    server.answer = answer
+    source = many()
+    source.fetch(HERE)
+    results = source.fetch([*HERE[:20], "bad", *HERE[20:40]])
+    assert kinds(results) == {"FetchedPost": 40, "Gone": 1}
+
+
+def test_a_known_post_that_was_deleted_since_proves_nothing(server: Server, many: Open) -> None:
+    server.answer = holding(HERE, lambda posts: {"posts": posts})
+    source = many()
+    source.fetch(HERE)
+    server.answer = lambda handler: cut(handler, posts=0)
+    server.seen.clear()
+    assert kinds(source.fetch(["d1", "d2", "d3", HERE[-1]])) == {"Gone": 4}
+    assert [len(asked.split(",")) for asked in server.paths] == [4, 1, 1, 1, 1]
+
+
+def test_what_was_seen_long_ago_is_no_proof() -> None:
+    now = 0.0
+    absence = Absence(64, source="the source", clock=lambda: now)
+    absence.weigh(Question(("1", "2", "3", "4")), Answer(tuple((each, {}) for each in "1234")))
+    deleted = Question(("a", "b", "c"))
+    assert absence.weigh(deleted, Answer(())).again == [Question(("a", "b", "c"), 0, "4")]
+    now = 61.0
+    assert absence.weigh(deleted, Answer(())).again == [Question((each,), 0) for each in "abc"]
 
 
 def test_a_source_that_answers_one_id_alone_is_asked_so(server: Server, many: Open) -> None:
@@ -322,6 +359,7 @@ class Made:
         spoil: what becomes of the ids of some posts.
         shape: of a list of posts.
         none: how no posts are written.
+        poison: ids that empty the answer to all that are asked for with them.
     """
 
     here: frozenset[int]
@@ -334,6 +372,7 @@ class Made:
     shape: str
     none: str
     backwards: bool
+    poison: frozenset[int]
 
     def answer(self, handler: Handler) -> None:
         ids = [unquote(each) for each in asked_ids(handler)]
@@ -343,6 +382,8 @@ class Made:
             if self.beyond in ("400", "404", "414"):
                 return handler.reply(int(self.beyond))
             ids = ids[: self.reads]
+        if len(ids) > 1 and self.poison & set(map(index, ids)):
+            return handler.reply(200, b'{"posts": []}')
         found = [self.spoiled(each) for each in ids if index(each) in self.here]
         found = found[::-1] if self.backwards else found
         taken = found[: self.page]
@@ -399,6 +440,7 @@ MADE = st.builds(
     shape=st.sampled_from(["list", "object", "single", "bare"]),
     none=st.sampled_from(['{"posts": []}', '{"posts": null}', "[]", "{}", "null", "204"]),
     backwards=st.booleans(),
+    poison=st.just(frozenset()) | st.frozensets(st.integers(0, 23), max_size=2),
 )
 
 

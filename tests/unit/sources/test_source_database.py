@@ -75,6 +75,57 @@ def test_ids_are_asked_for_a_few_at_a_time(opened: Opened) -> None:
     assert [type(result) for result in results.values()] == [FetchedPost] * 3 + [Gone] * 2
 
 
+def test_a_limit_in_the_query_loses_no_post(opened: Opened, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    rows = [(number, f"number {number}") for number in range(100, 150)]
+    connection.executemany("INSERT INTO posts (id, text) VALUES (?, ?)", rows)
+    connection.commit()
+    connection.close()
+    source = opened("SELECT id, text FROM posts WHERE id IN :ids ORDER BY id DESC LIMIT 7")
+    results = source.fetch([*map(str, range(100, 150)), "deleted"])
+    assert isinstance(results.pop("deleted"), Gone)
+    assert all(isinstance(result, FetchedPost) for result in results.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "stored", "asked", "words"),
+    [
+        ("TEXT COLLATE NOCASE", "id", "aBc", "AbC", "in other letters"),
+        ("TEXT", "id || '  ' AS id", "abc", "abc", "with spaces around it"),
+        ("INTEGER", "id", 7, "007", "as a number"),
+        ("INTEGER", "id + 0.0 AS id", 2**60 + 1, str(2**60 + 1), "rounded"),
+    ],
+)
+def test_a_row_under_another_id_is_a_fault_and_its_post_not_gone(
+    opened: Opened, path: Path, kind: str, column: str, stored: object, asked: str, words: str
+) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"CREATE TABLE odd (id {kind}, text)")
+    connection.execute("INSERT INTO odd VALUES (?, 'here')", (stored,))
+    connection.commit()
+    connection.close()
+    source = opened(f"SELECT {column}, text FROM odd WHERE odd.id IN :ids")
+    for ids in ([asked], [asked, "8"]):
+        result = source.fetch(ids)[asked]
+        assert isinstance(result, FetchFailure)
+        assert result.transient
+        assert words in result.error
+
+
+def test_pictures_in_a_column_of_text(opened: Opened, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    kept = ("", " ", "null", "[]", '[""]', '[null, "http://10.0.0.1/"]', "http://10.0.0.1/")
+    for number, images in enumerate(kept, 10):
+        connection.execute(
+            "INSERT INTO posts (id, text, images) VALUES (?, '', ?)", (number, images)
+        )
+    connection.commit()
+    connection.close()
+    results = opened().fetch([str(number) for number in range(10, 17)])
+    found = [len(r.post.images) for r in results.values() if isinstance(r, FetchedPost)]
+    assert found == [0, 0, 0, 0, 0, 1, 1]
+
+
 def test_an_id_is_data_and_never_part_of_the_query(opened: Opened) -> None:
     source = opened()
     for strange in ("1) OR (1=1", "1'; DROP TABLE posts; --", ":ids", "%s", "\x00", ""):
