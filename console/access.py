@@ -39,7 +39,10 @@ class GuardedRoute(APIRoute):
             request.state.visitor = await run_in_threadpool(admit, request, permission)
             if method != "GET" and permission.scope is None and permission.role is not None:
                 await _refuse_forged_form(request)
-            return await handler(request)
+            response = await handler(request)
+            if method != "GET":
+                console_of(request).changed()
+            return response
 
         return guarded
 

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from console import passwords
 from console.access import GuardedRoute
-from console.queue import clean
+from console.filters import clean
 from console.render import page, see_other
 from console.sign_in import PASSWORDS_OFF
 from console.state import address_of, console_of, visitor_of

@@ -16,7 +16,7 @@ from console import blind, reasons, review_shapes, shapes
 from console.access import GuardedRoute
 from console.api_parts import Key, new_router, write
 from console.deciding import note_negative
-from console.queue import cursor_of, position_of
+from console.filters import cursor_of, position_of
 from console.shapes import BeforeId, Language, Limit, Number, Word, Words
 from console.state import console_of, visitor_of
 from console.traced import of_pushed

@@ -11,7 +11,8 @@ from fastapi.responses import Response
 
 from console import blind, reasons
 from console.access import GuardedRoute
-from console.queue import clean, excerpt
+from console.filters import clean
+from console.queue import excerpt
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError
@@ -22,6 +23,8 @@ from storage.flags import is_held
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 MOST = 100
+#: So many of a post are shown in the preview.
+_PICTURES = 4
 
 
 @router.post("/bulk")
@@ -33,7 +36,7 @@ def preview(
 ) -> Response:
     """Show what would change, and change nothing."""
     console, me = console_of(request), visitor_of(request).moderator
-    code = reasons.check(console.reasons, action, reason_code)
+    code = reasons.chosen(console.reasons, action, reason_code)
     ids = _ids(flag)
     Said(action=action)  # type: ignore[arg-type]  # it checks
     now = datetime.now(UTC)
@@ -54,7 +57,17 @@ def preview(
             else ""
         )
         text = excerpt(console.text(each.verdict.evidence, "original_text"))
-        rows.append({"flag": each, "problem": problem, "text": text})
+        kept = [item["sha256"] for item in each.verdict.evidence if item["kind"] == "image"]
+        shown = kept[:_PICTURES]
+        rows.append(
+            {
+                "flag": each,
+                "problem": problem,
+                "text": text,
+                "pictures": shown,
+                "more": len(kept) - len(shown),
+            }
+        )
     will = [row for row in rows if not row["problem"]]
     return page(
         request,
@@ -63,6 +76,7 @@ def preview(
         will=will,
         queues=Counter(row["flag"].queue for row in will),
         action=action,
+        pictures=str(me.settings.get("pictures", "blur")),
         reason_code=code or "",
         reason=console.reasons.get(code, "") if code else "",
     )
@@ -78,7 +92,7 @@ def decide(
 ) -> Response:
     """Decide all that the preview showed, in one transaction; what others took is left to them."""
     console, me = console_of(request), visitor_of(request).moderator
-    code = reasons.check(console.reasons, action, reason_code)
+    code = reasons.chosen(console.reasons, action, reason_code)
     shown = _seen(seen)
     said = Said(action=action, reason_code=code, note=note or None)  # type: ignore[arg-type]
     with transaction(console.database) as connection:
@@ -97,6 +111,7 @@ def decide(
             f"batch {batch}",
             after={"decided": len(made), "refused": len(refused)},
         )
+    console.changed()
     not_now = blind.hidden(request, refused) if refused else {}
     refused = {n: blind.HIDDEN if n in not_now else why for n, why in refused.items()}
     if not made:
@@ -119,6 +134,7 @@ def undo(request: Request, batch: str) -> Response:
             f"batch {clean(batch)}",
             after={"undone": len(undone), "refused": len(refused)},
         )
+    console.changed()
     if refused:
         return page(request, "bulk_none.html", refused=refused, undone=len(undone), status=409)
     return see_other("/")

@@ -42,7 +42,7 @@ class DecisionForm:
         """
         return Said(
             action=self.action,  # type: ignore[arg-type]  # checked by Said
-            reason_code=reasons.check(codes, self.action, self.reason_code),
+            reason_code=reasons.chosen(codes, self.action, self.reason_code),
             note=self.note or None,
             sentiment=self.sentiment or None,
             sarcastic={"yes": True, "no": False}.get(self.sarcastic),

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from console.access import GuardedRoute
+from console.filters import clean
 from console.pictures import Pictures
-from console.queue import clean
 from console.render import page
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError
@@ -21,6 +21,7 @@ from tasks.erasure import erase
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 _RECEIPTS = 20
+_MAX_CHARACTERS = 256
 Subject = Annotated[str, Form(max_length=1024)]
 
 
@@ -58,12 +59,19 @@ def confirmed(
         of,
         requested_by=visitor_of(request).moderator.name,
     )
+    console.changed()
     console.forget_texts()
     cast(Pictures, request.app.state.pictures).forget()
     return _page(request, done=found)
 
 
 def _subject(kind: str, subject: str) -> tuple[Kind, str]:
+    if len(subject.strip()) > _MAX_CHARACTERS:
+        # Cut, it would be another one.
+        raise ConfigurationError(
+            f"{subject.strip()[:40]!r}… has {len(subject.strip())} characters, and ids and authors "
+            f"have at most {_MAX_CHARACTERS}; nothing is erased"
+        )
     subject = clean(subject)
     if kind not in ("post", "author") or not subject:
         raise ConfigurationError("say which post or author, and which of the two it is")

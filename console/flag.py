@@ -12,9 +12,17 @@ from fastapi.responses import JSONResponse, Response
 from console import blind, reasons
 from console.access import GuardedRoute
 from console.deciding import Decided, DecisionForm, note_negative, seconds_left
+from console.filters import asked_of
 from console.pictures import KINDS
 from console.post import pictures_of, post_of
-from console.queue import Filters, asked_of, done_banner, take_next
+from console.queue import (
+    MAX_FILTERS_CHARACTERS,
+    Filters,
+    done_banner,
+    lost_words,
+    number,
+    take_next,
+)
 from console.render import page, see_other
 from console.state import address_of, console_of, visitor_of
 from deadpan.errors import ConfigurationError, DeadpanError, FlagConflict, NotFound
@@ -42,12 +50,21 @@ def flag_page(
     request: Request,
     flag_id: int,
     queue: str = "",
-    filters: Annotated[str, Query(max_length=4000)] = "",
+    filters: Annotated[str, Query(max_length=MAX_FILTERS_CHARACTERS)] = "",
     pictures: str = "",
-    after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    after: str = "",
+    missed: str = "",
 ) -> Response:
     """All that is known of a flag."""
-    return _page(request, flag_id, queue=queue, filters=filters, pictures=pictures, after=after)
+    return _page(
+        request,
+        flag_id,
+        queue=queue,
+        filters=filters,
+        pictures=pictures,
+        after=number(after),
+        missed=number(missed),
+    )
 
 
 @router.post("/flags/{flag_id}/claim")
@@ -57,11 +74,15 @@ def claim(
     queue: Annotated[str, Form(max_length=64)] = "",
     filters: Filters = "",
 ) -> Response:
-    """Take this flag."""
+    """Take this flag; where somebody was faster, the next one of the list."""
     console, me = console_of(request), visitor_of(request).moderator
-    blind.refuse_hidden(request, number_of(flag_id))
-    with transaction(console.database) as connection:
-        claims.claim(connection, number_of(flag_id), me, claim_seconds=console.claim_seconds)
+    wanted, asked = number_of(flag_id), asked_of(queue, filters)
+    try:
+        blind.refuse_hidden(request, wanted)
+        with transaction(console.database) as connection:
+            claims.claim(connection, wanted, me, claim_seconds=console.claim_seconds)
+    except FlagConflict:
+        return see_other(take_next(request, asked, missed=wanted))
     within = urlencode({k: v for k, v in (("queue", queue), ("filters", filters)) if v})
     return see_other(f"/flags/{flag_id}" + (f"?{within}" if within else ""))
 
@@ -176,6 +197,7 @@ def _page(
     filters: str = "",
     pictures: str = "",
     after: int | None = None,
+    missed: int | None = None,
     typed: DecisionForm | None = None,
     error: DeadpanError | None = None,
 ) -> Response:
@@ -195,6 +217,7 @@ def _page(
         known = known_answers.of_flag(connection, flag.id) if me.is_lead else None
         said = decisions.of_flags(connection, [flag.id, *(each.id for each in earlier)])
         banner = done_banner(connection, me, after, "", now)
+        lost = lost_words(connection, missed, me, now)
         others = [
             each.name
             for each in moderators.everyone(connection)
@@ -233,10 +256,20 @@ def _page(
         queue=queue,
         filters=filters,
         banner=banner,
+        lost=lost,
+        escalation=_escalation(flag, said[flag.id]),
         typed=typed or {},
         error=error,
         now=now,
     )
+
+
+def _escalation(flag: Flag, history: list[decisions.Decision]) -> decisions.Decision | None:
+    """Who asked a lead about a flag that waits for one, and what they wrote."""
+    if flag.escalated_at is None or flag.state == "decided":
+        return None
+    asked = [each for each in history if each.action == "escalate" and not each.undone]
+    return max(asked, key=lambda each: each.id, default=None)
 
 
 def _earlier(connection: Any, flag: Flag) -> list[Flag]:

@@ -2,131 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import JSONResponse, Response
 
 from console.access import GuardedRoute
+from console.filters import AGES, Asked, asked_of, clean, cursor_of, position_of
 from console.render import page, see_other
 from console.state import console_of, visitor_of
+from console.words import brief
 from deadpan.errors import ConfigurationError, NotFound
-from storage import claims, decisions, review_work, reviews, tables, worklist
+from storage import claims, decisions, review_work, reviews, worklist
 from storage.database import transaction
-from storage.queries import FlagPosition
-from storage.text import UNKNOWN_LANGUAGE
-from storage.worklist import Filter
+from storage.flags import is_held
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
-PAGE_SIZE = 25
-#: For whoever decides many at once; as many as a bulk decision takes.
-_LONG_PAGE = 100
 _EXCERPT = 240
-Filters = Annotated[str, Form(max_length=4000)]
-_STATES = ("open", "claimed", "escalated", "decided")
-AGES = {"1h": "1 hour", "8h": "8 hours", "1d": "1 day", "3d": "3 days"}
-_AGES = {
-    "1h": timedelta(hours=1),
-    "8h": timedelta(hours=8),
-    "1d": timedelta(days=1),
-    "3d": timedelta(days=3),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the form above the list says, as it was sent."""
-
-    state: str = "open"
-    queue: str = ""
-    rule: str = ""
-    author: str = ""
-    post: str = ""
-    words: str = ""
-    language: str = ""
-    negative: str = ""
-    sarcasm: str = ""
-    age: str = ""
-    size: str = ""
-
-    def query(self, **changed: str) -> str:
-        """As part of an address, without what is empty."""
-        fields = {name: getattr(self, name) for name in self.__slots__} | changed
-        return urlencode({k: v for k, v in fields.items() if v and (k, v) != ("state", "open")})
-
-    @property
-    def filters(self) -> str:
-        """What more than state and queue is asked for, as one word that forms carry."""
-        fields = {name: getattr(self, name) for name in _FILTERS}
-        return urlencode({k: v for k, v in fields.items() if v})
-
-    @property
-    def is_filtered(self) -> bool:
-        """Whether more than state and queue is asked for."""
-        return any(getattr(self, n) for n in self.__slots__ if n not in ("state", "queue", "size"))
-
-    @property
-    def rows(self) -> int:
-        """How many flags a page holds.
-
-        Raises:
-            ConfigurationError: there is no such page.
-        """
-        if self.size not in ("", str(_LONG_PAGE)):
-            raise ConfigurationError(
-                f"a page of {self.size[:20]!r} flags is none; leave it out, or say {_LONG_PAGE}"
-            )
-        return _LONG_PAGE if self.size else PAGE_SIZE
-
-    def filter(self) -> Filter:
-        """As storage takes it.
-
-        Raises:
-            ConfigurationError: a value that is none.
-        """
-        if self.state not in _STATES or (self.age and self.age not in _AGES):
-            raise ConfigurationError(f"there is no list {(self.state + ' ' + self.age)[:80]!r}")
-        return Filter(
-            # Somebody who looks for a post wants it in whatever state it is.
-            states=tables.FLAG_STATES if self.post else (self.state,),
-            queue=self.queue or None,
-            rule=self.rule or None,
-            author=self.author or None,
-            post_id=self.post or None,
-            words=self.words or None,
-            language=_language(self.language),
-            negative=_share("negative", self.negative),
-            sarcasm=_share("sarcasm", self.sarcasm),
-            opened_before=datetime.now(UTC) - _AGES[self.age] if self.age else None,
-        )
-
-
-_FILTERS = tuple(name for name in Asked.__slots__ if name not in ("state", "queue"))
-
-
-def asked_of(queue: str, filters: str) -> Asked:
-    """The list that somebody works through.
-
-    Args:
-        filters: as `Asked.filters` gives them.
-
-    Raises:
-        ConfigurationError: they are none.
-    """
-    try:
-        given = parse_qsl(filters, strict_parsing=bool(filters), max_num_fields=len(_FILTERS))
-    except ValueError:
-        raise ConfigurationError(f"filters {filters[:80]!r} are none; choose them anew") from None
-    asked = Asked(queue=queue, **{k: clean(v) for k, v in given if k in _FILTERS})
-    asked.filter()
-    return asked
+#: Five fields of 256 characters, each written as up to twelve.
+MAX_FILTERS_CHARACTERS = 16_000
+Filters = Annotated[str, Form(max_length=MAX_FILTERS_CHARACTERS)]
 
 
 @router.get("/")
@@ -144,33 +41,44 @@ def queue_page(
     age: str = "",
     size: str = "",
     cursor: str = "",
-    after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    after: str = "",
     batch: str = "",
     empty: str = "",
+    missed: str = "",
 ) -> Response:
-    """What waits."""
+    """What waits. What cannot be read of the filters is said beside them, and none is lost."""
     console, me = console_of(request), visitor_of(request).moderator
     asked = Asked(
-        state=state,
-        queue=queue,
+        state=clean(state) or "open",
+        queue=clean(queue),
         rule=clean(rule),
         author=clean(author),
         post=clean(post),
         words=clean(words),
-        language=language.strip(),
-        negative=negative,
-        sarcasm=sarcasm,
-        age=age,
-        size=size,
-    )
+        language=clean(language),
+        negative=clean(negative),
+        sarcasm=clean(sarcasm),
+        age=clean(age),
+        size=clean(size),
+    ).named_as(console.known().rules)
+    problems, position = dict(asked.problems), None
+    try:
+        position = position_of(cursor)
+    except ConfigurationError as error:
+        problems["cursor"] = str(error)
     now = datetime.now(UTC)
     with transaction(console.database, read_only=True) as connection:
-        position = position_of(cursor)
-        found = worklist.search(connection, asked.filter(), limit=asked.rows + 1, after=position)
+        # Nothing is listed rather than what was not asked for: it could be decided all at once.
+        found = (
+            worklist.Found([], None)
+            if problems
+            else worklist.search(connection, asked.filter(), limit=asked.rows + 1, after=position)
+        )
         flags = found.flags
         not_now = reviews.hidden_from(connection, me, [each.id for each in flags])
         mine = worklist.many(connection, claims.held_by(connection, me, now=now))
-        banner = done_banner(connection, me, after, batch, now)
+        banner = done_banner(connection, me, number(after), batch, now)
+        lost = lost_words(connection, number(missed), me, now)
     more = len(flags) > asked.rows
     flags = flags[: asked.rows]
     last = flags[-1].position if more else None
@@ -184,11 +92,15 @@ def queue_page(
     return page(
         request,
         "queue.html",
+        status=422 if problems else 200,
         rows=rows,
         asked=asked,
+        problems=problems,
+        known=console.known(),
         ages=AGES,
         mine=mine,
         banner=banner,
+        lost=lost,
         empty=empty,
         cursor=cursor,
         stopped=found.stopped_at is not None,
@@ -263,7 +175,8 @@ def done_banner(
         if not made or made[0].moderator_id != me.id:
             return None
         left = [d for d in made if d.may_be_undone(me, now)]
-        return _banner(made[0], now, f"{len(made)} flags", bool(left), f"/bulk/{batch}/undo")
+        ids = [d.flag_id for d in made]
+        return _banner(made[0], now, f"{len(made)} flags", bool(left), f"/bulk/{batch}/undo", ids)
     if after is None:
         return None
     try:
@@ -274,15 +187,41 @@ def done_banner(
         return None
     undo = f"/decisions/{decision.id}/undo"
     may = decision.may_be_undone(me, now)
-    return _banner(decision, now, f"Post {decision.post_id}", may, undo)
+    return _banner(decision, now, f"Post {decision.post_id}", may, undo, [decision.flag_id])
+
+
+def lost_words(connection: Any, flag_id: int | None, me: Any, now: datetime) -> str:
+    """What became of a flag that somebody wanted and did not get, for they have the next one now;
+    nothing where there is nothing to say."""
+    if flag_id is None:
+        return ""
+    try:
+        flag = worklist.one(connection, flag_id)
+    except NotFound:
+        return ""
+    post = f"Post {brief(flag.post_id)}"
+    # Of what is to be looked at a second time not even that it is decided.
+    if reviews.hidden_from(connection, me, [flag_id]):
+        return f"{post} is not to be had any more."
+    if flag.state == "decided":
+        return f"{post} was decided a moment before."
+    if is_held(claims.standing_of(flag), now):
+        return "" if flag.claimed_by == me.name else f"{flag.claimed_by} took {post} before you."
+    return f"{post} waits for a lead." if flag.escalated_at else f"{post} was not to be had."
 
 
 def _banner(
-    decision: decisions.Decision, now: datetime, what: str, may: bool, path: str
+    decision: decisions.Decision,
+    now: datetime,
+    what: str,
+    may: bool,
+    path: str,
+    flags: list[int],
 ) -> dict[str, Any]:
     left = decisions.UNDO_SECONDS - (now - decision.created_at).total_seconds()
     return {
         "what": what,
+        "flags": flags,
         "action": decision.action,
         "undone": decision.undone,
         "undo": path if may else "",
@@ -290,64 +229,12 @@ def _banner(
     }
 
 
+def number(given: str) -> int | None:
+    """A row's number as an address has it; None where it has none that could be one."""
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else None
+
+
 def excerpt(text: str) -> str:
     """The beginning of a text, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1].rstrip() + "…"
-
-
-def clean(value: str) -> str:
-    """Text from an address, without what no database takes."""
-    return value.strip().replace("\x00", "").encode("utf-8", "replace").decode()[:256]
-
-
-def cursor_of(position: FlagPosition) -> str:
-    """A position as an opaque word."""
-    plain = json.dumps([position.priority, position.opened_at.isoformat(), position.id])
-    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
-
-
-def position_of(cursor: str) -> FlagPosition | None:
-    """The position that a cursor stands for.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if not cursor:
-        return None
-    try:
-        plain = base64.b64decode(
-            cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True
-        )
-        priority, opened_at, number = json.loads(plain)
-        moment = datetime.fromisoformat(opened_at)
-        if moment.utcoffset() is None or type(priority) is not int or type(number) is not int:
-            raise ValueError("not a position")
-        if not (abs(priority) < 2**31 and 0 <= number < 2**63):
-            raise ValueError("not a position")
-        return FlagPosition(priority, moment.astimezone(UTC), number)
-    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
-        raise ConfigurationError(
-            f"cursor {cursor[:80]!r} is none; start again without one"
-        ) from None
-
-
-def _language(given: str) -> str | None:
-    if given and not re.fullmatch("[A-Za-z]{2,3}", given):
-        raise ConfigurationError(
-            f"language {given[:20]!r} is none; give two or three letters such as de, "
-            f"or {UNKNOWN_LANGUAGE} for posts of which it is not known"
-        )
-    return given or None
-
-
-def _share(name: str, given: str) -> float | None:
-    if not given.strip():
-        return None
-    try:
-        value = float(given)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ConfigurationError(f"{name} {given[:20]!r} is no number from 0 to 1")
-    return value

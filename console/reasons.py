@@ -25,6 +25,16 @@ def check(codes: ReasonCodes, action: str, code: str | None) -> str | None:
     return code
 
 
+def chosen(codes: ReasonCodes, action: str, code: str) -> str | None:
+    """Gives the code of a decision that was made on a page, where reasons are to remove or to
+    escalate: one that was chosen before somebody thought better of it does not go with an approval.
+
+    Raises:
+        ConfigurationError: it is unknown, or the action needs one.
+    """
+    return check(codes, action, code if action in NEED_A_REASON else None)
+
+
 def words(code: str | None, codes: ReasonCodes) -> str:
     """A code for people, also one that the policy does not have any more."""
     if not code:

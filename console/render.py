@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ def page(request: Request, template: str, /, *, status: int = 200, **context: An
     visitor = getattr(request.state, "visitor", None)
     if isinstance(visitor, Visitor):
         context |= {"me": visitor.moderator, "csrf": visitor.csrf}
-        context.setdefault("waiting", console_of(request).waiting())
+        exact = request.url.path == "/" or request.method != "GET"
+        context.setdefault("waiting", console_of(request).waiting(exact=exact))
         if visitor.moderator.may("moderator"):
             with transaction(console_of(request).database, read_only=True) as connection:
                 context["exposure"] = exposures.this_hour(connection, visitor.moderator)
@@ -128,10 +130,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
-        said = "; ".join(
-            f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg']}"
-            for each in error.errors()
-        )
+        # What a browser sends may be a password.
+        is_program = request.url.path.startswith("/api/")
+        said = "; ".join(_what_is_wrong(each, named=is_program) for each in error.errors())
         return _answer(request, 422, said)
 
     @app.exception_handler(Exception)
@@ -139,6 +140,15 @@ def install(app: FastAPI) -> None:
         # What it was is in the log, where the server writes it after this answer.
         said = "the fault is the console's, not yours, and is in its log; try again"
         return _answer(request, 500, said)
+
+
+def _what_is_wrong(error: Mapping[str, Any], *, named: bool) -> str:
+    """A value that cannot be used: which, if it is to be named, and what could be."""
+    where = ".".join(str(part) for part in error["loc"][1:]) or "body"
+    given, said = error.get("input"), str(error["msg"]).removeprefix("Value error, ")
+    if named and isinstance(given, str | int | float) and repr(given)[:60] not in said:
+        return f"{where} {repr(given)[:60]} cannot be used: {said}"
+    return f"{where}: {said}"
 
 
 def _answer(request: Request, status: int, detail: str, headers: Any = None) -> Response:

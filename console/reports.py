@@ -17,7 +17,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from console import plots
 from console.access import GuardedRoute
-from console.queue import clean
+from console.filters import clean
 from console.render import page
 from console.state import Console, console_of, visitor_of
 from storage import audit, comparison, decisions, fairness, insight, labelled, reviews, worklist

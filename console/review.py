@@ -12,9 +12,17 @@ from fastapi.responses import JSONResponse, Response
 from console import blind
 from console.access import GuardedRoute
 from console.deciding import Decided, DecisionForm, note_negative, seconds_left
+from console.filters import asked_of
 from console.flag import number_of
 from console.post import post_of
-from console.queue import Filters, asked_of, done_banner, take_next
+from console.queue import (
+    MAX_FILTERS_CHARACTERS,
+    Filters,
+    done_banner,
+    lost_words,
+    number,
+    take_next,
+)
 from console.render import page, see_other
 from console.state import console_of, visitor_of
 from deadpan.errors import ConfigurationError, FlagConflict
@@ -28,6 +36,12 @@ _ROWS = 50
 @router.get("/reviews")
 def to_settle(request: Request, after: Annotated[int, Query(ge=0, lt=2**63)] = 0) -> Response:
     """What waits for a lead: where two disagree, and appeals. It tells nothing of what was said."""
+    return _to_settle(request, after=after)
+
+
+def _to_settle(
+    request: Request, *, after: int = 0, missed: str = "", status: int = 200
+) -> Response:
     me, now = visitor_of(request).moderator, datetime.now(UTC)
     with transaction(console_of(request).database, read_only=True) as connection:
         rows = review_list.to_settle(connection, me, limit=_ROWS + 1, after_id=after, now=now)
@@ -35,6 +49,8 @@ def to_settle(request: Request, after: Annotated[int, Query(ge=0, lt=2**63)] = 0
     return page(
         request,
         "reviews.html",
+        status=status,
+        missed=missed,
         rows=rows[:_ROWS],
         after=after,
         more=rows[_ROWS - 1].id if len(rows) > _ROWS else None,
@@ -45,10 +61,14 @@ def to_settle(request: Request, after: Annotated[int, Query(ge=0, lt=2**63)] = 0
 
 @router.post("/reviews/{review_id}/claim")
 def claim(request: Request, review_id: int) -> Response:
-    """Take a certain look."""
+    """Take a certain look; where somebody was faster, the list says so."""
     console, me = console_of(request), visitor_of(request).moderator
-    with transaction(console.database) as connection:
-        review_work.claim(connection, number_of(review_id), me, claim_seconds=console.claim_seconds)
+    wanted = number_of(review_id)
+    try:
+        with transaction(console.database) as connection:
+            review_work.claim(connection, wanted, me, claim_seconds=console.claim_seconds)
+    except FlagConflict as error:
+        return _to_settle(request, missed=f"Look {wanted}: {error}.", status=409)
     return see_other(f"/reviews/{review_id}")
 
 
@@ -57,12 +77,21 @@ def review_page(
     request: Request,
     review_id: int,
     queue: Annotated[str, Query(max_length=64)] = "",
-    filters: Annotated[str, Query(max_length=4000)] = "",
+    filters: Annotated[str, Query(max_length=MAX_FILTERS_CHARACTERS)] = "",
     pictures: str = "",
-    after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    after: str = "",
+    missed: str = "",
 ) -> Response:
     """The post alone; after the vote, what was said of it before."""
-    return _page(request, review_id, queue=queue, filters=filters, pictures=pictures, after=after)
+    return _page(
+        request,
+        review_id,
+        queue=queue,
+        filters=filters,
+        pictures=pictures,
+        after=number(after),
+        missed=number(missed),
+    )
 
 
 @router.post("/reviews/{review_id}/vote")
@@ -87,7 +116,7 @@ def vote(
     except FlagConflict as error:
         raise FlagConflict(f"{error}{form.kept_note}") from None
     if made.action == "skip":
-        return see_other(take_next(request, within))
+        return see_other(take_next(request, within, skipped=review_id))
     onwards = urlencode({k: v for k, v in (("queue", queue), ("filters", filters)) if v})
     return see_other(f"/reviews/{review_id}" + (f"?{onwards}" if onwards else ""))
 
@@ -142,6 +171,7 @@ def _page(
     filters: str = "",
     pictures: str = "",
     after: int | None = None,
+    missed: int | None = None,
     typed: DecisionForm | None = None,
     error: ConfigurationError | None = None,
 ) -> Response:
@@ -153,6 +183,7 @@ def _page(
         looks = reviews.of_flag(connection, review.flag_id)
         flag = worklist.one(connection, review.flag_id)
         banner = done_banner(connection, me, after, "", now)
+        lost = lost_words(connection, missed, me, now)
     own = [each for each in said if each.moderator_id == me.id]
     mine = review.state == "claimed" and review.claimed_by == me.name
     if not mine and not own:
@@ -169,6 +200,7 @@ def _page(
         mine=mine,
         own=own[-1] if own else None,
         banner=banner,
+        lost=lost,
         hidden=hidden,
         appealed=any(look.kind == "appeal" and look.state in reviews.UNCLOSED for look in looks),
         post=post_of(request, visitor, flag, pictures),

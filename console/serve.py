@@ -6,9 +6,10 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from console.app import create_app
@@ -17,7 +18,7 @@ from console.openid import Provider
 from console.openid_roles import ClaimedRoles
 from deadpan import logs, spans
 from deadpan.errors import ConfigurationError, QueueUnavailable, QueueUnfit
-from deadpan.settings import Settings, claimed_roles, load
+from deadpan.settings import Network, Settings, claimed_roles, load
 from deadpan.waiting import Waiting
 from storage.database import connect
 from storage.evidence import EvidenceStore
@@ -62,15 +63,7 @@ def serve(*, host: str, port: int) -> None:
         )
         listening = listen(host, port)
         shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{listening.getsockname()[1]}"  # noqa: S104 - compared, not bound
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Longer than proxies keep idle connections: they must not send into a closed one.
-            timeout_keep_alive=75,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configuration(app, settings.trusted_proxies))
         opening = _Opening(
             server,
             lambda: require_schema(database),
@@ -97,6 +90,28 @@ def _require_fit_redis(intake: Intake) -> None:
         raise
     except QueueUnavailable:
         return
+
+
+def configuration(app: FastAPI, trusted_proxies: Collection[Network] = ()) -> uvicorn.Config:
+    """How the console is served.
+
+    Args:
+        trusted_proxies: networks of proxies that say where a request came from. Nobody else is
+            believed, not even on loopback, as uvicorn would: whoever can reach the port there could
+            guess passwords from a new address each time, and write what they like into the audit
+            log.
+    """
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in trusted_proxies],
+        # Longer than proxies keep idle connections: they must not send into a closed one.
+        timeout_keep_alive=75,
+    )
 
 
 class _Opening(threading.Thread):

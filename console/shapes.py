@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from console.filters import language_word
 from storage.decisions import MAX_NOTE_CHARACTERS
 
 BIGGEST = 2**63 - 1
@@ -23,7 +24,11 @@ BeforeId = Annotated[
 # The database takes no NUL.
 Language = Annotated[
     str,
-    Query(pattern="^[A-Za-z]{2,3}$", description="Of the post: `de`, or `und` for unknown ones."),
+    Query(
+        description="Of the post: `de`, or `und` for unknown ones.",
+        json_schema_extra={"pattern": "^[A-Za-z]{2,3}$"},
+    ),
+    AfterValidator(language_word),
 ]
 Words = Annotated[
     str,
@@ -34,7 +39,11 @@ Words = Annotated[
     ),
 ]
 Word = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
-LanguageWord = Annotated[str, StringConstraints(pattern="^[A-Za-z]{2,3}$")]
+LanguageWord = Annotated[
+    str,
+    Field(json_schema_extra={"pattern": "^[A-Za-z]{2,3}$"}),
+    AfterValidator(language_word),
+]
 
 
 class Problem(BaseModel):

@@ -15,9 +15,10 @@ from sqlalchemy import Engine
 
 from console.openid import Provider
 from deadpan.errors import EvidenceUnavailable, QueueStateError, QueueUnavailable
-from storage import claims, worklist
+from storage import claims, known_values, worklist
 from storage.database import transaction
 from storage.evidence import EvidenceStore
+from storage.known_values import KnownValues
 from storage.moderators import Moderator
 from storage.sampling import Sampling
 from storage.sessions import Session
@@ -28,6 +29,7 @@ from tasks.policy_data import ReasonCodes
 log = structlog.get_logger(__name__)
 
 _COUNTS_SECONDS = 2.0
+_KNOWN_SECONDS = 60.0
 _REDIS_AWAY_SECONDS = 60.0
 _TEXTS_KEPT = 4096
 _MAX_TEXT_BYTES = 64 * 1024
@@ -61,22 +63,32 @@ class Console:
     provider: Provider | None = None
     passwords: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _counted: tuple[float, Mapping[str, Mapping[str, int]]] | None = None
+    _changes: int = 0
+    _counted: tuple[float, int, Mapping[str, Mapping[str, int]]] | None = None
     _judging: tuple[float, bool] | None = None
+    _known: tuple[float, KnownValues] | None = None
     _text_of: Any = None
 
     def __post_init__(self) -> None:
         self._text_of = lru_cache(_TEXTS_KEPT)(self._read_text)
 
-    def waiting(self) -> Mapping[str, Mapping[str, int]]:
+    def waiting(self, *, exact: bool = False) -> Mapping[str, Mapping[str, int]]:
         """What waits, by queue and state; at most two seconds old.
+
+        Args:
+            exact: nor older than what was last changed here, so that whoever comes back to the
+                list from a decision or an undo sees what became of it.
 
         Counting ends claims that are over on the way, for somebody must, even when nobody asks for
         the next flag.
         """
         with self._lock:
-            if self._counted and time.monotonic() - self._counted[0] < _COUNTS_SECONDS:
-                return self._counted[1]
+            changes = self._changes
+            if self._counted is not None:
+                at, changes_then, counted = self._counted
+                is_new = time.monotonic() - at < _COUNTS_SECONDS
+                if is_new and (changes_then == changes or not exact):
+                    return counted
             with transaction(self.database, read_only=True) as connection:
                 is_over = claims.any_expired(connection)
             if is_over:
@@ -84,8 +96,21 @@ class Console:
                     claims.expire(connection)
             with transaction(self.database, read_only=True) as connection:
                 counted = worklist.waiting(connection)
-            self._counted = (time.monotonic(), counted)
+            self._counted = (time.monotonic(), changes, counted)
             return counted
+
+    def changed(self) -> None:
+        """Say that something was written, so that exact counts are made anew."""
+        self._changes += 1
+
+    def known(self) -> KnownValues:
+        """The rules and languages that flags have; at most a minute old."""
+        if self._known and time.monotonic() - self._known[0] < _KNOWN_SECONDS:
+            return self._known[1]
+        with transaction(self.database, read_only=True) as connection:
+            found = known_values.read(connection)
+        self._known = (time.monotonic(), found)
+        return found
 
     def judging(self) -> bool:
         """Whether posts wait for a worker or are in its hands; at most two seconds old.

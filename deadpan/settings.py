@@ -362,6 +362,12 @@ class Settings(BaseSettings):
         description="Where browsers reach the console, e.g. https://deadpan.example; links to sign "
         "in begin with it, and an OpenID provider sends people back to it.",
     )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        (),
+        description="Proxies before the console, e.g. 127.0.0.1,10.1.0.0/16: what they say in "
+        "X-Forwarded-For and X-Forwarded-Proto is believed, of where a request came from and "
+        "whether by https. Empty believes nobody.",
+    )
     console_passwords: Literal["on", "off"] = Field(
         "on",
         description="Whether moderators may sign in with passwords. off needs DEADPAN_OIDC_ISSUER: "

@@ -33,7 +33,7 @@ class Erased:
 
     Attributes:
         receipt: number of the receipt.
-        posts: posts of which something was there, or that were named.
+        posts: posts of which something was there; none where a name was misspelt.
         verdicts: from which the content was taken.
         flags: that waited for a human and are closed now.
         notes: of moderators, and errors, that could quote the post.
@@ -82,6 +82,7 @@ def erase(
     if kind == "author":
         author = clean_text(subject, 256)
         mine = verdicts.author == author
+    there = kind == "author" or is_known(connection, subject)
     rows = connection.execute(select(verdicts.id, verdicts.post_id, verdicts.evidence).where(mine))
     verdict_ids: list[int] = []
     posts: set[str] = {subject} if kind == "post" else set()
@@ -131,7 +132,7 @@ def erase(
             delete(challenger_verdicts).where(challenger_verdicts.c.post_id.in_(named))
         )
     removed = let_go(connection, verdict_ids, hashes)
-    found = Erased(0, len(posts), len(verdict_ids), closed, notes, removed)
+    found = Erased(0, len(posts) if there else 0, len(verdict_ids), closed, notes, removed)
     receipt = _write_receipts(connection, kind, subject, posts, found, requested_by, moment)
     audit.write(
         connection,
@@ -142,6 +143,18 @@ def erase(
         now=moment,
     )
     return Erased(receipt, found.posts, found.verdicts, closed, notes, found.evidence)
+
+
+def is_known(connection: Connection, post_id: str) -> bool:
+    """Whether anything of a post was ever written down. That it waits in Redis does not count, for
+    nobody looks through millions of ids there."""
+    sought = (
+        tables.verdicts.c.post_id == post_id,
+        tables.flags.c.post_id == post_id,
+        tables.gone_posts.c.post_id == post_id,
+        tables.dead_letters.c.post_id == printed_post_id(post_id),
+    )
+    return any(connection.execute(select(exists().where(each))).scalar() for each in sought)
 
 
 def preview(connection: Connection, kind: Kind, subject: str) -> Erased:

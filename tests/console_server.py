@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -15,7 +15,8 @@ from sqlalchemy import Engine
 
 from console.access import COOKIE, csrf_token
 from console.app import create_app
-from console.serve import listen
+from console.serve import configuration, listen
+from deadpan.settings import Network
 from storage import moderators, sessions, tokens
 from storage.database import transaction
 from storage.evidence import EvidenceStore
@@ -89,14 +90,20 @@ class Person:
 
 @contextmanager
 def serving(
-    database: Engine, intake: Intake, store: EvidenceStore, *, port: int = 0, **more: Any
+    database: Engine,
+    intake: Intake,
+    store: EvidenceStore,
+    *,
+    port: int = 0,
+    trusted_proxies: Collection[Network] = (),
+    **more: Any,
 ) -> Iterator[ConsoleServer]:
     """Run a console until the block ends, on a port that is free if none is given."""
     app = create_app(database=database, intake=intake, evidence=store, secret_key=SECRET, **more)
     # A test wants the numbers, however long they take on a machine that is busy.
     app.state.insight.patience_seconds = 30
     listening = listen("127.0.0.1", port)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+    server = uvicorn.Server(configuration(app, trusted_proxies))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:

@@ -8,20 +8,34 @@
   const say = (words) => { one("#said").textContent = words; };
 
   // ---- what was typed outlives an expired session and a lost network, in this tab ------------
+  // Of each flag its own, under the name of whoever wrote it.
   const DRAFT = "deadpan note ";
+  const OURS = `${DRAFT}${body.dataset.me} `;
   const drafts = () => Object.keys(sessionStorage).filter((key) => key.startsWith(DRAFT));
+  const forget = (keys) => keys.forEach((key) => sessionStorage.removeItem(key));
   const note = one("[data-note]");
   if (one("[data-draft]")) one("[data-draft]").hidden = drafts().length === 0;
   if (!csrf) return;
   const done = one("[data-done]");
   // What a page holds from the start is not read aloud as news.
   if (done) setTimeout(() => say(one("p", done).textContent.trim()), 300);
-  if (done) drafts().forEach((key) => sessionStorage.removeItem(key));
+  // Somebody else sat here before.
+  forget(drafts().filter((key) => !key.startsWith(OURS)));
+  const ended = done ? done.dataset.done.split(" ") : [];
+  const skipped = new URLSearchParams(location.search).get("skipped");
+  if (skipped) ended.push(`/reviews/${skipped}`);
+  // A second look whose page asks for nothing any more has its vote.
+  if (!note && location.pathname.startsWith("/reviews/")) ended.push(location.pathname);
+  forget(ended.map((path) => OURS + path));
+  // Who signs out in one tab leaves nothing in the others.
+  const OUT = "deadpan signed out";
+  window.addEventListener("storage", (event) => { if (event.key === OUT) { forget(drafts()); if (note) note.value = ""; } });
   if (note) {
-    const key = DRAFT + location.pathname;
+    // Where a decision was refused, the address of its page ends in what was asked.
+    const key = OURS + note.form.getAttribute("action").replace(/\/\w+$/, "");
     const kept = sessionStorage.getItem(key);
     if (kept && !note.value) { note.value = kept; say("the note that you began is here again"); }
-    note.addEventListener("input", () => sessionStorage.setItem(key, note.value));
+    note.addEventListener("input", () => { if (note.value) sessionStorage.setItem(key, note.value); else sessionStorage.removeItem(key); });
   }
 
   const trouble = one("#trouble");
@@ -33,10 +47,10 @@
     const form = event.target;
     // What was held back, to ask for a reason first, was not sent.
     if (form.method !== "post" || event.defaultPrevented) return;
-    if (form.getAttribute("action") === "/sign-out") drafts().forEach((key) => sessionStorage.removeItem(key));
     // The browser's own page about a missing network would take the place of what was typed.
     if (!navigator.onLine) { event.preventDefault(); offline(); return; }
     if (form.dataset.sent) { event.preventDefault(); return; }
+    if (form.getAttribute("action") === "/sign-out") { forget(drafts()); localStorage.setItem(OUT, Date.now()); }
     form.dataset.sent = "yes";
     setTimeout(() => { delete form.dataset.sent; }, 5000);
   });
@@ -169,6 +183,7 @@
       label();
     });
   });
+  if (toggle) toggle.hidden = false;
   if (toggle) toggle.addEventListener("click", (event) => { event.preventDefault(); showPictures(); });
   const mark = one("[data-mark]");
   const marks = () => {
@@ -188,17 +203,29 @@
     everything.indeterminate = number > 0 && number < ticks.length;
     all(".bulk button").forEach((button) => { button.disabled = number === 0; });
   };
+  const bulkReason = one("select[data-reason]");
+  let begun = null;
+  const number = (key) => {
+    const option = bulkReason.options[Number(key)];
+    if (!option || !ticks.some((box) => box.checked)) return false;
+    bulkReason.value = option.value;
+    bulkReason.dispatchEvent(new Event("change"));
+    say(`reason: ${option.text}`);
+    if (begun) begun.form.requestSubmit(begun);
+    return true;
+  };
   if (everything) {
     everything.hidden = false;
     everything.addEventListener("change", () => { ticks.forEach((box) => { box.checked = everything.checked; }); chosen(); });
     ticks.forEach((box) => box.addEventListener("change", chosen));
     chosen();
     // Asked for here, where the selection is, and not on a page of its own.
-    const reason = one(".bulk select");
+    const reason = bulkReason;
     const needed = (is) => { reason.toggleAttribute("required", is); if (is) { reason.reportValidity(); reason.focus(); } };
     reason.addEventListener("change", () => needed(false));
+    reason.addEventListener("keydown", (event) => { if (/^[1-9]$/.test(event.key) && body.dataset.keys !== "off" && number(event.key)) event.preventDefault(); });
     reason.form.addEventListener("submit", (event) => {
-      if (event.submitter && "needsReason" in event.submitter.dataset && !reason.value) { event.preventDefault(); needed(true); say(`choose a reason to ${event.submitter.value}`); }
+      if (event.submitter && "needsReason" in event.submitter.dataset && !reason.value) { event.preventDefault(); begun = event.submitter; needed(true); say(`choose a reason to ${event.submitter.value}, with 1 to 9`); }
     });
   }
 
@@ -223,6 +250,31 @@
   const decide = one("[data-decide]");
   let pending = null;
   const codes = one("#codes");
+  const codeBoxes = codes ? all("input", codes) : [];
+  const line = one("[data-chosen]");
+  // What will be saved, before it is.
+  const showReason = () => {
+    const box = codeBoxes.find((each) => each.checked);
+    line.hidden = !box;
+    if (!box) return;
+    const words = [...box.closest("label").childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data.trim()).join("");
+    one("span", line).textContent = `Saved with ${line.dataset.chosen}: ${words}. Not with approve or skip.`;
+  };
+  const clearReason = () => {
+    const had = codeBoxes.some((box) => box.checked);
+    codeBoxes.forEach((box) => { box.checked = false; });
+    if (had) { showReason(); say("no reason is chosen"); }
+  };
+  if (line) {
+    codes.addEventListener("change", showReason);
+    one("[data-clear]", line).addEventListener("click", () => { clearReason(); codeBoxes[0].focus(); });
+    showReason();
+  }
+  const stopAsking = () => {
+    pending = begun = null;
+    all(".pending").forEach((button) => button.classList.remove("pending"));
+    if (codes) codes.classList.remove("asked");
+  };
   const ask = (button) => {
     pending = button;
     all(".pending").forEach((other) => other.classList.remove("pending"));
@@ -254,12 +306,19 @@
     if (button && !button.disabled) { button.form === decide ? send(button) : button.form.requestSubmit(button); return true; }
     return false;
   };
+  // On many keyboards the plus is above the equals sign.
+  const labelOf = (key) => all("[data-label-key]").find((box) => box.dataset.labelKey === (key === "=" ? "+" : key));
   // The browser shuts them with Escape, and gives the focus back.
   const menuIsOpen = () => CSS.supports("selector(:popover-open)") && one("#places:popover-open") !== null;
   const typing = (target) => target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])");
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return;
-    if (event.key === "Escape") { pending = null; all(".pending").forEach((b) => b.classList.remove("pending")); if (codes) codes.classList.remove("asked"); if (typing(event.target)) event.target.blur(); return; }
+    if (event.key === "Escape") {
+      if (help.open || menuIsOpen()) return;
+      stopAsking();
+      if (typing(event.target)) event.target.blur(); else clearReason();
+      return;
+    }
     if (typing(event.target) || body.dataset.keys === "off" || help.open || menuIsOpen()) return;
     const key = event.key;
     let done = true;
@@ -271,10 +330,17 @@
     else if (key === "u" && one("[data-undo] button:enabled")) one("[data-undo]").requestSubmit();
     else if (key === "p" && toggle) showPictures();
     else if (key === "m" && mark) marks();
-    else if (key === "t" && one("[data-note]")) one("[data-note]").focus();
+    else if (key === "t" && one(".note textarea")) one(".note textarea").focus();
+    else if (key === "*" && everything) everything.click();
     else if (/^[1-9]$/.test(key) && codes) {
-      const box = all("input", codes)[Number(key) - 1];
-      if (box) { box.checked = true; box.focus(); if (pending) send(pending); }
+      const box = codeBoxes[Number(key) - 1];
+      if (box) { box.checked = true; box.focus(); showReason(); if (pending) send(pending); }
+    } else if (/^[1-9]$/.test(key) && bulkReason) done = number(key);
+    else if (labelOf(key)) {
+      // Said again, it is taken back: a radio button by itself cannot be.
+      const box = labelOf(key);
+      box.checked = !box.checked;
+      say(`${box.value === "yes" ? "sarcastic" : box.value === "no" ? "meant as said" : box.value}${box.checked ? "" : " no more"}`);
     } else if (key === "n" && !one('[data-key="n"]')) location.assign("/");
     else done = press(key);
     if (done) event.preventDefault();

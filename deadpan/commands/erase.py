@@ -33,7 +33,8 @@ def erase(
 
     Scores and decisions stay, without content. A receipt stays, and the post is not judged again.
     """
-    from storage.database import connect
+    from storage.database import connect, transaction
+    from storage.erasure import preview
     from storage.evidence import EvidenceStore
     from storage.schema import require_schema
     from tasks.erasure import erase as run
@@ -44,14 +45,17 @@ def erase(
     if not subject:
         raise ConfigurationError(f"--{kind} is empty; give the id")
     settings = load()
-    if not yes and not as_json:
-        typer.confirm(f"Erase {kind} {subject!r} for good?", abort=True)
     if not by:
         with suppress(KeyError, OSError):  # a container's user may have no name
             by = getpass.getuser()
     database = connect(settings.database_url.get_secret_value())
     try:
         require_schema(database)
+        if not yes and not as_json:
+            with transaction(database) as connection:
+                known = preview(connection, "post" if kind == "post" else "author", subject).posts
+            unknown = "" if known else f"No such {kind} is known here; is it spelt right? "
+            typer.confirm(f"{unknown}Erase {kind} {subject!r} for good?", abort=True)
         found = run(
             database,
             EvidenceStore(settings.evidence_url),
@@ -64,6 +68,9 @@ def erase(
     told = {"receipt": found.receipt, "erased": kind, **found.counts()}
     if as_json:
         print_json(told)
+        return
+    if not found.posts:
+        typer.echo(f"nothing of {kind} {subject!r} was known here; receipt {found.receipt}")
         return
     typer.echo(
         f"erased: {found.posts} posts, {found.verdicts} verdicts, {found.flags} open flags closed, "

@@ -270,12 +270,14 @@ def test_an_empty_list_says_whether_posts_are_being_judged_and_fills_by_itself(
     intake.enqueue(["just-pushed"])
     expect(page.get_by_text("Posts are being judged")).to_be_visible()
     expect(page.get_by_text("A good moment for a break")).to_be_hidden()
-    page.get_by_label("Words").fill("half a word")
+    page.get_by_role("textbox", name="Words").fill("half a word")
     flag(console.database, "just-in", queue="late")
     expect(page.locator("[data-fresh]")).to_be_visible()
-    expect(page.get_by_label("Words")).to_have_value("half a word")  # not taken from who types
-    page.get_by_label("Words").fill("")
-    page.get_by_label("Words").blur()
+    expect(page.get_by_role("textbox", name="Words")).to_have_value(
+        "half a word"
+    )  # not taken from who types
+    page.get_by_role("textbox", name="Words").fill("")
+    page.get_by_role("textbox", name="Words").blur()
     expect(page.locator("[data-row]")).to_have_count(1)
     assert page.url == f"{console.url}/?queue=late"
 

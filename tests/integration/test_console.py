@@ -174,7 +174,7 @@ def test_a_shift_goes_from_one_flag_to_the_next(console: ConsoleServer) -> None:
     assert where.startswith("/?after=")
     assert "empty=1" in where
     page = person.get(where).text
-    assert "Nothing waits for you." in page
+    assert "Nothing waits here" in page
     undo = re.search(r'action="(/decisions/\d+/undo)"', page)
     assert undo
     assert person.post(undo[1]).headers["location"] == f"/flags/{ids[-1]}"
@@ -199,7 +199,6 @@ def test_who_is_beaten_to_a_flag_is_told_so_and_keeps_their_words(console: Conso
     answer = bob.post(f"/flags/{number}/decide", fields)
     assert answer.status_code == 409
     assert "ann has this flag in hand" in answer.text
-    assert "ann has this flag in hand" in bob.post(f"/flags/{number}/claim").text
     assert ann.post(f"/flags/{number}/decide", fields).status_code == 303
     answer = bob.post(f"/flags/{number}/decide", fields)
     assert "somebody was faster: this flag was removed" in answer.text
