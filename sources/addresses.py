@@ -6,6 +6,7 @@ a metadata service that hands out credentials, a database without a password, a 
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -40,6 +41,8 @@ _REFUSED_IPV6 = tuple(
         "3fff::/20",
     )
 )
+_LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+_NUMBER = re.compile(r"0x[0-9a-f]{0,8}|[0-9]{1,12}")
 _NAT64 = IPv6Network("64:ff9b::/96")
 # ISATAP (RFC 5214, section 6.1): the second half of an address of any prefix that names an IPv4
 # host behind that prefix's router; the universal bit may be set or not.
@@ -80,6 +83,41 @@ def is_public(address: Address) -> bool:
         and int(inner) >> 32 & _ISATAP_BITS != _ISATAP
         and not any(inner in network for network in _REFUSED_IPV6)
     )
+
+
+def written_addresses(host: str) -> tuple[Address, ...]:
+    """The addresses that a host is known to lead to without asking anybody: none for most names.
+
+    Systems read more spellings than the usual one (`127.1`, `0x7f000001`, `2130706433`, octal
+    parts), and `localhost` and what ends in `.localhost` is this machine (RFC 6761).
+
+    Args:
+        host: a name or an address, without brackets, as `sources.transport.canonical` gives it.
+    """
+    host = host.rstrip(".").lower()
+    try:
+        return (ip_address(host),)
+    except ValueError:
+        pass
+    if host == "localhost" or host.endswith((".localhost", ".localdomain")):
+        return _LOOPBACK
+    parts = host.split(".")
+    if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):
+        return ()
+    *first, last = (
+        int(part[2:] or "0", 16) if part[:2] == "0x" else _octal(part) for part in parts
+    )
+    room = 256 ** (4 - len(first))
+    if any(number > 255 for number in first) or last >= room:
+        return ()
+    value = last
+    for place, number in enumerate(first):
+        value += number << 8 * (3 - place)
+    return (IPv4Address(value),)
+
+
+def _octal(part: str) -> int:
+    return int(part, 8) if part[0] == "0" and set(part) <= set("01234567") else int(part)
 
 
 class NameLookupError(Exception):

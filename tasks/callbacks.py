@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ from sources.addresses import (
     is_public,
     is_within,
     resolve,
+    written_addresses,
 )
 from sources.connection import TransferError
 from sources.transport import Response, Transport, canonical, read_body, retry_after_seconds
@@ -104,11 +104,12 @@ def receiver_problem(url: str, allowed_networks: Sequence[Network]) -> str | Non
     except ValueError as error:
         return f"DEADPAN_CALLBACK_URL is {url!r}: {error}; write https://HOST/PATH"
     host = parts.hostname or ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None  # a name, which is looked up when something is sent
-    return _address_problem(host, address, parts.scheme == "https", allowed_networks)
+    # Of a name nothing is known before it is looked up, when something is sent.
+    problems = [
+        _address_problem(host, address, parts.scheme == "https", allowed_networks)
+        for address in written_addresses(host)
+    ]
+    return problems[0] if problems and None not in problems else None
 
 
 def _address_problem(

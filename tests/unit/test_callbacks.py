@@ -241,6 +241,48 @@ def test_what_the_url_alone_tells_is_told_before_anything_starts() -> None:
 
 
 @pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.1", "127.0.1", "0x7f000001", "0x7F.1", "2130706433", "0177.0.0.1"),
+        *("017700000001", "127.0.0.1.", "0", "0x0", "[::1]", "[::ffff:127.0.0.1]"),
+        *("[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "localhost", "LOCALHOST.", "a.localhost"),
+        "localhost.localdomain",
+        *("10.1", "0xa000001", "167772161", "192.168.257", "169.254.43518"),
+    ],
+)
+def test_a_private_address_is_one_however_it_is_written(host: str) -> None:
+    """What a resolver makes of it when something is sent, `deadpan check` says beforehand."""
+    for scheme in ("http", "https"):
+        said = receiver_problem(f"{scheme}://{host}:9000/x", ())
+        assert said is not None, host
+        assert "private address" in said
+    networks = [ip_network(n) for n in ("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "::1/128")]
+    networks += [ip_network("192.168.0.0/16"), ip_network("169.254.0.0/16")]
+    assert receiver_problem(f"http://{host}:9000/x", networks) is None
+
+
+@pytest.mark.parametrize("host", ["１２７.０.０.１", "127。0。0。1", "①②⑦.0.0.1"])
+def test_digits_that_only_look_like_some_are_no_address(host: str) -> None:
+    assert "not a valid URL" in (receiver_problem(f"https://{host}/x", ()) or "")
+
+
+@pytest.mark.parametrize("host", ["localhost.example", "1.2.3.4.5", "0xgg", "256.1.1.1.example"])
+def test_a_name_is_no_address(host: str) -> None:
+    assert receiver_problem(f"https://{host}/x", ()) is None
+
+
+def test_a_public_address_is_one_however_it_is_written() -> None:
+    for host in ("93.184.215.14", "1572394766", "0x5db8d70e", "93.12113678"):
+        assert "use https" in (receiver_problem(f"http://{host}/", ()) or "")
+        assert receiver_problem(f"https://{host}/", ()) is None
+
+
+def test_localhost_is_allowed_by_either_of_its_addresses() -> None:
+    for network in ("127.0.0.0/8", "::1/128"):
+        assert receiver_problem("http://localhost:9000/x", [ip_network(network)]) is None
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"CALLBACK_URL": "ftp://x/"}, "DEADPAN_CALLBACK_URL is 'ftp://x/': write https://HOST"),
