@@ -124,6 +124,34 @@ def test_a_query_that_takes_too_long_is_asked_again_later(folder: Path) -> None:
     assert result.transient
 
 
+def test_nothing_outlives_a_transaction_so_that_a_pooler_may_stand_between(folder: Path) -> None:
+    """PgBouncer in transaction mode hands a connection on with the statements that were prepared on
+    it and what was set for its session, and refuses options that come with a connection."""
+    source = opened(
+        folder,
+        "SELECT id, current_setting('statement_timeout') || ' ' || (SELECT count(*) FROM "
+        "pg_prepared_statements) AS text FROM posts WHERE id IN :ids",
+    )
+    for _ in range(12):
+        assert source.fetch(["1"])["1"] == FetchedPost(Post("1", "5s 0"))
+    with source._engine.pool.connect() as connection:
+        driver = connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        assert "options" not in driver.info.get_parameters()
+        driver.read_only = None
+        assert driver.execute("SHOW statement_timeout").fetchone() == ("0",)
+    source.close()
+
+
+def test_options_of_the_url_are_kept(folder: Path) -> None:
+    source = DatabaseSource(
+        f"postgres://reader@/postgres?host={folder}&options=-csearch_path%3Delsewhere\n",
+        "SELECT id, current_setting('search_path') AS text FROM public.posts WHERE id IN :ids",
+    )
+    assert source.fetch(["1"])["1"] == FetchedPost(Post("1", "elsewhere"))
+    source.close()
+
+
 def test_a_database_that_restarted_is_asked_over_a_new_connection(folder: Path) -> None:
     source = opened(folder)
     assert isinstance(source.fetch(["1"])["1"], FetchedPost)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import StatementError
 
 from deadpan.errors import DatabaseRefused, DatabaseUnavailable, SchemaError, StorageError
 from storage import queries
-from storage.database import connect, dispose, transaction
+from storage.database import connect, dispose, transaction, writable_problem
 from storage.outcomes import GonePost, record
 from storage.schema import migrate
 from storage.tables import gone_posts
@@ -268,6 +268,22 @@ def test_a_pool_without_a_free_connection_is_unavailable_in_words(
     for connection in held:
         connection.close()
     dispose(engine)
+
+
+def test_no_statement_is_prepared_that_a_pooler_would_hand_on(postgres_url: str) -> None:
+    engine = connect(postgres_url)
+    for _ in range(12):
+        with transaction(engine) as connection:
+            asked = connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements")
+            assert asked.scalar_one() == 0
+    engine.dispose()
+
+
+def test_a_replica_is_told_from_what_can_be_written(postgres_url: str, database: Engine) -> None:
+    assert writable_problem(database) is None
+    engine = connect(f"{postgres_url}?options=-cdefault_transaction_read_only%3Don")
+    assert "takes no writes" in (writable_problem(engine) or "")
+    engine.dispose()
 
 
 def test_utc_is_given_whatever_the_zone_of_the_server(postgres_url: str) -> None:

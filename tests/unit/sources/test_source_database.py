@@ -202,6 +202,17 @@ def test_a_database_that_is_locked_or_away_is_asked_again_later(opened: Opened, 
         ("nonsense", QUERY, "no usable database URL"),
         ("oracle-of-delphi://db/platform", QUERY, "no usable database URL"),
         ("", QUERY, "DEADPAN_SOURCE_DATABASE_URL is not set"),
+        ("mysql://u:s3cret@h/x", QUERY, "pip install mysqlclient, or PyMySQL"),
+        ("mysql+mysqlconnector://u:s3cret@h/x", QUERY, "pip install mysql-connector-python"),
+        ("mssql+pyodbc://u:s3cret@h/x", QUERY, "pip install pyodbc"),
+        ("oracle://u:s3cret@h/x", QUERY, "pip install oracledb"),
+        ("postgresql+psycopg2://u:s3cret@h/x", QUERY, "or write postgresql://"),
+        ("postgresql+asyncpg://u:s3cret@h/x", QUERY, "asynchronous driver.*write postgresql://"),
+        ("cockroachdb://u:s3cret@h/x", QUERY, "pip install sqlalchemy-cockroachdb"),
+        ("mongodb://u:s3cret@h/x", QUERY, "'mongodb' is no database that SQLAlchemy knows"),
+        ("postgresql://u:s3cret@h/x?pgbouncer=true", QUERY, "its option 'pgbouncer' is none"),
+        ("postgresql://u:s3cret@h/x?ssl_mode=require", QUERY, "did you mean sslmode"),
+        ("postgresql://u:s3#cret@h:x/x", QUERY, "percent-encoded"),
         ("sqlite://", "", "DEADPAN_SOURCE_QUERY is not set"),
         ("sqlite://", "SELECT 1", "does not hold :ids"),
     ],
@@ -209,5 +220,6 @@ def test_a_database_that_is_locked_or_away_is_asked_again_later(opened: Opened, 
 def test_a_database_that_cannot_be_used_is_a_wrong_setting(
     url: str, query: str, words: str
 ) -> None:
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(SettingsError, match=words) as caught:
         DatabaseSource(url, query)
+    assert "cret" not in str(caught.value)

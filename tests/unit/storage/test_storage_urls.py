@@ -26,13 +26,28 @@ from storage.database import connect, describe
         "sqlite:///:memory:",
         "sqlite://deadpan.db",
         "sqlite:///x.db?mode=ro",
+        "sqlite+aiosqlite:///x.db",
+        "mysql+pymysql://somebody:s3cret@host/deadpan",
+        "postgresql+psycopg2://somebody:s3cret@host/deadpan",
+        "postgresql://somebody:s3cret@host/deadpan?pgbouncer=true",
+        "postgresql://somebody:s3cret@host/deadpan?schema=s3cret",
     ],
 )
 def test_a_wrong_url_is_named_without_its_password(url: str) -> None:
     with pytest.raises(SettingsError, match="DEADPAN_DATABASE_URL") as caught:
         connect(url)
-    assert "s3cret" not in str(caught.value)
+    assert "cret" not in str(caught.value)
     assert "sqlite:////" in str(caught.value)
+
+
+def test_what_a_secret_ends_with_is_no_part_of_a_url(tmp_path: Path) -> None:
+    engine = connect(" postgresql://somebody:p%40%23%2F@db.example/deadpan?sslmode=require\n")
+    assert engine.url.password == "p@#/"
+    assert engine.url.query["sslmode"] == "require"
+    engine.dispose()
+    engine = connect(f"sqlite:///{tmp_path}/deadpan.db\n")
+    assert engine.url.database == f"{tmp_path}/deadpan.db"
+    engine.dispose()
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
