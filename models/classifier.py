@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -28,8 +28,16 @@ from models.prediction import (
     PreparedImage,
     PreparedPost,
 )
-from models.preprocessing import Preparer, TextPreparer, Unprepared
-from models.read_outs import as_arrays, prediction_of, probabilities_of
+from models.preprocessing import READING_VERSION, Preparer, TextPreparer, Unprepared
+from models.read_outs import (
+    Deciding,
+    as_arrays,
+    in_windows,
+    joined,
+    of_windows,
+    prediction_of,
+    probabilities_of,
+)
 
 WARM_POSTS = 32
 """Posts of the larger of the two batches that warm the way through."""
@@ -72,8 +80,10 @@ class Classifier:
         self.checkpoint = checkpoint
         self.info = ModelInfo(
             name=checkpoint.config.name,
-            # Words read in pictures change what the model sees, and so its verdicts.
-            version=checkpoint.version + ("+ocr" if preparer.reads_pictures else ""),
+            # How a post is read changes what the model sees, and so its verdicts; and so do words
+            # read in pictures.
+            version=f"{checkpoint.version}+read{READING_VERSION}"
+            + ("+ocr" if preparer.reads_pictures else ""),
             calibration_version=checkpoint.calibration.version,
             device=engine.device,
             engine=engine.name,
@@ -188,17 +198,17 @@ class Classifier:
         if not posts:
             return []
         has_text, has_image = given(posts)
-        probabilities = probabilities_of(
-            self._calibration, self.logits(posts, kept), has_text, has_image
-        )
+        logits, windows = self._logits(posts, kept)
+        probabilities = probabilities_of(self._calibration, logits, has_text, has_image)
         columns = [
             list(zip(sentiment.tolist(), sarcasm.tolist(), strict=True))
             for sentiment, sarcasm in probabilities
         ]
-        return [
+        found = [
             prediction_of(row, with_text, with_image)
             for *row, with_text, with_image in zip(*columns, has_text, has_image, strict=True)
         ]
+        return in_windows(found, posts, windows)
 
     def predict_without(
         self, posts: Sequence[PreparedPost], parts: Sequence[Parts], kept: Kept | None = None
@@ -255,18 +265,28 @@ class Classifier:
         Returns:
             By read-out ("fused", "text_alone", "image_alone") and head ("sentiment", "sarcasm"),
             float64 [posts, classes]. A row of a read-out that the post does not have means nothing.
+            Of a text in windows, those of the window that decides: see `read_outs.of_windows`.
         """
+        return self._logits(posts, kept)[0]
+
+    def _logits(
+        self, posts: Sequence[PreparedPost], kept: Kept | None
+    ) -> tuple[dict[str, dict[str, Array]], Deciding]:
+        """What the heads say of each post, and which window of its text they say it of."""
         if not posts:
             return {
                 read_out: {"sentiment": np.zeros((0, 3)), "sarcasm": np.zeros((0, 2))}
                 for read_out in READ_OUTS
-            }
-        features = self._features(posts, kept)
-        with torch.inference_mode():
-            found = self._head(features)
+            }, {}
+        parts = []
+        for rows in _passes(posts):
+            features = self._features(rows, kept)
+            with torch.inference_mode():
+                parts.append(as_arrays(self._head(features)))
         if self._cache is not None:
             self._cache.save()
-        return as_arrays(found)
+        found = parts[0] if len(parts) == 1 else joined(parts)
+        return of_windows(found, [max(1, len(post.windows)) for post in posts])
 
     def warm(self) -> None:
         """Run the usual shapes once, so that no post waits while kernels are set up."""
@@ -277,6 +297,26 @@ class Classifier:
         pictures = [PreparedImage(str(index), [blank], blank) for index in range(WARM_POSTS)]
         for count in (1, WARM_POSTS):
             self.predict([replace(words, images=(picture,)) for picture in pictures[:count]])
+
+
+def _passes(posts: Sequence[PreparedPost]) -> Iterator[list[PreparedPost]]:
+    """The posts, those with windows once for each window, in passes of bounded size: `MAX_WINDOWS`
+    times as many rows would take as much more memory. A post is in one pass, as are its pictures.
+    """
+    most = max(len(posts), WARM_POSTS)
+    rows: list[PreparedPost] = []
+    for post in posts:
+        if post.windows:
+            if rows and len(rows) + len(post.windows) > most:
+                yield rows
+                rows = []
+            rows += [replace(post, token_ids=one.token_ids, windows=()) for one in post.windows]
+        elif len(rows) >= most:
+            yield rows
+            rows = [post]
+        else:
+            rows.append(post)
+    yield rows
 
 
 def make_preparer(

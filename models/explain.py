@@ -10,7 +10,7 @@ rougher.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import frames
-from models.prediction import Prediction, PreparedImage, PreparedPost, Scores
+from models.prediction import Prediction, PreparedImage, PreparedPost, Scores, Window
 from models.text import OCR_MARKER
 
 MAX_WORDS = 128
@@ -120,6 +120,8 @@ class Explanation:
         words: in the order of the text.
         regions: row by row.
         disagreement: of words and pictures, None when the post has only one of them.
+        window: of a text that is read in windows, the part that decided: first character and after
+            the last, in the normalised text.
     """
 
     score: str
@@ -128,11 +130,13 @@ class Explanation:
     words: tuple[WordEffect, ...]
     regions: tuple[RegionEffect, ...]
     disagreement: float | None
+    window: tuple[int, int] | None = None
 
     def as_row(self) -> dict[str, Any]:
         """Plain objects, for a table or JSON; effects with four decimals."""
-
+        window = self.window and {"window": {"start": self.window[0], "end": self.window[1]}}
         return {
+            **(window or {}),
             "score": self.score,
             "method": self.method,
             "value": round(self.value, 4),
@@ -168,21 +172,33 @@ def explain(
     *,
     ask_again: bool = True,
     kept: Any = None,
+    predictions: Sequence[Prediction] | None = None,
 ) -> list[Explanation | None]:
     """Explain a score of each post, all in one batch.
 
     Args:
         model: the one that judged them.
         posts: any number.
-        score_names: of each post, as policies name them; "degraded" is nothing the model said.
+        score_names: of each post, as policies name them; "degraded" and "unread" are nothing
+            the model said.
         limits: how much is left out.
         ask_again: by occlusion; else from features, where the model has such.
         kept: what the model kept of these posts when it judged them, if it did.
+        predictions: of each post, where a text may be read in windows: the window that decided is
+            what is explained. Without them the first is.
 
     Returns:
         An explanation of each post, in order; None where the post does not have the score.
     """
     limits = limits or Limits()
+    windows = [
+        _deciding(post, name, predictions[row] if predictions else None)
+        for row, (post, name) in enumerate(zip(posts, score_names, strict=True))
+    ]
+    posts = [
+        post if window is None else _in_window(post, window)
+        for post, window in zip(posts, windows, strict=True)
+    ]
     plans = [_parts(post, name, limits) for post, name in zip(posts, score_names, strict=True)]
     parts: list[list[Part]] = [[*words, *regions] for words, regions in plans]
     told = None if ask_again else model.predict_without(posts, parts, kept)
@@ -199,8 +215,8 @@ def explain(
             for row, name in zip(_occluded(model, posts, parts), score_names, strict=True)
         ]
     found: list[Explanation | None] = []
-    for post, name, (words, regions), ((value, *without), disagreement) in zip(
-        posts, score_names, plans, scores, strict=True
+    for post, name, (words, regions), ((value, *without), disagreement), window in zip(
+        posts, score_names, plans, scores, windows, strict=True
     ):
         if value is None:
             found.append(None)
@@ -211,14 +227,45 @@ def explain(
                 score=name,
                 method=method,
                 value=value,
-                words=tuple(map(_word_with, words, effects)),
+                words=tuple(_in_whole(map(_word_with, words, effects), window)),
                 regions=tuple(
                     _as_seen(post, list(map(_region_with, regions, effects[len(words) :])))
                 ),
                 disagreement=disagreement[0],
+                window=window.own if window else None,
             )
         )
     return found
+
+
+def _deciding(post: PreparedPost, name: str, prediction: Prediction | None) -> Window | None:
+    """The window that a score is of; None where the post has one."""
+    if not post.windows:
+        return None
+    match = _SCORE.fullmatch(name)
+    read_out = (match["read_out"] if match else None) or ("fused" if match else "text_alone")
+    scores: Scores | None = getattr(prediction, read_out, None)
+    if scores is None:
+        return post.windows[0]
+    is_sarcasm = match is not None and match["sarcasm"] is not None
+    return post.windows[scores.sarcasm_window if is_sarcasm else scores.sentiment_window]
+
+
+def _in_window(post: PreparedPost, window: Window) -> PreparedPost:
+    return replace(post, text=window.text, token_ids=window.token_ids, windows=())
+
+
+def _in_whole(words: Iterable[WordEffect], window: Window | None) -> Iterator[WordEffect]:
+    """Words of a window where they stand in the whole text."""
+    if window is None:
+        yield from words
+        return
+    start, end = window.own
+    own = end - start
+    for word in words:
+        # those in pictures stand behind the window's own, and the line break between them
+        by = start if word.start < own else window.in_pictures[0] - own - len(OCR_MARKER)
+        yield WordEffect(word.start + by, word.end + by, word.word, word.effect)
 
 
 def _columns(prediction: Prediction, name: str) -> list[float | None]:

@@ -36,10 +36,14 @@ class Scores:
     Attributes:
         sentiment: probabilities of the three sentiments.
         sarcasm: probability that the post is meant sarcastically.
+        sentiment_window: which window of a long text it is of: the one read as most negative.
+        sarcasm_window: the same of sarcasm: the one read as most sarcastic.
     """
 
     sentiment: Sentiment
     sarcasm: float
+    sentiment_window: int = 0
+    sarcasm_window: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +195,38 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a post's words that the model reads at once, where it cannot read all of them.
+
+    Attributes:
+        text: as the tokenizer saw it.
+        token_ids: of it, with the tokenizer's special tokens; not padded.
+        own: the part of the post's own words: first character, and after the last, in the post's
+            whole text.
+        in_pictures: the same of the words in its pictures; empty where it has none.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    own: tuple[int, int]
+    in_pictures: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedPost:
     """A post ready for the model.
 
     Attributes:
         text: normalised text, as the tokenizer saw it; empty when there are no words.
-        token_ids: ids with the tokenizer's special tokens, cut to the model's limit; not padded.
+        token_ids: ids with the tokenizer's special tokens, of all words or of the first window;
+            not padded.
         images: one entry for every image given, in order.
         unread: what of it is in neither.
+        windows: of a text that is too long to be read at once; else none.
     """
 
     text: str
     token_ids: tuple[int, ...]
     images: tuple[PreparedImage | ImageProblem, ...]
     unread: tuple[Unread, ...] = ()
+    windows: tuple[Window, ...] = ()

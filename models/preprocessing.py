@@ -22,6 +22,11 @@ __all__ = ["Preparer", "TextPreparer", "decode_image", "normalise_text"]
 Unprepared = tuple[str, Sequence[bytes | ImageProblem]]
 """A post's words as its author wrote them, and undecoded files, or why there is none."""
 
+READING_VERSION = 2
+"""Raised whenever other words, pixels or parts come out of the same post. It is part of the model's
+version, so that posts that were judged before can be judged again; what a checkpoint was trained
+with is `models.config.PREPROCESSING_VERSION`."""
+
 _AT_ONCE = 4
 """Fewer pictures than this are decoded where they are: handing them over takes as long."""
 
@@ -89,8 +94,10 @@ class Preparer:
         words = [self._words_in(images) for images in prepared]
         texts = self._text.all([(text, ocr) for (text, _), ocr in zip(posts, words, strict=True)])
         return [
-            PreparedPost(text, token_ids, images, _unseen(images))
-            for (text, token_ids), images in zip(texts, prepared, strict=True)
+            PreparedPost(
+                read.text, read.token_ids, images, read.unread + _unseen(images), read.windows
+            )
+            for read, images in zip(texts, prepared, strict=True)
         ]
 
     def encode(self, joined: str) -> tuple[int, ...]:

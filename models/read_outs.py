@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
-from models.calibration import HEADS, READ_OUTS, Array, Bools, Calibration, patterns_of
+import numpy as np
+
+from models.calibration import HEADS, READ_OUTS, Array, Bools, Calibration, patterns_of, softmax
 from models.fusion import Logits
-from models.prediction import Prediction, Scores, Sentiment
+from models.prediction import (
+    SARCASM_LABELS,
+    SENTIMENTS,
+    Prediction,
+    PreparedPost,
+    Scores,
+    Sentiment,
+)
 
 ByReadOut = Mapping[str, Mapping[str, Array]]
 """By read-out and head, float64 [posts, classes]."""
+
+Deciding = Mapping[str, Mapping[str, Sequence[int]]]
+"""By read-out and head, which window of each post's text decides; empty where all have one."""
+
+WORST = {"sentiment": SENTIMENTS.index("negative"), "sarcasm": SARCASM_LABELS.index("sarcastic")}
+"""By head, the class by which the worst window is found."""
 
 
 def as_arrays(found: Mapping[str, Logits]) -> dict[str, dict[str, Array]]:
@@ -19,6 +36,72 @@ def as_arrays(found: Mapping[str, Logits]) -> dict[str, dict[str, Array]]:
         read_out: {head: getattr(found[read_out], head).double().numpy() for head in HEADS}
         for read_out in READ_OUTS
     }
+
+
+def joined(parts: Sequence[ByReadOut]) -> dict[str, dict[str, Array]]:
+    """What the heads gave in several passes, as one."""
+    return {
+        read_out: {head: np.concatenate([part[read_out][head] for part in parts]) for head in HEADS}
+        for read_out in READ_OUTS
+    }
+
+
+def of_windows(
+    logits: dict[str, dict[str, Array]], counts: Sequence[int]
+) -> tuple[dict[str, dict[str, Array]], Deciding]:
+    """Of each post the logits of the window that decides: the worst one.
+
+    That is, for each read-out by itself, the one that is most likely negative, and, for sarcasm,
+    the one that is most likely sarcastic: what one window says cannot be hidden by others.
+    Before calibration, so that one has it that fits the temperature to what is found.
+
+    Args:
+        logits: by read-out and head, float64 [windows, classes], post by post.
+        counts: of each post, how many windows it has.
+
+    Returns:
+        By read-out and head, float64 [posts, classes], and which window of its post each row is of;
+        nothing where every post has one.
+    """
+    if max(counts) == 1:
+        return logits, {}
+    ends = np.cumsum(counts)
+    chosen: dict[str, dict[str, list[int]]] = {read_out: {} for read_out in READ_OUTS}
+    found: dict[str, dict[str, Array]] = {read_out: {} for read_out in READ_OUTS}
+    for read_out, head in product(READ_OUTS, HEADS):
+        rows = logits[read_out][head]
+        worst = softmax(rows)[:, WORST[head]]
+        places = [
+            int(worst[end - count : end].argmax()) for end, count in zip(ends, counts, strict=True)
+        ]
+        chosen[read_out][head] = places
+        found[read_out][head] = rows[ends - counts + places]
+    return found, chosen
+
+
+def in_windows(
+    predictions: Sequence[Prediction], posts: Sequence[PreparedPost], windows: Deciding
+) -> list[Prediction]:
+    """The same predictions, with which window each score is of, as `of_windows` says."""
+    found = list(predictions)
+    for row, post in enumerate(posts if windows else ()):
+        if post.windows:
+            one = found[row]
+            scores = zip(READ_OUTS, (one.fused, one.text_alone, one.image_alone), strict=True)
+            found[row] = Prediction(
+                *(_in_window(said, windows[name], row) for name, said in scores)
+            )
+    return found
+
+
+def _in_window(scores: Scores | None, places: Mapping[str, Sequence[int]], row: int) -> Any:
+    if scores is None:
+        return None
+    return replace(
+        scores,
+        sentiment_window=places["sentiment"][row],
+        sarcasm_window=places["sarcasm"][row],
+    )
 
 
 def probabilities_of(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import emoji
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from deadpan.errors import CheckpointError
+from models import letters, markup, names_and_links
+from models.edits import Edit, Rule, Text, TracedText, run
+from models.prediction import Unread, Window
+from models.windows import MAX_WINDOWS, cut
 
-MAX_CHARACTERS = 4000
-"""Texts are cut to this before anything is searched in them: 128 tokens are never more, and a
-text of 10 MB costs no more than a long one."""
+MAX_CHARACTERS = 10_000
+"""Texts are cut to this before anything is searched in them: more than `MAX_WINDOWS` windows hold,
+and a text of 10 MB costs no more than a long one."""
 
 MAX_OCR_CHARACTERS = 1000
 """Words in all pictures of a post together are cut to this."""
@@ -25,22 +29,17 @@ OCR_MARKER = "\n"
 break, so no post can write one."""
 
 _MAX_PASSES = 10
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
-_LINK = re.compile(r"(?:https?:/*|www\.|pic\.twitter\.com/)\S*", re.IGNORECASE)
-_NAME = re.compile(r"<user>|(?<!\w)@\w+", re.IGNORECASE)
+_SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]")
+_SPACES = re.compile(r"\s+")
 _NUMBER = re.compile(r"<num>", re.IGNORECASE)
 _RETWEET = re.compile(r"(?:RT\s*:?\s*@user\b\s*:?\s*|RT\s*:\s*)+", re.IGNORECASE)
 _GLUED_RETWEET = re.compile(r"RT(?=@\w)", re.IGNORECASE)
-_HASHTAG = re.compile(r"(?<!\w)#\w+")
-# "ApplyNow", "TeamUSA", "NBCNews", "ILoveIt"; but "iPhone" is one word
-_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 # no emoji but (c) and (r) is without one of these, and the trade mark is punctuation to everyone
 _MAYBE_EMOJI = re.compile("[\u203c-\u2121\u2123-\U0010ffff]")
 _SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 _PUNCTUATION_EMOJI = frozenset("©®™")
 _ELONGATION = re.compile(r"([^\d\s])\1{3,}")
-# Joiners build emoji and several scripts, and tag characters build flags; every other invisible
-# format character (bidirectional overrides, zero-width space, soft hyphen) only hides words.
+# `letters.invisible` left these where they are needed
 _KEPT_FORMAT = frozenset("\u200c\u200d") | {chr(code) for code in range(0xE0020, 0xE0080)}
 
 
@@ -48,13 +47,15 @@ def normalise_text(text: str) -> str:
     """Bring a text into the one form that training and judging share.
 
     In this order: cut to `MAX_CHARACTERS`; literal escapes (`\\u002c`, as SemEval's files carry
-    them) and HTML entities decoded; lone surrogates, control and invisible format characters
-    dropped, NFC; links become `http`; names become `@user` and numbers that a data set masked
-    become `0` (MMSD writes `<user>` and `<num>`); `RT @user:` and `RT:` at the beginning dropped;
-    words of a hashtag in CamelCase parted; more than three of one character cut to three (digits
-    stay); emoji become their names, a run of one emoji one name, whatever its skin tone; white
-    space collapsed. Hashtags keep their `#`, letter case and emoticons are kept. Repeated until
-    nothing changes, at most `_MAX_PASSES` times, because one decoding may uncover another.
+    them) and HTML entities decoded, marks of HTML elements taken out; lone surrogates, control and
+    invisible characters dropped; NFC; other shapes of letters and look-alikes become the letters
+    that people read (`models.letters`), and stacks of marks low; links become `http`; names become
+    `@user` and numbers that a data set masked become `0` (MMSD writes `<user>` and `<num>`); words
+    with a space behind every letter joined; `RT @user:` and `RT:` at the beginning dropped; words
+    of a hashtag in CamelCase parted; more than three of one character cut to three (digits stay);
+    emoji become their names, a run of one emoji one name, whatever its skin tone; white space
+    collapsed. Hashtags keep their `#`, letter case and emoticons are kept. Repeated until nothing
+    changes, at most `_MAX_PASSES` times, because one decoding may uncover another.
 
     Why names for emoji: MiniLM's vocabulary knows 5 of the 348 emoji that the training data hold;
     all others are one and the same unknown token to it.
@@ -66,56 +67,45 @@ def normalise_text(text: str) -> str:
         At most `MAX_CHARACTERS` characters that encode to UTF-8 and hold no NUL; empty when
         nothing readable is left. Never raises.
     """
-    text = text[:MAX_CHARACTERS]
+    return _normalised(Text(text[:MAX_CHARACTERS])).text
+
+
+def trace_text(text: str) -> TracedText:
+    """What `normalise_text` gives, and where each character of it stood in the text.
+
+    Every letter of the first `MAX_CHARACTERS` is in what some character stands for, or in one of
+    `replaced`: a "name", a "link", the "markup" of HTML, or the "retweet" sign at the beginning.
+    """
+    traced = TracedText(text[:MAX_CHARACTERS])
+    _normalised(traced)
+    return traced
+
+
+def _normalised(text: Text) -> Text:
     for _ in range(_MAX_PASSES):
-        before = text
-        text = _one_pass(text)
-        if text == before:
+        before = text.text
+        run(text, _RULES)
+        if text.text == before:
             break
     return text
 
 
-def _one_pass(text: str) -> str:
-    if "\\u" in text:
-        text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
-    if "&" in text:
-        text = html.unescape(text)
-    # joins surrogate pairs that escapes spelt out, and drops the lone ones
-    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-    if not text.isprintable():
-        text = "".join(map(_visible, text))
-    text = unicodedata.normalize("NFC", text)
-    text = _LINK.sub("http", text)
-    if _GLUED_RETWEET.match(text):
-        text = f"RT {text[2:]}"
-    text = _NAME.sub("@user", text)
-    text = _NUMBER.sub("0", text)
-    text = " ".join(text.split())
-    if (retweet := _RETWEET.match(text)) is not None:
-        text = text[retweet.end() :]
-    if "#" in text:
-        text = _HASHTAG.sub(lambda match: _CAMEL.sub(" ", match[0]), text)
-    text = _ELONGATION.sub(r"\1\1\1", text)
-    if _MAYBE_EMOJI.search(text):
-        text = _name_emoji(text)
-    return " ".join(text[:MAX_CHARACTERS].split())
+def _surrogates(text: str) -> list[Edit]:
+    """Pairs that escapes spelt out become one character; lone ones are dropped."""
+    return [
+        (*match.span(), match[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore"))
+        for match in ([] if text.isascii() else _SURROGATES.finditer(text))
+    ]
 
 
-def _name_emoji(text: str) -> str:
-    parts = []
-    last = ""
-    # not joined: sequences that Unicode does not know have no name of their own
-    for token in emoji.analyze(_SKIN_TONES.sub("", text), non_emoji=True, join_emoji=False):
-        if isinstance(token.value, str) or token.chars in _PUNCTUATION_EMOJI:
-            parts.append(token.chars)
-            if not token.chars.isspace():
-                last = ""
-            continue
-        name = emoji.EMOJI_DATA[token.chars]["en"].strip(":").replace("_", " ")
-        if name != last:
-            parts.append(f" {name} ")
-            last = name
-    return "".join(parts)
+def _controls(text: str) -> list[Edit]:
+    if text.isprintable():
+        return []
+    return [
+        (at, at + 1, new)
+        for at, character in enumerate(text)
+        if (new := _visible(character)) != character
+    ]
 
 
 def _visible(character: str) -> str:
@@ -125,6 +115,88 @@ def _visible(character: str) -> str:
     if category == "Cf" and character not in _KEPT_FORMAT:
         return ""
     return character
+
+
+def _glued_retweet(text: str) -> list[Edit]:
+    return [(2, 2, " ")] if _GLUED_RETWEET.match(text) else []
+
+
+def _retweet(text: str) -> list[Edit]:
+    match = _RETWEET.match(text)
+    return [(0, match.end(), "")] if match else []
+
+
+def _masked_numbers(text: str) -> list[Edit]:
+    return [(*match.span(), "0") for match in _NUMBER.finditer(text)]
+
+
+def _spaces(text: str) -> list[Edit]:
+    if " ".join(text.split()) == text:
+        return []
+    return [
+        (start, end, " " if start > 0 and end < len(text) else "")
+        for match in _SPACES.finditer(text)
+        for start, end in [match.span()]
+        if match[0] != " " or not 0 < start <= end < len(text)
+    ]
+
+
+def _elongations(text: str) -> list[Edit]:
+    return [(m.start() + 2, m.end(), m[1]) for m in _ELONGATION.finditer(text)]
+
+
+def _skin_tones(text: str) -> list[Edit]:
+    return [(*match.span(), "") for match in _SKIN_TONES.finditer(text)]
+
+
+def _emoji_names(text: str) -> list[Edit]:
+    if not _MAYBE_EMOJI.search(text):
+        return []
+    found, last, at = [], "", 0
+    # not joined: sequences that Unicode does not know have no name of their own
+    for token in emoji.analyze(text, non_emoji=True, join_emoji=False):
+        start, at = at, at + len(token.chars)
+        if isinstance(token.value, str) or token.chars in _PUNCTUATION_EMOJI:
+            if not token.chars.isspace():
+                last = ""
+            continue
+        name = emoji.EMOJI_DATA[token.chars]["en"].strip(":").replace("_", " ")
+        found.append((start, at, f" {name} " if name != last else ""))
+        last = name
+    return found
+
+
+def _too_long(text: str) -> list[Edit]:
+    return [(MAX_CHARACTERS, len(text), "")] if len(text) > MAX_CHARACTERS else []
+
+
+_RULES = (
+    Rule(markup.escapes),
+    Rule(markup.entities),
+    Rule(_surrogates),
+    Rule(markup.tags, "markup"),
+    Rule(letters.invisible),
+    Rule(_controls),
+    Rule(letters.composed),
+    Rule(letters.shapes),
+    Rule(letters.enclosed),
+    Rule(letters.marks),
+    Rule(letters.lookalikes),
+    Rule(names_and_links.links, "link"),
+    Rule(_glued_retweet),
+    Rule(names_and_links.names, "name"),
+    Rule(_masked_numbers),
+    Rule(letters.spaced),
+    Rule(_spaces),
+    Rule(_retweet, "retweet"),
+    Rule(names_and_links.hashtags),
+    Rule(_elongations),
+    Rule(_skin_tones),
+    Rule(_emoji_names),
+    Rule(_spaces),
+    Rule(_too_long),
+    Rule(_spaces),
+)
 
 
 def join_ocr(text: str, ocr_texts: Iterable[str]) -> str:
@@ -139,9 +211,18 @@ def join_ocr(text: str, ocr_texts: Iterable[str]) -> str:
         pictures' words: normalised, joined by spaces, the same ones once, at most
         `MAX_OCR_CHARACTERS`. `split_ocr` takes it apart.
     """
+    return _joined(text, words_of(ocr_texts))
+
+
+def words_of(ocr_texts: Iterable[str]) -> str:
+    """The words in a post's pictures: normalised, joined by spaces, the same ones once."""
     # dict keeps the order; a post often holds one picture in two sizes
     distinct = dict.fromkeys(normalise_text(ocr) for ocr in ocr_texts)
-    words = " ".join(filter(None, distinct))[:MAX_OCR_CHARACTERS].rstrip()
+    return " ".join(filter(None, distinct))
+
+
+def _joined(text: str, words: str) -> str:
+    words = words[:MAX_OCR_CHARACTERS].rstrip()
     return f"{text}{OCR_MARKER}{words}" if words else text
 
 
@@ -149,6 +230,23 @@ def split_ocr(joined: str) -> tuple[str, str]:
     """A post's words and those in its pictures, from what `join_ocr` gave."""
     text, _, words = joined.partition(OCR_MARKER)
     return text, words
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedText:
+    """A post's words, ready for the model.
+
+    Attributes:
+        text: what `join_ocr` gives; empty when there are no words.
+        token_ids: of the first window, or of all of it; not padded.
+        windows: none where one holds all of it.
+        unread: what is in no window.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    windows: tuple[Window, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 class TextPreparer:
@@ -172,13 +270,15 @@ class TextPreparer:
         # with "Already borrowed"
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_tokens)
+        self._max_tokens = max_tokens
         # a post that says "[SEP]" means the letters, not the separator
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self._empty = len(tokenizer.encode("").ids)
+        self._paired = len(tokenizer.encode("", "").ids)
 
     def __call__(self, text: str, ocr_texts: Iterable[str] = ()) -> tuple[str, tuple[int, ...]]:
-        """Normalise and tokenise one post.
+        """Normalise and tokenise one post, cut to the first window.
 
         Args:
             text: as its author wrote it.
@@ -187,23 +287,37 @@ class TextPreparer:
         Returns:
             What `join_ocr` gives, and its token ids, not padded; ("", ()) when there are no words.
         """
-        ((joined, token_ids),) = self.all([(text, ocr_texts)])
-        return joined, token_ids
+        joined = join_ocr(normalise_text(text), ocr_texts)
+        token_ids = self.encode(joined)
+        return (joined, token_ids) if token_ids else ("", ())
 
-    def all(self, posts: Sequence[tuple[str, Iterable[str]]]) -> list[tuple[str, tuple[int, ...]]]:
+    def all(self, posts: Sequence[tuple[str, Iterable[str]]]) -> list[PreparedText]:
         """Normalise and tokenise posts together; the tokenizer takes a batch without the GIL.
 
         Args:
             posts: texts as their authors wrote them, each with what stands in its pictures.
 
         Returns:
-            What calling it for each post gives.
+            Of each post, in order, its words as the model reads them.
         """
-        joined = [join_ocr(normalise_text(text), ocr_texts) for text, ocr_texts in posts]
-        return [
-            (text, token_ids) if token_ids else ("", ())
-            for text, token_ids in zip(joined, self._encode_all(joined), strict=True)
+        texts = [text for text, _ in posts]
+        in_pictures = [words_of(ocr_texts) for _, ocr_texts in posts]
+        joined = [
+            _joined(normalise_text(text), words)
+            for text, words in zip(texts, in_pictures, strict=True)
         ]
+        found = []
+        for text, words, whole, (ids, is_cut) in zip(
+            texts, in_pictures, joined, self._encode_all(joined), strict=True
+        ):
+            if not ids:
+                found.append(PreparedText("", ()))
+                continue
+            windows, after = self._windows(whole) if is_cut else ((), None)
+            unread = _unread(text, after, words)
+            first = windows[0].token_ids if windows else ids
+            found.append(PreparedText(whole, first, windows, unread))
+        return found
 
     def encode(self, joined: str) -> tuple[int, ...]:
         """Token ids of what `join_ocr` gave; () when there are no words.
@@ -211,7 +325,7 @@ class TextPreparer:
         Words in pictures are the second text of a pair: `[CLS] text [SEP] words [SEP]` for BERT
         and its kin. When both are too long together, the longer one is cut first.
         """
-        (token_ids,) = self._encode_all([joined])
+        ((token_ids, _),) = self._encode_all([joined])
         return token_ids
 
     def spans(self, joined: str) -> list[tuple[int, int]]:
@@ -228,19 +342,84 @@ class TextPreparer:
             for of, (start, end) in zip(found.sequence_ids, found.offsets, strict=True)
         ]
 
-    def _encode_all(self, joined: Sequence[str]) -> list[tuple[int, ...]]:
-        pairs = [split_ocr(one) for one in joined]
-        firsts = self._ids([text for text, _ in pairs])
-        with_words = [row for row, (_, words) in enumerate(pairs) if words]
-        lengths = self._ids([pairs[row][1] for row in with_words])
-        with_words = [
-            row for row, ids in zip(with_words, lengths, strict=True) if len(ids) > self._empty
-        ]
-        found = [tuple(ids) if len(ids) > self._empty else () for ids in firsts]
-        both = self._ids([pairs[row] for row in with_words])
-        for row, ids in zip(with_words, both, strict=True):
-            found[row] = tuple(ids)
-        return found
+    def _windows(self, joined: str) -> tuple[tuple[Window, ...], int | None]:
+        """Windows over a text and the words in its pictures, which together are too long for one;
+        each holds a part of both.
 
-    def _ids(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> list[list[int]]:
-        return [one.ids for one in self._tokenizer.encode_batch_fast(list(inputs))]
+        Returns:
+            The windows, and after which character of the text nothing is read, if so.
+        """
+        text, words = split_ocr(joined)
+        of_text, of_words = self._all_spans(text), self._all_spans(words)
+        room = self._max_tokens - (self._paired if of_words else self._empty)
+        for_words = min(len(of_words), max(room // 2, room - len(of_text)))
+        texts = cut(text, of_text, room - for_words) if of_text else [(0, 0)]
+        seen = cut(words, of_words, for_words) if of_words else [(0, 0)]
+        after = texts[MAX_WINDOWS - 1][1] if len(texts) > MAX_WINDOWS else None
+        begin = len(text) + len(OCR_MARKER)
+        windows = []
+        for number in range(min(max(len(texts), len(seen)), MAX_WINDOWS)):
+            start, end = texts[min(number, len(texts) - 1)]
+            from_, to = seen[min(number, len(seen) - 1)]
+            read = _joined(text[start:end], words[from_:to])
+            place = (start, end), (begin + from_, begin + to)
+            windows.append(Window(read, self.encode(read), *place))
+        return tuple(windows), after
+
+    def _all_spans(self, text: str) -> list[tuple[int, int]]:
+        """Of each token, also of those that are cut off, where it stands."""
+        whole = self._tokenizer.encode(text)
+        return [
+            span
+            for part in (whole, *whole.overflowing)
+            for span, added in zip(part.offsets, part.special_tokens_mask, strict=True)
+            if not added
+        ]
+
+    def _encode_all(self, joined: Sequence[str]) -> list[tuple[tuple[int, ...], bool]]:
+        """Token ids of each, and whether some were cut off."""
+        pairs = [split_ocr(one) for one in joined]
+        firsts = self._encoded([text for text, _ in pairs])
+        with_words = [row for row, (_, words) in enumerate(pairs) if words]
+        lengths = self._encoded([pairs[row][1] for row in with_words])
+        with_words = [
+            row for row, one in zip(with_words, lengths, strict=True) if len(one.ids) > self._empty
+        ]
+        both = self._encoded([pairs[row] for row in with_words])
+        for row, one in zip(with_words, both, strict=True):
+            firsts[row] = one
+        paired = set(with_words)
+        return [
+            (tuple(ids), len(ids) == self._max_tokens and bool(one.overflowing))
+            if row in paired or len(ids) > self._empty
+            else ((), False)
+            for row, one in enumerate(firsts)
+            for ids in [one.ids]
+        ]
+
+    def _encoded(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> list[Encoding]:
+        return self._tokenizer.encode_batch_fast(list(inputs))
+
+
+def _unread(text: str, after: int | None, in_pictures: str) -> tuple[Unread, ...]:
+    """What of a post's words is in no window.
+
+    Args:
+        text: as its author wrote it.
+        after: after which character of the normalised text nothing is read, if so.
+        in_pictures: the words in its pictures, all of them.
+    """
+    found = []
+    if after is not None or len(text) > MAX_CHARACTERS:
+        traced = trace_text(text)
+        if after is None:  # the windows hold all that was looked at
+            after = len(traced.text)
+            read = MAX_CHARACTERS if after < MAX_CHARACTERS else traced.original(0, after)[1]
+        else:
+            read = traced.original(0, after)[1]
+        if text[read:].strip():
+            found.append(Unread("text", f"cut after {read} of {len(text)} characters"))
+    if len(in_pictures) > MAX_OCR_CHARACTERS:
+        problem = f"cut after {MAX_OCR_CHARACTERS} of {len(in_pictures)} characters"
+        found.append(Unread("text", f"the words in its pictures: {problem}"))
+    return tuple(found)

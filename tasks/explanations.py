@@ -49,6 +49,7 @@ def explain_flags(
             [name for _, name in todo],
             ask_again=ask_again,
             kept=kept,
+            predictions=[known[content].prediction for content, _ in todo],
         )
     except Exception:
         log.exception("flags not explained", posts=len(todo), stage="explain")

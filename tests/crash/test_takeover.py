@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from models.checkpoint import read_info
+from models.preprocessing import READING_VERSION
 from storage.challenger_tables import challenger_verdicts
 from storage.database import transaction
 from storage.tables import dead_letters, flags, verdicts
@@ -26,7 +27,8 @@ IDS = [f"p{n}" for n in range(120)]
 def test_a_challenger_is_tried_takes_over_and_gives_the_place_back(
     tmp_path: Path, settings: dict[str, Any], sqlite: Engine, intake: Intake
 ) -> None:
-    old, new = read_info("mini").version, contrary(tmp_path / "contrary").version
+    models = read_info("mini"), contrary(tmp_path / "contrary")
+    old, new = (f"{each.version}+read{READING_VERSION}" for each in models)
     assert old != new
     # The challenger stays set throughout: DEADPAN_MODEL alone changes.
     settings |= {"challenger": tmp_path / "contrary", "challenger_share": 1.0, "slots": 1}

@@ -16,7 +16,8 @@ import atheris
 
 with atheris.instrument_imports(
     include=[
-        *("models.containers", "models.images", "models.text", "sources", "storage.text"),
+        *("models.containers", "models.edits", "models.images", "models.letters", "models.markup"),
+        *("models.names_and_links", "models.text", "sources", "storage.text"),
         *("PIL", "requests", "urllib3", "idna", "email"),
     ],
     enable_loader_override=False,

@@ -35,6 +35,17 @@ URLS = [
     "//a.example/x",
     "",
 ]
+WORDS = [
+    "@tanaka今日は最悪 写真https://x.example/aは悪い @minho가 싫어 @ahmadأنت سيء",
+    "awww.horrible www.x.example/y https://пример.рф/путь http:// pic.twitter.com/a",
+    "@bob@social.example RT @a: RT me@mail.example жук@mail.example <user> <num>",
+    "<p>a<br />b</p><a href='https://x' class=\"mention\">@<b>c</b></a> d < e <3",
+    "&lt;p&gt; &notes; Q&A &#x41; \\u0041\\ud83d\\ude00 #ApplyNow 今日#ILoveIt",
+    "𝗛𝗮𝘁𝗲 ⓗⓐⓣⓔ 🅷🅰🆃🅴 🇭🇦🇹🇪 🇺🇸 ｆｕｌｌ ﬁne ᴴᵃᵗᵉ ʜᴀᴛᴇ hаte привет I уоu ㎏ ①",
+    "h\u200ba\u00adt\u2060e 👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3",
+    "می\u200cخواهم क्\u200dष \U0001f3f4\U000e0067\U000e007f",
+    "Z\u0334\u0322a\u0338l\u0337g\u0337o\u0336 h\u20e3 h a t e  y o u h.a.t.e soooooo \u3164\u2800",
+]
 ADDRESSES = ["127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "fe80::1%1"]
 ANSWERS = {
     "ok": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
@@ -98,6 +109,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         | {f"{n}u": b"\x80" + u.encode() for n, u in enumerate(URLS) if not u.isascii()},
         "address": {str(n): a.encode() for n, a in enumerate(ADDRESSES)},
         "answer": ANSWERS,
+        "words": {str(n): text.encode("utf-8", "surrogatepass") for n, text in enumerate(WORDS)},
         "text": {
             name: text.encode("utf-8", "surrogatepass")
             for name, text in TEXTS.items()

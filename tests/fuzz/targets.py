@@ -26,7 +26,7 @@ from deadpan.post_fields import (
     WrongFieldError,
 )
 from models.images import PictureFile
-from models.text import MAX_CHARACTERS, normalise_text
+from models.text import MAX_CHARACTERS, normalise_text, trace_text
 from sources.addresses import is_public, unwrapped
 from sources.answer import read_answer
 from sources.connection import TransferError
@@ -175,6 +175,33 @@ def text(data: bytes) -> None:
         assert printed_post_id(data.decode()) == data.decode()
 
 
+def words(data: bytes) -> None:
+    """No letter of a text is lost: each is read, or is part of what was replaced as a whole (a
+    name, a link, a mark of HTML, the sign of a retweet), and such a part holds nothing else."""
+    given = data.decode("utf-8", "surrogatepass")
+    traced = trace_text(given)
+    assert traced.text == normalise_text(given)
+    assert len(traced.text) == len(traced.starts) == len(traced.ends)
+    assert traced.starts == sorted(traced.starts)
+    shown = given[:MAX_CHARACTERS]
+    if len(traced.text) == MAX_CHARACTERS or len(given) > MAX_CHARACTERS:
+        return  # its end is cut off
+    lost = set(range(len(shown)))
+    for start, end in zip(traced.starts, traced.ends, strict=True):
+        assert 0 <= start < end <= len(shown) or start == end
+        lost.difference_update(range(start, end))
+    for start, end, kind in traced.replaced:
+        assert kind in ("name", "link", "markup", "retweet")
+        lost.difference_update(range(start, end))
+        if kind in ("name", "link"):
+            assert normalise_text(shown[start:end]) == {"name": "@user", "link": "http"}[kind]
+    assert not {shown[at] for at in lost if shown[at].isalpha()} - _BLANKS
+
+
+_BLANKS = set("\u115f\u1160\u3164\uffa0")
+"""Letters by category, and spaces to the eye."""
+
+
 def _suppressing_undecodable(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
     @functools.wraps(target)
     def run(data: bytes) -> None:
@@ -192,6 +219,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "address": address,
     "answer": answer,
     "text": _suppressing_undecodable(text),
+    "words": _suppressing_undecodable(words),
 }
 
 

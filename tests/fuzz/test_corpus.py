@@ -23,7 +23,7 @@ def test_what_was_found_once_breaks_no_promise_again(path: Path) -> None:
         TARGETS[path.parent.name](path.read_bytes())
 
 
-@pytest.mark.parametrize("target", ["picture", "posts", "url", "address", "text"])
+@pytest.mark.parametrize("target", ["picture", "posts", "url", "address", "text", "words"])
 def test_any_bytes_at_all_break_no_promise(target: str) -> None:
     beginnings = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF....WEBPVP8X"]
 

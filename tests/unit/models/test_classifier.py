@@ -17,6 +17,7 @@ from models.engines import torch_engine
 from models.explain import explain
 from models.images import PictureFile
 from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
+from models.preprocessing import READING_VERSION
 from models.training.run import TrainingResult
 
 
@@ -154,7 +155,7 @@ def test_the_model_says_what_it_is_and_can_be_warmed(
 ) -> None:
     classifier.warm()
     info = classifier.info
-    assert (info.name, info.version) == ("toy", trained.version)
+    assert (info.name, info.version) == ("toy", f"{trained.version}+read{READING_VERSION}")
     assert (info.device, info.engine, info.calibration_version) == ("cpu", "torch", "none")
 
 

@@ -225,7 +225,7 @@ def test_evaluating_the_model_agrees_with_what_training_reported(
     lines: list[str] = []
     posts = read_posts(toy.dev[0].path).posts
     measured = measure_judged(judge(classifier, posts, report=lines.append))
-    assert measured["model"] == trained.version
+    assert measured["model"] == classifier.info.version
     assert measured["sarcasm"] is None
     reported = trained.scores["check.jsonl"]["all"]["sentiment"]
     for read_out in ("fused", "text_alone", "image_alone"):
