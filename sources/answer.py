@@ -39,9 +39,10 @@ _STATUS = {"status", "statuscode", "code", "httpstatus", "httpcode"}
 _FAILED = {"error", "fail", "failed", "failure", "unauthorized", "forbidden", "timeout"}
 _ENVELOPES = {
     *("meta", "metadata", "pagination", "paginationinfo", "paging", "page", "pageinfo", "links"),
-    *("responsemetadata", "cursor", "cursors", "info", "resultinfo", "shards", "extensions"),
+    *("responsemetadata", "cursor", "cursors", "info", "resultinfo"),
 }
 _NOT_FOUND = (404, 410)
+_NO_ERROR = re.compile("0*|ok|none|no|null|false|success", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def _named(
 
 def _doubt(envelopes: Sequence[Mapping[Any, Any]], given: int) -> str | None:
     for name, value in _named(envelopes, _ERROR):
-        if value:
+        if value and not (isinstance(value, str) and _NO_ERROR.fullmatch(value.strip())):
             return f"says '{name}': {_short(value)}"
     for name, value in _named(envelopes, _TRUTH):
         if value is False:
@@ -167,6 +168,9 @@ def _doubt(envelopes: Sequence[Mapping[Any, Any]], given: int) -> str | None:
         total = _total(value)
         if total is not None and total > given:
             return f"says that there are {total} posts ('{name}') and gives {given}"
+    for name, value in _named(envelopes, ("shards",)):  # of Elasticsearch
+        if isinstance(value, Mapping) and _total(value.get("failed")):
+            return f"answers in part ('{name}.failed')"
     pages = [_total(value) for _, value in _named(envelopes, _PAGES)]
     page = [_total(value) for _, value in _named(envelopes, _PAGE)]
     if any(total is not None and total > max([1, *filter(None, page)]) for total in pages):
