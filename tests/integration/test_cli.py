@@ -48,7 +48,7 @@ def deadpan(
         input=stdin,
         capture_output=True,
         env=environment(**settings),
-        timeout=120,
+        timeout=280,
     )
     shown = subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
@@ -480,7 +480,8 @@ def test_up_runs_everything_on_one_machine_until_it_is_interrupted(tmp_path: Pat
             assert "deadpan_worker_ready 1.0" in worker
             assert "deadpan_housekeeping" not in worker
             assert "deadpan_housekeeping_leads 1.0" in housekeeping
-            assert "deadpan_worker" not in housekeeping
+            assert "deadpan_worker_" not in housekeeping
+            assert "deadpan_workers_heard 1.0" in housekeeping
         finally:
             child.send_signal(signal.SIGINT)
             child.wait(timeout=60)
