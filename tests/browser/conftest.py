@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from sqlalchemy import Engine
 
 from console.access import COOKIE
@@ -54,6 +54,10 @@ def console(
     fill(database, store)
     with serving(database, intake, store, claim_seconds=claim_seconds) as server:
         yield server
+
+
+# As long as pages have for all else: on a busy machine five seconds are not much.
+expect.set_options(timeout=20_000)
 
 
 class People:
