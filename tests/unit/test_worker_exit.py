@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from typer.testing import CliRunner
@@ -23,7 +24,7 @@ def test_an_error_that_ends_celery_is_no_orderly_end(
     monkeypatch.setattr(OrderlyEnd, "exit_code", 0)
 
     def ends(arguments: list[str]) -> None:
-        OrderlyEnd.close(None, SimpleNamespace(exitcode=celerys))
+        OrderlyEnd.close(cast(OrderlyEnd, None), SimpleNamespace(exitcode=celerys))
 
     monkeypatch.setattr(celery_app, "worker_main", ends)
     assert CliRunner().invoke(app, ["worker"]).exit_code == ours
