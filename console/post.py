@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -29,8 +30,11 @@ def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[
     pictures = pictures_of(request)
     sized = [(n + 1, sha, pictures.size(sha)) for n, sha in zip(numbers, shas, strict=False)]
     own, read = words.apart(words.marked(seen, told.get("words", ())))
+    original = console.text(verdict.evidence, "original_text")
     return {
-        "original": console.text(verdict.evidence, "original_text"),
+        "original": original,
+        "written": _as_written(original, seen, told.get("words", ())),
+        "window": told.get("window"),
         "seen": own,
         "read_in_pictures": read,
         "explained": told.get("score"),
@@ -50,6 +54,22 @@ def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[
         ],
         "lost": [number for number, _, size in sized if size is None],
     }
+
+
+def _as_written(
+    original: str, seen: str, told: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, int]]:
+    """The author's own text in pieces, each with how much it moved the score; nothing where the
+    model read the same text, or where the places in it are not known."""
+    if original == seen:
+        return []
+    placed = [
+        {"start": word["original"][0], "end": word["original"][1], "effect": word.get("effect", 0)}
+        for word in told
+        if word.get("original")
+    ]
+    pieces = words.marked(original, placed)
+    return pieces if any(moved for _, moved in pieces) else []
 
 
 def pictures_of(request: Request) -> Pictures:

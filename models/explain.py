@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from models import frames
 from models.prediction import Prediction, PreparedImage, PreparedPost, Scores, Window
-from models.text import OCR_MARKER
+from models.text import OCR_MARKER, trace_text
 
 MAX_WORDS = 128
 """Words looked at; the model reads at most as many tokens, and a word is at least one."""
@@ -79,12 +79,15 @@ class WordEffect:
         end: after the last character.
         word: what stands there.
         effect: by how much the score is higher with it than without.
+        original: where it stands in the text as its author wrote it, first character and after the
+            last, where that is known.
     """
 
     start: int
     end: int
     word: str
     effect: float
+    original: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ class Explanation:
                     "end": one.end,
                     "word": one.word,
                     "effect": round(one.effect, 4),
+                    **({"original": list(one.original)} if one.original else {}),
                 }
                 for one in self.words
             ],
@@ -236,6 +240,23 @@ def explain(
             )
         )
     return found
+
+
+def as_written(explanation: Explanation, text: str) -> Explanation:
+    """The same, and where its words stand in the post's text as its author wrote it.
+
+    Args:
+        explanation: of a prepared post.
+        text: as its author wrote it; those in its pictures stand nowhere in it.
+    """
+    traced = trace_text(text)
+    words = [
+        replace(word, original=traced.original(word.start, word.end))
+        if traced.text[word.start : word.end] == word.word
+        else word
+        for word in explanation.words
+    ]
+    return replace(explanation, words=tuple(words))
 
 
 def _deciding(post: PreparedPost, name: str, prediction: Prediction | None) -> Window | None:

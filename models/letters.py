@@ -52,11 +52,6 @@ _MARKS = re.compile(
 _OVER = frozenset("\u0488\u0489") | {
     chr(code) for code in (*range(0x334, 0x339), *range(0x20D0, 0x20F1))
 }
-_COMPOSED = re.compile(
-    ".[\u0300-\u036f\u0483-\u0487\u0591-\u08ff\u0900-\u0dff\u0f00-\u0fff\u1100-\u11ff\u1b00-\u1b4f"
-    "\u3099\u309a\U00011000-\U000116ff]+|[^\x00-\u02ff]",
-    re.DOTALL,
-)
 
 # Letters by themselves, and parts of emoji beside none: a blood type, the metro, information.
 _ENCLOSED = "\u24c2\u2139\U0001f170\U0001f171\U0001f17e\U0001f17f"
@@ -97,7 +92,9 @@ def invisible(text: str) -> list[Edit]:
 def _is_needed(text: str, at: int) -> bool:
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
     if text[at] in _SELECTORS:
-        return after == _KEYCAP or _is_symbol(before)
+        return (
+            after == _KEYCAP or before in emoji.EMOJI_DATA or f"{before}\ufe0f" in emoji.EMOJI_DATA
+        )
     if text[at] not in _JOINERS:
         return False
     if _JOINING.match(before):
@@ -113,11 +110,19 @@ def composed(text: str) -> list[Edit]:
     """Letters and their marks as one character where there is one (NFC)."""
     if text.isascii() or unicodedata.is_normalized("NFC", text):
         return []
-    return [
-        (match.start(), match.end(), new)
-        for match in _COMPOSED.finditer(text)
-        if (new := unicodedata.normalize("NFC", match[0])) != match[0]
-    ]
+    found, start = [], 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or not _is_joined(text[end]):
+            whole = text[start:end]
+            if (new := unicodedata.normalize("NFC", whole)) != whole:
+                found.append((start, end, new))
+            start = end
+    return found
+
+
+def _is_joined(character: str) -> bool:
+    """Whether it may become one with the character before: a mark, a part of a syllable."""
+    return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
 
 
 def marks(text: str) -> list[Edit]:

@@ -74,7 +74,8 @@ def trace_text(text: str) -> TracedText:
     """What `normalise_text` gives, and where each character of it stood in the text.
 
     Every letter of the first `MAX_CHARACTERS` is in what some character stands for, or in one of
-    `replaced`: a "name", a "link", the "markup" of HTML, or the "retweet" sign at the beginning.
+    `replaced`: a "name", a "link", the "markup" of HTML, the "retweet" sign at the beginning, or
+    the "spelling" of one character, which may be one that nobody sees.
     """
     traced = TracedText(text[:MAX_CHARACTERS])
     _normalised(traced)
@@ -152,16 +153,15 @@ def _skin_tones(text: str) -> list[Edit]:
 def _emoji_names(text: str) -> list[Edit]:
     if not _MAYBE_EMOJI.search(text):
         return []
-    found, last, at = [], "", 0
+    found, last = [], ""
     # not joined: sequences that Unicode does not know have no name of their own
     for token in emoji.analyze(text, non_emoji=True, join_emoji=False):
-        start, at = at, at + len(token.chars)
         if isinstance(token.value, str) or token.chars in _PUNCTUATION_EMOJI:
             if not token.chars.isspace():
                 last = ""
             continue
         name = emoji.EMOJI_DATA[token.chars]["en"].strip(":").replace("_", " ")
-        found.append((start, at, f" {name} " if name != last else ""))
+        found.append((token.value.start, token.value.end, f" {name} " if name != last else ""))
         last = name
     return found
 
@@ -171,12 +171,13 @@ def _too_long(text: str) -> list[Edit]:
 
 
 _RULES = (
-    Rule(markup.escapes),
-    Rule(markup.entities),
+    Rule(markup.escapes, "spelling"),
+    Rule(markup.entities, "spelling"),
     Rule(_surrogates),
     Rule(markup.tags, "markup"),
     Rule(letters.invisible),
     Rule(_controls),
+    Rule(_skin_tones),
     Rule(letters.composed),
     Rule(letters.shapes),
     Rule(letters.enclosed),
@@ -191,7 +192,6 @@ _RULES = (
     Rule(_retweet, "retweet"),
     Rule(names_and_links.hashtags),
     Rule(_elongations),
-    Rule(_skin_tones),
     Rule(_emoji_names),
     Rule(_spaces),
     Rule(_too_long),

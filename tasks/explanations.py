@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from models.classifier import Classifier
-from models.explain import explain
+from models.explain import as_written, explain
 from models.leave_out import Kept
 from tasks.predictions import KnownPost
 from tasks.verdict import Item
@@ -54,8 +54,9 @@ def explain_flags(
     except Exception:
         log.exception("flags not explained", posts=len(todo), stage="explain")
         told = []
+    texts = {item.content_hash: item.fetched.post.text for item in items if item.fetched}
     for (content, name), found in zip(todo, told, strict=False):
-        known[content].explanations[name] = found
+        known[content].explanations[name] = found and as_written(found, texts[content])
     for item in items:
         name = named.get(item.post_id, "")
         item.explanation = known[item.content_hash].explanations.get(name)

@@ -13,6 +13,7 @@ import os
 import socket
 import tempfile
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC
 from ipaddress import ip_address
@@ -25,6 +26,7 @@ from deadpan.post_fields import (
     MAX_TEXT_CHARACTERS,
     WrongFieldError,
 )
+from models import letters
 from models.images import PictureFile
 from models.text import MAX_CHARACTERS, normalise_text, trace_text
 from sources.addresses import is_public, unwrapped
@@ -176,8 +178,9 @@ def text(data: bytes) -> None:
 
 
 def words(data: bytes) -> None:
-    """No letter of a text is lost: each is read, or is part of what was replaced as a whole (a
-    name, a link, a mark of HTML, the sign of a retweet), and such a part holds nothing else."""
+    """No letter of a text is lost: each is read, or is part of what was replaced as a whole: a
+    name, a link, a mark of HTML, the sign of a retweet, a character that was spelt out. Names and
+    links hold nothing else."""
     given = data.decode("utf-8", "surrogatepass")
     traced = trace_text(given)
     assert traced.text == normalise_text(given)
@@ -191,11 +194,17 @@ def words(data: bytes) -> None:
         assert 0 <= start < end <= len(shown) or start == end
         lost.difference_update(range(start, end))
     for start, end, kind in traced.replaced:
-        assert kind in ("name", "link", "markup", "retweet")
+        assert kind in ("name", "link", "markup", "retweet", "spelling")
         lost.difference_update(range(start, end))
-        if kind in ("name", "link"):
-            assert normalise_text(shown[start:end]) == {"name": "@user", "link": "http"}[kind]
+        if kind in ("name", "link") and normalise_text(shown[start:end]) not in ("@user", "http"):
+            # nothing but Latin letters and what looks like one (a host may have others)
+            others = {c for c in shown[start:end] if unicodedata.category(c) == "Lo"}
+            assert not {c for c in others - letters._tables().loose.keys() if not _is_latin(c)}
     assert not {shown[at] for at in lost if shown[at].isalpha()} - _BLANKS
+
+
+def _is_latin(character: str) -> bool:
+    return "LATIN" in unicodedata.name(character, "")
 
 
 _BLANKS = set("\u115f\u1160\u3164\uffa0")

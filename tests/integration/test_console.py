@@ -96,6 +96,32 @@ def test_words_in_pictures_are_told_apart_from_what_the_author_wrote(
     )
 
 
+def test_a_text_in_other_letters_is_marked_as_it_was_written(console: ConsoleServer) -> None:
+    original, seen = "oh 𝗵𝗮𝘁𝗲 <b>it</b>", "oh hate it"
+    texts = {"original_text": console.store.put(original.encode())}
+    texts["text"] = console.store.put(seen.encode())
+    told = verdict(
+        "post",
+        queue="negative",
+        evidence=[{"kind": kind, "sha256": sha} for kind, sha in texts.items()],
+        explanation={
+            "score": "sentiment.negative",
+            "window": {"start": 0, "end": 10},
+            "words": [
+                {"start": 3, "end": 7, "word": "hate", "effect": 0.3, "original": [3, 7]},
+                {"start": 8, "end": 10, "word": "it", "effect": 0.0, "original": [11, 13]},
+            ],
+        },
+    )
+    kept = [NewEvidence(sha, kind, "text/plain", 9) for kind, sha in texts.items()]
+    with transaction(console.database) as connection:
+        number = record(connection, verdicts=[told], evidence=kept).opened_flag_ids["post"]
+    page = console.client("ann").get(f"/flags/{number}").text
+    assert '<p dir="auto">oh <mark class="up l3">hate</mark> it</p>' in page
+    assert 'oh <mark class="up l3">𝗵𝗮𝘁𝗲</mark> &lt;b&gt;it&lt;/b&gt;</p>' in page
+    assert "The part from character 1 to 10 decided" in page
+
+
 def test_answers_carry_what_keeps_a_browser_safe(console: ConsoleServer) -> None:
     person = console.client("ann")
     for path in ("/", "/nothing", "/static/console.js", "/healthz"):

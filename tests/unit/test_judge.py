@@ -147,6 +147,17 @@ def flagging(
     made.database.dispose()
 
 
+@pytest.fixture
+def asking(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    """A post is flagged when something of it was not read."""
+    rule = '[[rules]]\nname = "unread"\nwhen = "unread >= 1"\nqueue = "unread"\npriority = 1\n'
+    made = Bench(tmp_path, classifier, monkeypatch, rule)
+    yield made
+    made.database.dispose()
+
+
 def test_an_unchanged_post_is_neither_decoded_nor_judged(bench: Bench) -> None:
     bench.source.posts = {"a": ("words", [jpeg("red"), b"broken"]), "b": ("other", [])}
     assert len(bench.chunk("a", "b").verdicts) == 2
@@ -182,6 +193,38 @@ def test_a_copied_post_is_not_judged_again_and_stays_degraded(bench: Bench) -> N
     assert [d["location"] for d in second.degraded] == ["b/1", "b/2"]
     assert [d["problem"] for d in second.degraded] == [d["problem"] for d in first.degraded]
     assert "404" in str(second.degraded[1]["problem"])
+
+
+def test_what_was_not_read_is_said_of_a_copy_too_and_a_rule_may_ask_for_it(
+    asking: Bench,
+) -> None:
+    long = "The committee met on Tuesday. " * 400
+    asking.source.posts = {"a": (long, []), "short": ("a fine day", [])}
+    verdicts = {each.post_id: each for each in asking.chunk("a", "short").verdicts}
+    (unread,) = verdicts["a"].unread
+    assert unread["what"] == "text"
+    assert str(unread["problem"]).startswith("cut after ")
+    assert str(unread["problem"]).endswith(f" of {len(long)} characters")
+    assert (list(verdicts["short"].unread), verdicts["short"].flag) == ([], None)
+    assert verdicts["a"].flag is not None
+    asking.source.posts = {"b": (long, [])}
+    (copied,) = asking.chunk("b").verdicts
+    assert asking.done["predicted"] == 0
+    assert copied.unread == verdicts["a"].unread
+    assert copied.flag is not None
+
+
+def test_the_end_of_a_long_post_is_judged_with_its_neighbours(bench: Bench) -> None:
+    calm = "The committee met on Tuesday and went through the agenda item by item. " * 20
+    bench.source.posts = {
+        "calm": (calm, []),
+        "end": (calm + "I hate this, everything is horrible", []),
+        "short": ("a fine day", []),
+    }
+    verdicts = {each.post_id: each for each in bench.chunk(*bench.source.posts).verdicts}
+    assert verdicts["calm"].negative < 0.2
+    assert verdicts["end"].negative > 0.6
+    assert not any(each.unread for each in verdicts.values())
 
 
 def test_evidence_of_a_flagged_post_is_kept_although_its_picture_was_known(

@@ -16,7 +16,7 @@ import deadpan.demo
 from models.classifier import Classifier
 from models.config import mini_config
 from models.encoders import encoder_folder
-from models.explain import MAX_WORDS, Explanation, Limits, explain, score_of
+from models.explain import MAX_WORDS, Explanation, Limits, as_written, explain, score_of
 from models.leave_out import Kept
 from models.prediction import (
     ImageProblem,
@@ -25,6 +25,7 @@ from models.prediction import (
     PreparedPost,
     Scores,
     Sentiment,
+    Window,
 )
 from models.text import OCR_MARKER, TextPreparer, join_ocr, split_ocr
 
@@ -265,3 +266,48 @@ def test_what_was_kept_while_judging_is_not_computed_again(
         assert same is not None
         assert found.value == pytest.approx(same.value, abs=0.05)
         assert len(found.words) == len(same.words)
+
+
+def test_of_a_long_text_the_part_that_decided_is_explained_where_it_stands() -> None:
+    model = Classifier.load("mini", device="cpu")
+    calm = "The committee met on Tuesday and went through the agenda, as it does. " * 20
+    text = f"<p>{calm}𝗜 𝗵𝗮𝘁𝗲 you all. {calm}</p>"
+    post = model.prepare(text, [])
+    assert len(post.windows) > 2
+    (prediction,) = model.predict([post])
+    assert prediction.fused.sentiment_window not in (0, len(post.windows) - 1)
+    for ask_again in (True, False):
+        (found,) = explain(
+            model, [post], ["sentiment.negative"], predictions=[prediction], ask_again=ask_again
+        )
+        assert found is not None
+        assert found.window is not None
+        assert found.value == pytest.approx(prediction.fused.sentiment.negative, abs=0.02)
+        assert found.window == post.windows[prediction.fused.sentiment_window].own
+        assert all(post.text[word.start : word.end] == word.word for word in found.words)
+        assert "I hate you" in post.text[slice(*found.window)]
+        row = as_written(found, text).as_row()
+        assert row["window"] == {"start": found.window[0], "end": found.window[1]}
+        places = [text[slice(*word["original"])] for word in row["words"]]
+        assert any("𝗵𝗮𝘁𝗲" in place for place in places)
+
+
+def test_words_of_a_window_and_in_its_pictures_are_found_in_the_whole_text() -> None:
+    model = Watching()
+    own, seen = "one two three four five six", "red green blue"
+    text = join_ocr(own, [seen])
+    begin = len(own) + 1
+    windows = (
+        Window(join_ocr("one two three", ["red green"]), (1,), (0, 13), (begin, begin + 9)),
+        Window(join_ocr("four five six", ["green blue"]), (2,), (14, 27), (begin + 4, begin + 14)),
+    )
+    post = PreparedPost(text, (1,), (), (), windows)
+    scores = Scores(Sentiment(1, 0, 0), 0.5, sentiment_window=0, sarcasm_window=1)
+    (found,) = explain(model, [post], ["sarcasm"], predictions=[Prediction(scores, scores, None)])
+    assert found is not None
+    words = [word.word for word in found.words]
+    assert words == ["four", "five", "six", "green", "blue"]
+    assert [text[word.start : word.end] for word in found.words] == words
+    row = as_written(found, own).as_row()
+    assert [word.get("original") for word in row["words"]][3:] == [None, None]
+    assert row["words"][0]["original"] == [14, 18]

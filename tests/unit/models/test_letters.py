@@ -132,6 +132,8 @@ def test_a_stack_of_marks_is_low() -> None:
         ("soooooo bad", "sooo", "soooooo"),
         ("ok 😂😂 bad", "bad", "bad"),
         ("the ﬁne", "fine", "ﬁne"),
+        ("🆜\ufe0f 🕌 bad", "mosque", "🕌"),
+        ("&lt;<user>\u0301שונא", "שונא", "שונא"),
     ],
 )
 def test_words_are_found_again_where_their_author_wrote_them(
