@@ -139,7 +139,7 @@ class DatabaseSource:
             why_gone = "the post database, asked again, has no such post"
             found[post_id] = Gone(post_id, why_gone)
         for post_id, reason in weighed.odd.items():
-            found[post_id] = FetchFailure(post_id, reason, transient=True)
+            found[post_id] = FetchFailure(post_id, reason, True, outage=True, alone=True)
         return found, weighed.again
 
 
@@ -166,7 +166,11 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def _failed(
     group: Sequence[str], error: str, *, transient: bool = True, outage: bool = False
 ) -> dict[str, Found]:
-    return {post_id: FetchFailure(post_id, error, transient, outage=outage) for post_id in group}
+    alone = len(group) == 1
+    return {
+        post_id: FetchFailure(post_id, error, transient, outage=outage, alone=alone)
+        for post_id in group
+    }
 
 
 def why(error: Exception) -> str:

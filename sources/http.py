@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import re
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
@@ -20,15 +19,16 @@ from sources.answer import Answer, header_doubt, read_answer
 from sources.connection import TransferError
 from sources.download import ImageDownloader, ImageLimits, described
 from sources.mapping import PostMapping, post_of
+from sources.pauses import pause_of
 from sources.post import FetchFailure, FetchResult, Gone, Look, Post
 from sources.threads import Threads
+from sources.throttle import NotNowError, Throttle, Turn
 from sources.transport import (
     BodyTooLargeError,
     Response,
     Transport,
     canonical,
     read_body,
-    retry_after_seconds,
 )
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class HttpSource:
         ids_per_request: at most, where the template takes many.
         threads: requests at once over all fetches, and again as many images.
         look: is shown what the source gave for each post.
+        throttle: says when to ask for how much; one of its own when left out.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class HttpSource:
         threads: int = 8,
         look: Look | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        throttle: Throttle | None = None,
     ) -> None:
         self._takes_many = "{ids}" in url
         self._before, self._after = url.split("{ids}" if self._takes_many else "{id}", 1)
@@ -95,13 +97,14 @@ class HttpSource:
         )
         self._max_answer_bytes = max_answer_bytes
         self._look = look
-        self._pause = _Pause()
+        self._throttle = throttle or Throttle(threads, ids_per_request)
         self._transport = Transport(connections=threads)
         self._threads = Threads(threads, "deadpan-source")
         self._images = ImageDownloader(limits or ImageLimits(), threads=threads)
 
     def close(self) -> None:
         """Give back connections and threads, after the requests that are under way."""
+        self._throttle.close()
         self._threads.close()
         self._transport.close()
         self._images.close()
@@ -147,13 +150,15 @@ class HttpSource:
         return None
 
     def _found(self, post_ids: Sequence[str]) -> dict[str, Found]:
-        questions = [Question(group) for group in _grouped(post_ids, self._absence.at_most)]
+        size = min(self._absence.at_most, self._throttle.limits.ids)
+        questions = [Question(group) for group in _grouped(post_ids, size)]
+        give_up_at = self._throttle.patience()
         found: dict[str, Found] = {}
         waiting: dict[Future[_Outcome], Question] = {}
         ended: SimpleQueue[Future[_Outcome]] = SimpleQueue()
         while questions or waiting:
             for question in questions:
-                future = self._threads.submit(self._asked, question)
+                future = self._threads.submit(self._asked, question, give_up_at)
                 waiting[future] = question
                 future.add_done_callback(ended.put)
             done = ended.get()
@@ -161,26 +166,27 @@ class HttpSource:
             try:
                 outcome = done.result()
             except CancelledError:
-                outcome = _failed(asked.ids, "the worker was stopped before the post was fetched")
+                problem = "the worker was stopped before the post was fetched"
+                outcome = _unasked(asked.ids, problem)
             found |= outcome.found
             questions = outcome.again
         return found
 
-    def _asked(self, question: Question) -> _Outcome:
+    def _asked(self, question: Question, give_up_at: float) -> _Outcome:
         try:
-            return self._ask(question)
+            with self._throttle.turn(give_up_at) as turn:
+                return self._ask(question, turn)
+        except NotNowError as pause:
+            problem = "the post source asked to be left alone for a while"
+            return _unasked(question.ids, problem, pause.seconds)
         except Exception as error:
             # Whatever the platform found to break us with, the other posts of the chunk go on.
             log.exception("asking the post source failed unexpectedly")
             problem = f"the post source could not be read: {type(error).__name__}"
             return _failed(question.ids, problem)
 
-    def _ask(self, question: Question) -> _Outcome:
+    def _ask(self, question: Question, turn: Turn) -> _Outcome:
         group = question.ids
-        pause_seconds = self._pause.left_seconds()
-        if pause_seconds > 0:
-            error = "the post source asked to be left alone for a while"
-            return _failed(group, error, retry_after=pause_seconds, outage=self._pause.is_outage)
         url = self._before + ",".join(map(_quoted, question.asked)) + self._after
         ends_at = time.monotonic() + self._timeout_seconds
         try:
@@ -190,12 +196,12 @@ class HttpSource:
                     url, seconds=left_seconds, headers=self._headers
                 ) as response:
                     if response.status not in _REDIRECTS:
-                        return self._read(question, response, url)
+                        return self._read(question, response, url, turn)
                     location = response.headers.get("Location", "")
                 target = _redirected(url, location)
                 if target is None:
-                    error = f"the post source redirects elsewhere, to {_shown(location)}"
-                    return _failed(group, error)
+                    problem = f"the post source redirects elsewhere, to {_shown(location)}"
+                    return _failed(group, problem, outage=True)
                 url = target
         except BodyTooLargeError as error:
             if len(group) > 1:
@@ -204,23 +210,24 @@ class HttpSource:
         except TransferError as error:
             # Even a wrong certificate is transient here: it is the platform's, not the post's.
             return _failed(group, f"the post source {error}", outage=True)
-        return _failed(group, f"the post source redirects more than {_MAX_REDIRECTS} times")
+        problem = f"the post source redirects more than {_MAX_REDIRECTS} times"
+        return _failed(group, problem, outage=True)
 
-    def _read(self, question: Question, response: Response, url: str) -> _Outcome:
+    def _read(self, question: Question, response: Response, url: str, turn: Turn) -> _Outcome:
         group = question.ids
         status = response.status
         said = f"the post source answered {described(status)}"
+        pause = pause_of(response)
+        if pause is not None:
+            return _failed(group, said, retry_after=turn.refused(pause.seconds), untried=True)
+        if status < 500:
+            turn.answered()
         if status in (404, 410):
             if len(group) > 1:
                 return _Outcome(again=[Question((post_id,)) for post_id in group])
             return _Outcome(found={post_id: Gone(post_id, said) for post_id in group})
-        if status in (429, 503):
-            retry_after = retry_after_seconds(response)
-            self._pause.ask(retry_after or 0.0, outage=status == 503)
-            return _failed(group, said, retry_after=retry_after, outage=status == 503)
         if status in (401, 403):
-            # 403 may be about a post that is private
-            return _failed(group, f"{said}; check DEADPAN_SOURCE_TOKEN", outage=status == 401)
+            return _failed(group, f"{said}; check DEADPAN_SOURCE_TOKEN", outage=True)
         if status == 408 or status >= 500 or status < 200:
             return _failed(group, said, outage=True)
         if status >= 300:
@@ -268,28 +275,10 @@ class HttpSource:
                 outcome.found[post_id] = FetchFailure(post_id, message, transient=False)
         for post_id in weighed.gone:
             outcome.found[post_id] = Gone(post_id, "the post source, asked again, has no such post")
+        # Whether that is this post's fault or the source's shows when others are asked for.
         for post_id, reason in weighed.odd.items():
-            outcome.found[post_id] = FetchFailure(post_id, reason, transient=True)
+            outcome.found[post_id] = FetchFailure(post_id, reason, True, outage=True, alone=True)
         return outcome
-
-
-class _Pause:
-    """Until when the source asked not to be asked. Obeyed by all fetches, not only the one told."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._until = 0.0
-        self.is_outage = False
-
-    def ask(self, seconds: float, *, outage: bool) -> None:
-        # an outage is when it is out of order; asked too much, it is not
-        with self._lock:
-            self._until = max(self._until, time.monotonic() + seconds)
-            self.is_outage = outage
-
-    def left_seconds(self) -> float:
-        with self._lock:
-            return max(0.0, self._until - time.monotonic())
 
 
 def _failed(
@@ -299,11 +288,21 @@ def _failed(
     transient: bool = True,
     retry_after: float | None = None,
     outage: bool = False,
+    untried: bool = False,
 ) -> _Outcome:
+    alone = len(group) == 1
     return _Outcome(
         found={
-            post_id: FetchFailure(post_id, error, transient, retry_after, outage)
+            post_id: FetchFailure(post_id, error, transient, retry_after, outage, alone, untried)
             for post_id in group
+        }
+    )
+
+
+def _unasked(group: Sequence[str], error: str, seconds: float | None = None) -> _Outcome:
+    return _Outcome(
+        found={
+            post_id: FetchFailure(post_id, error, True, seconds, untried=True) for post_id in group
         }
     )
 

@@ -10,6 +10,7 @@ from deadpan.people_files import encoding_problem
 from sources.download import ImageLimits
 from sources.mapping import PostMapping
 from sources.post import Look, PostSource
+from sources.throttle import Throttle
 
 _FORMS = "use http(s)://… with {ids} or {id} where the post ids go, file:PATH.jsonl, or database"
 
@@ -101,6 +102,7 @@ def open_source(
     database_url: str | None = None,
     database_query: str | None = None,
     look: Look | None = None,
+    throttle: Throttle | None = None,
 ) -> PostSource:
     """Open the post source that a setting names. Close it when done.
 
@@ -116,6 +118,7 @@ def open_source(
         database_url: for `database`.
         database_query: for `database`; see `sources.database`.
         look: is shown what the source gives for each post, before it is read.
+        throttle: of an HTTP source; see `sources.throttle`.
 
     Raises:
         SettingsError: with all that is wrong.
@@ -156,4 +159,5 @@ def open_source(
         ids_per_request=ids_per_request,
         threads=threads,
         look=look,
+        throttle=throttle,
     )

@@ -76,8 +76,12 @@ class FetchFailure:
 
     Attributes:
         retry_after_seconds: what the source asked for (429 or 503 with Retry-After), if it did.
-        outage: whether it speaks of the source rather than of this post: no answer, a status of
-            5xx, an answer that holds no posts.
+        outage: whether it may speak of the source rather than of this post: no answer, a status of
+            5xx, 401 or 403, an answer that holds no posts.
+        alone: whether this post alone was asked for in the request that failed; asked for with
+            others, one of those may have spoilt the answer.
+        untried: whether nothing was learnt of the post, so that this is none of its tries: the
+            source asked to be left alone for a while.
     """
 
     post_id: str
@@ -85,6 +89,8 @@ class FetchFailure:
     transient: bool
     retry_after_seconds: float | None = None
     outage: bool = False
+    alone: bool = False
+    untried: bool = False
 
 
 FetchResult = FetchedPost | Gone | FetchFailure

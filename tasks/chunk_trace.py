@@ -129,5 +129,8 @@ def _told(outcomes: Outcomes, recorded: Recorded | None) -> Mapping[str, _Became
         }
     told |= {post.post_id: {"outcome": "gone"} for post in outcomes.gone}
     told |= {letter.post_id: {"outcome": "dead_letter"} for letter in outcomes.dead_letters}
-    told |= {_shown(retry.entry): {"outcome": "retry"} for retry in outcomes.retries}
+    told |= {
+        _shown(retry.entry): {"outcome": "retry" if retry.counts else "untried"}
+        for retry in outcomes.retries
+    }
     return told

@@ -98,7 +98,12 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """An entry to be tried again after a delay."""
+    """An entry to be tried again after a delay.
+
+    Attributes:
+        counts: whether this was one of its tries; not so when it was never really asked for.
+    """
 
     entry: Entry
     delay_seconds: float
+    counts: bool = True

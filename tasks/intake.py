@@ -29,7 +29,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, Literal, cast
@@ -277,7 +277,15 @@ class Intake:
                     chunk.id,
                     chunk.owner,
                     len(retries),
-                    *(p for r in retries for p in (r.entry.raw, _milliseconds(r.delay_seconds))),
+                    *(
+                        part
+                        for retry in retries
+                        for part in (
+                            retry.entry.raw,
+                            _milliseconds(retry.delay_seconds),
+                            int(retry.counts),
+                        )
+                    ),
                     *done,
                 ],
             )
@@ -317,10 +325,14 @@ class Intake:
                 pipe.llen(key)
             return sum(pipe.execute())
 
-    def say(self, worker: str, *, ready: bool, model: str) -> None:
-        """Note what a worker is and that it lives."""
+    def say(
+        self, worker: str, *, ready: bool, model: str, source: Mapping[str, Any] | None = None
+    ) -> None:
+        """Note what a worker is, that it lives, and what it knows of the post source."""
         with self.answering():
             said = {"name": worker, "ready": ready, "model": model, "seen": self._now()}
+            if source is not None:
+                said["source"] = source
             self.client.hset(self.key("workers"), worker, json.dumps(said))
 
     def leave(self, worker: str) -> None:
@@ -424,7 +436,10 @@ class Intake:
                     f"{printable(name)}, which Deadpan did not write; delete the key"
                 ) from None
             if silent_seconds < WORKER_SILENT_SECONDS:
-                living.append({key: told[key] for key in ("name", "ready", "model")})
+                known = {key: told[key] for key in ("name", "ready", "model")}
+                if "source" in told:  # a worker of the version before says nothing of it
+                    known["source"] = told["source"]
+                living.append(known)
             elif silent_seconds > WORKER_FORGOTTEN_SECONDS:
                 self.client.hdel(self.key("workers"), name.decode(errors="replace"))
         return living

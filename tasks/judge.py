@@ -16,6 +16,7 @@ from models.classifier import Classifier
 from models.leave_out import Kept
 from models.prediction import Prediction
 from sources.post import FetchedPost, FetchFailure, Gone, PostSource
+from sources.throttle import Throttle
 from storage import erasure, queries
 from storage.database import transaction
 from storage.evidence import EvidenceStore
@@ -50,6 +51,10 @@ class Judge:
         explain_up_to: posts in a chunk whose flags are explained by judging again without each
             part; in a larger one, which means that posts wait, from features.
         remembered: how many posts' predictions are kept for posts of the same content.
+        throttle: of the source, where it has one.
+
+    Attributes:
+        source: as it is watched.
     """
 
     def __init__(
@@ -64,8 +69,9 @@ class Judge:
         explain: bool,
         explain_up_to: int,
         remembered: int,
+        throttle: Throttle | None = None,
     ) -> None:
-        self._source = SourceWatch(source)
+        self.source = SourceWatch(source, throttle=throttle)
         self._classifier = classifier
         self._policy = policy
         info = classifier.info
@@ -163,12 +169,14 @@ class Judge:
         return [item for item in items if item.post_id not in erased]
 
     def _fetch(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
-        results = self._source.fetch([item.post_id for item in items]) if items else {}
+        results = self.source.fetch([item.post_id for item in items]) if items else {}
         fetched = []
         for item in items:
             result = results[item.post_id]
             if isinstance(result, Gone):
                 outcomes.gone.append(GonePost(item.post_id, result.why))
+            elif isinstance(result, FetchFailure) and result.untried:
+                outcomes.waits(item, result.error, at_least_seconds=result.retry_after_seconds)
             elif isinstance(result, FetchFailure):
                 outcomes.failed(
                     item,

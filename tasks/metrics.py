@@ -32,9 +32,26 @@ UNREAD_FIELDS = Counter(
     "Fields of posts that are not where the settings say, or that cannot be read.",
     ["field", "why"],
 )
+SOURCE_PAUSES = Counter(
+    "deadpan_source_pauses", "How often the post source asked to be left alone for a while."
+)
+SOURCE_PAUSED = Gauge(
+    "deadpan_source_paused", "1 while the post source is left alone, as it asked."
+)
+SOURCE_SILENT = Gauge(
+    "deadpan_source_silent_seconds",
+    "For how long the post source has failed or refused without an answer; 0 when it answers.",
+)
+SOURCE_AT_ONCE = Gauge(
+    "deadpan_source_requests_at_once", "Requests that the post source may be asked at once."
+)
+SOURCE_PER_SECOND = Gauge(
+    "deadpan_source_requests_per_second",
+    "Requests that the post source may be asked in a second; +Inf without a limit.",
+)
 WORKER_READY = Gauge("deadpan_worker_ready", "1 while the worker can do its job.")
 MODEL_INFO = Info("deadpan_model", "The model that this worker keeps warm.")
 
 # A rate sees no first one of a series that was not there before.
-for _outcome in ("judged", "unchanged", "gone", "dead_letter", "retry"):
+for _outcome in ("judged", "unchanged", "gone", "dead_letter", "retry", "untried"):
     POSTS.labels(_outcome)

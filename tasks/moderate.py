@@ -23,6 +23,7 @@ from deadpan.errors import (
 )
 from models.classifier import Classifier
 from sources.post import PostSource
+from sources.throttle import Throttle
 from storage.database import transaction
 from storage.evidence import EvidenceStore
 from storage.outcomes import Recorded, record
@@ -61,6 +62,10 @@ class Moderator:
         report: of which new verdicts the platform is told by a callback.
         pace: is told how long chunks take.
         challenger: is offered what was recorded.
+        throttle: of the source, where it has one.
+
+    Attributes:
+        source: as it is watched.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Moderator:
         report: Report = "none",
         pace: Pace | None = None,
         challenger: Challenger | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         self._report: Report = report
         self._intake = intake
@@ -99,7 +105,9 @@ class Moderator:
             explain=explain,
             explain_up_to=explain_up_to,
             remembered=remembered,
+            throttle=throttle,
         )
+        self.source = self._judge.source
 
     def trouble(self) -> str | None:
         """Why the last chunk was given back, if that was a moment ago; such as a full disk."""
@@ -197,7 +205,8 @@ class Moderator:
             "unchanged": outcomes.unchanged,
             "gone": len(outcomes.gone),
             "dead_letter": len(outcomes.dead_letters),
-            "retry": len(outcomes.retries),
+            "retry": sum(retry.counts for retry in outcomes.retries),
+            "untried": sum(not retry.counts for retry in outcomes.retries),
         }
         for outcome, count in counts.items():
             metrics.POSTS.labels(outcome).inc(count)

@@ -34,6 +34,17 @@ class Outcomes:
     repeated: int = 0
     judged: list[Item] = field(default_factory=list)
 
+    def waits(self, item: Item, error: str, *, at_least_seconds: float | None = None) -> None:
+        """Note that a post has to wait through no fault of its own: none of its tries is used.
+
+        Args:
+            error: for people.
+            at_least_seconds: how long to wait, where somebody asked for that.
+        """
+        delay = max(self.tries.delay_seconds(0), at_least_seconds or 0.0)
+        self.retries.append(Retry(item.entry, delay, counts=False))
+        log.info("post waits, untried", **item.said, error=error, delay_seconds=round(delay, 2))
+
     def failed(
         self,
         item: Item,

@@ -17,6 +17,7 @@ from tasks.chunks import Dispatched
 from tasks.intake import Intake
 from tasks.leases import LeaseKeeper
 from tasks.pace import Pace
+from tasks.source_watch import SourceWatch
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,7 @@ class Dispatcher:
         send: sends a chunk id as a Celery message.
         moderate: judges a chunk in this thread: Redis that is full refuses messages, and only
             chunks that end make room in it.
+        source: says for how long nothing need be taken in hand, and how many posts at most.
         slots: chunks that this worker has in hand at once.
         pace: how many posts a chunk may hold.
     """
@@ -45,6 +47,7 @@ class Dispatcher:
         send: Callable[[str], object],
         moderate: Callable[[str], object],
         *,
+        source: SourceWatch,
         slots: int,
         pace: Pace,
         lease_seconds: float,
@@ -53,6 +56,7 @@ class Dispatcher:
         self._leases = leases
         self._send = send
         self._moderate = moderate
+        self._source = source
         self._slots = slots
         self._pace = pace
         self._lease_seconds = lease_seconds
@@ -106,12 +110,14 @@ class Dispatcher:
                 self._stop.wait(IDLE_SECONDS)
 
     def _dispatch_one(self) -> bool:
+        if self._source.hold_seconds() > 0:
+            return False  # what cannot be asked for waits in the intake, where others may take it
         with self._leases.steady():
             free = self._slots - self._leases.held
             if free <= 0:
                 return False
             chunk = self._intake.claim(
-                chunk_size=self._pace.posts,
+                chunk_size=self._source.room(self._pace.posts),
                 lease_seconds=self._lease_seconds,
                 free_slots=free,
                 untaken=self._untaken,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 from sqlalchemy import Engine
@@ -15,6 +16,7 @@ from deadpan.waiting import Waiting, ended_by_signals
 from models.classifier import Classifier
 from sources.open import open_source
 from sources.post import PostSource
+from sources.throttle import Throttle
 from storage import queries
 from storage.database import connect
 from storage.evidence import EvidenceStore
@@ -28,6 +30,7 @@ from tasks.leases import LeaseKeeper
 from tasks.moderate import Moderator
 from tasks.pace import Pace
 from tasks.policy import Policy, load_policy
+from tasks.source_watch import SourceWatch
 from tasks.spoilt import Spoilt
 from tasks.stores import show_room
 from tasks.tries import Tries
@@ -41,6 +44,9 @@ from worker.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
+SOURCE_REQUESTS = 8
+"""Requests of the source at once, at most, and as many downloads of images."""
+
 WATCH_SECONDS = 2.0
 """How often a worker asks whether it can still do its job."""
 
@@ -50,6 +56,7 @@ class _Parts:
     intake: Intake
     leases: LeaseKeeper
     source: PostSource
+    throttle: Throttle
     classifier: Classifier
     database: Engine
     evidence: EvidenceStore
@@ -100,7 +107,9 @@ class Runtime:
             report=settings.callback_verdicts if settings.callback_url else "none",
             pace=self._pace,
             challenger=self._challenger,
+            throttle=self._parts.throttle,
         )
+        _show(self.moderator.source)
         info = self._parts.classifier.info
         metrics.MODEL_INFO.info(
             {
@@ -136,7 +145,13 @@ class Runtime:
         with ended_by_signals():
             self._waiting.until_answers(lambda: require_schema(database))
             self._waiting.until_answers(lambda: redis_look.look(intake))
-        source = open_source(settings.source, **checks.source_arguments(settings))
+        throttle = Throttle(SOURCE_REQUESTS, settings.chunk_size)
+        source = open_source(
+            settings.source,
+            threads=SOURCE_REQUESTS,
+            throttle=throttle,
+            **checks.source_arguments(settings),
+        )
         features = None
         if settings.feature_cache_redis:
             features = RedisFeatures.at(
@@ -155,6 +170,7 @@ class Runtime:
             intake=intake,
             leases=LeaseKeeper(intake, lease_seconds=settings.lease_seconds),
             source=source,
+            throttle=throttle,
             classifier=classifier,
             database=database,
             evidence=EvidenceStore(settings.evidence_url),
@@ -188,6 +204,7 @@ class Runtime:
             lambda chunk_id: self.moderator.moderate(
                 chunk_id, owner=f"{self.name}/dispatcher/{chunk_id}"
             ),
+            source=self.moderator.source,
             slots=self._settings.slots,
             pace=self._pace,
             lease_seconds=self._settings.lease_seconds,
@@ -264,7 +281,7 @@ class Runtime:
     def _mend(self, watchdog: Watchdog, *, ready: bool) -> None:
         """End a worker that is up and does nothing, so that whoever started it starts it again."""
         waiting = 0
-        if ready:
+        if ready and self.moderator.source.hold_seconds() <= 0:
             try:
                 waiting = self._parts.intake.waiting(f"{self._settings.prefix}:celery")
             except DeadpanError:
@@ -280,7 +297,10 @@ class Runtime:
         """Also finds out whether Redis takes writes: a full one, or a replica, answers pings."""
         try:
             self._parts.intake.say(
-                self.name, ready=problem is None, model=self._parts.classifier.info.version
+                self.name,
+                ready=problem is None,
+                model=self._parts.classifier.info.version,
+                source=asdict(self.moderator.source.state),
             )
         except DeadpanError as error:
             return problem or str(error)
@@ -294,6 +314,14 @@ class Runtime:
                 log.info("ready", worker=self.name)
         self._not_ready = problem
         metrics.WORKER_READY.set(problem is None)
+
+
+def _show(source: SourceWatch) -> None:
+    """Have metrics look at the source whenever they are asked for."""
+    metrics.SOURCE_PAUSED.set_function(lambda: source.state.paused_seconds > 0)
+    metrics.SOURCE_SILENT.set_function(lambda: source.state.silent_seconds)
+    metrics.SOURCE_AT_ONCE.set_function(lambda: source.state.requests_at_once)
+    metrics.SOURCE_PER_SECOND.set_function(lambda: source.state.requests_per_second or math.inf)
 
 
 _current: Runtime | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -191,10 +191,16 @@ class Look:
             rows[place] = ("callbacks", f"{rows[place][1]}, oldest {oldest}")
         for name, text in rows:
             rest.add_row(Text(name, style="bold"), Text(text))
-        workers = Table("worker", "", "model", box=box.SIMPLE_HEAD)
+        workers = Table("worker", "", "model", "source", box=box.SIMPLE_HEAD)
         for worker in told["workers"]:
             ready = Text("ready", "green") if worker["ready"] else Text("not ready", "red")
-            workers.add_row(Text(shown(worker["name"])), ready, Text(shown(str(worker["model"]))))
+            source = _source(worker.get("source"))
+            workers.add_row(
+                Text(shown(worker["name"])),
+                ready,
+                Text(shown(str(worker["model"]))),
+                Text(source, "yellow"),
+            )
         wanted = Text(f"{signal.ready} ready, ")
         wanted.append(
             f"{self.scaling['desired']} wanted, {self.scaling['why']}"
@@ -219,7 +225,28 @@ def _backfill(backfill: Underway) -> str:
 
 
 def _worker(worker: dict[str, Any]) -> str:
-    return f"{worker['name']}, {'' if worker['ready'] else 'not '}ready, model {worker['model']}"
+    is_ready = "" if worker["ready"] else "not "
+    words = f"{worker['name']}, {is_ready}ready, model {worker['model']}"
+    source = _source(worker.get("source"))
+    return f"{words}; {source}" if source else words
+
+
+def _source(said: Mapping[str, Any] | None) -> str:
+    """What a worker says of its post source; empty where that is nothing out of the ordinary."""
+    if not said:
+        return ""
+    words = []
+    if said.get("down"):
+        words.append("the source is down")
+    if paused_seconds := said.get("paused_seconds"):
+        words.append(f"the source wants to be left alone for {span(paused_seconds)} more")
+    if (silent_seconds := said.get("silent_seconds", 0.0)) >= QUIET_SECONDS:
+        words.append(f"it has answered nothing for {span(silent_seconds)}")
+    if said.get("slowed"):
+        at_once, per_second = said.get("requests_at_once"), said.get("requests_per_second")
+        rate = f" and {per_second:.1f} a second" if per_second else ""
+        words.append(f"slowed down to {at_once} requests at once{rate}")
+    return ", ".join(words)
 
 
 def span(seconds: float) -> str:

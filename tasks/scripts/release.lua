@@ -1,8 +1,8 @@
 -- Let go of a chunk whose outcomes are committed; what must be tried again waits in `retries`.
 -- KEYS 1 chunks, 2 owners, 3 losses, 4 attempts, 5 retries, 6 the chunk's own key, 7 suspect,
 --      8 traces
--- ARGV 1 chunk id, 2 owner, 3 number of retries, then pairs of entry and delay in ms,
---      then the bare ids that are done
+-- ARGV 1 chunk id, 2 owner, 3 number of retries, then for each its entry, delay in ms and 1 where
+--      it counts as a try (else 0), then the bare ids that are done
 -- Gives 1, or 0 when another worker has taken the chunk over, which then sees to all of it.
 if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then
   return 0
@@ -12,10 +12,12 @@ end
 redis.call('HDEL', KEYS[2], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local last = 3 + 2 * tonumber(ARGV[3])
-for i = 4, last, 2 do
+local last = 3 + 3 * tonumber(ARGV[3])
+for i = 4, last, 3 do
   redis.call('ZADD', KEYS[5], now + tonumber(ARGV[i + 1]), ARGV[i])
-  redis.call('HINCRBY', KEYS[4], string.match(ARGV[i], '^.([^\t]*)'), 1)
+  if ARGV[i + 2] == '1' then
+    redis.call('HINCRBY', KEYS[4], string.match(ARGV[i], '^.([^\t]*)'), 1)
+  end
 end
 for i = last + 1, #ARGV do
   redis.call('HDEL', KEYS[4], ARGV[i])

@@ -34,9 +34,10 @@ def test_posts_wait_for_a_source_that_is_away_and_make_no_dead_letters(
     settings |= {"retry_base_seconds": 0.05, "max_attempts": 3, "slots": 1}
     with Platform({i: {"text": f"post {i}"} for i in IDS}, meddle=meddle) as platform:
         with worker(tmp_path, source=platform.source, **settings) as child:
-            intake.enqueue(IDS[:1])  # one post alone, asked for as often as it has tries and more
+            for post_id in IDS[:3]:  # fewer could be posts that it cannot answer
+                intake.enqueue([post_id])
             wait_until(lambda: "source is down" in child.last_words(200), "its word", child)
-            intake.enqueue(IDS[1:])
+            intake.enqueue(IDS[3:])
             before = len(refused)
             wait_until(lambda: len(refused) >= before + BACK_AFTER, "an outage", child)
             assert outcomes(sqlite, IDS) == {}

@@ -37,7 +37,7 @@ OURS = (
     worker.autoscale,
 )
 CALLS = {
-    "deadpan_posts_total": r'"(\w+)": (?:judged|len\(|outcomes\.unchanged)',
+    "deadpan_posts_total": r'"(\w+)": (?:judged|len\(|sum\(|outcomes\.unchanged)',
     "deadpan_callbacks_total": r'CALLBACKS\.labels\("(\w+)"\)',
     "deadpan_challenger_posts_total": r'metrics\.POSTS\.labels\("(\w+)"\)',
 }
