@@ -199,15 +199,15 @@ def lost_words(connection: Any, flag_id: int | None, me: Any, now: datetime) -> 
         flag = worklist.one(connection, flag_id)
     except NotFound:
         return ""
-    post = f"Post {brief(flag.post_id)}"
+    post = f"post {brief(flag.post_id)}"
     # Of what is to be looked at a second time not even that it is decided.
     if reviews.hidden_from(connection, me, [flag_id]):
-        return f"{post} is not to be had any more."
+        return f"P{post[1:]} is not to be had any more."
     if flag.state == "decided":
-        return f"{post} was decided a moment before."
+        return f"P{post[1:]} was decided a moment before."
     if is_held(claims.standing_of(flag), now):
         return "" if flag.claimed_by == me.name else f"{flag.claimed_by} took {post} before you."
-    return f"{post} waits for a lead." if flag.escalated_at else f"{post} was not to be had."
+    return f"P{post[1:]} {'waits for a lead' if flag.escalated_at else 'was not to be had'}."
 
 
 def _banner(

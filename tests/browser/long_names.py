@@ -77,6 +77,8 @@ def fill_long(database: Engine, store: EvidenceStore, me: Moderator) -> dict[str
         "long queue": f"/?queue={QUEUE}",
         "long search": f"/?post={UNBROKEN}",
         "long author": f"/?author={UNBROKEN[::-1]}&rule={RULE}",
+        "wrong filters": f"/?negative={UNBROKEN}&language=german&age=2w&rule={RULE}&state=x",
+        "beaten": f"/flags/1?missed={flags[8]}",
         "long decided": "/?state=decided",
         "long flag": f"/flags/{flags[0]}",
         "unbroken flag": f"/flags/{flags[1]}",

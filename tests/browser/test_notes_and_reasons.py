@@ -189,7 +189,7 @@ def test_who_is_beaten_to_a_claim_goes_on_with_the_next_flag(
     bob.wait_for_url("**/flags/9?*missed=8")
     assert "words%3Danother" in bob.url, "of the same list"
     expect(bob.locator("[data-lost]")).to_have_text(
-        "ann took Post 2000 before you. This is the next one."
+        "ann took post 2000 before you. This is the next one."
     )
     expect(bob.locator("[data-countdown]")).to_be_visible()
     look_with_axe(bob, "beaten to a claim")
