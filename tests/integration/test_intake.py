@@ -173,6 +173,20 @@ def test_a_retry_waits_for_its_time_and_returns_to_the_front_of_its_own_list(
     assert [(e.raw, e.attempts) for e in entries] == [(b"l1", 1), (b"l2", 0)]
 
 
+def test_a_post_that_waits_untried_keeps_its_tries_and_its_place(intake: Intake) -> None:
+    intake.enqueue(["1", "2"])
+    for tried in range(3):
+        chunk = take(intake, claim(intake))
+        assert [(e.raw, e.attempts) for e in chunk.entries] == [(b"n1", 0), (b"n2", tried)]
+        first, second = chunk.entries
+        retries = [Retry(first, 0.0, counts=False), Retry(second, 0.0)]
+        assert intake.release(chunk, retries=retries)
+        assert intake.status()["retries"] == 2
+        again = intake.client.zrange("deadpan:retries", 0, -1)
+        intake.client.zadd("deadpan:retries", {b"n2": 1, b"n1": 2})
+        assert sorted(again) == [b"n1", b"n2"]
+
+
 def test_attempts_are_forgotten_when_the_post_is_done(intake: Intake) -> None:
     intake.enqueue(["1"])
     chunk = take(intake, claim(intake))
