@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ from sources.post import FetchedImage, FetchFailure, FetchResult, Gone, Look, Po
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
+
+_SETTLED_SECONDS = 5.0
+"""A file that changed less than this ago may be written still, and hold more in a moment."""
+
 Found = Post | Gone | FetchFailure
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -34,6 +39,7 @@ class _Index:
     lines: dict[str, tuple[int, int, int]]
     unusable: int
     first_unusable: int
+    is_first: bool
 
 
 def _state(file: BinaryIO) -> tuple[int, ...]:
@@ -74,7 +80,7 @@ class FileSource:
         try:
             self._folder = self._path.parent.resolve()
             with open(self._path, "rb") as file:
-                self._index = self._read(file)
+                self._index = self._read(file, is_first=True)
         except (OSError, ValueError) as error:
             raise SettingsError(unreadable(path, error)) from error
         self._images = ImageDownloader(self._limits, threads=threads)
@@ -83,7 +89,7 @@ class FileSource:
         """Give back the threads."""
         self._images.close()
 
-    def _read(self, file: BinaryIO) -> _Index:
+    def _read(self, file: BinaryIO, *, is_first: bool = False) -> _Index:
         lines: dict[str, tuple[int, int, int]] = {}
         unusable = 0
         first = None
@@ -113,7 +119,7 @@ class FileSource:
                 unusable,
                 self._mapping.id,
             )
-        return _Index(state, lines, unusable, first or 0)
+        return _Index(state, lines, unusable, first or 0, is_first)
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
         """Fetch posts and their images; see `sources.post.PostSource`."""
@@ -158,6 +164,10 @@ class FileSource:
             return FetchFailure(post_id, f"{self._path} line {number}: {error}", transient=False)
 
     def _absent(self, post_id: str, index: _Index) -> Gone | FetchFailure:
+        written_at = index.state[-1] / 1e9
+        if not index.is_first and time.time() - written_at < _SETTLED_SECONDS:
+            error_text = f"{self._path} has no such post, and was changed a moment ago"
+            return FetchFailure(post_id, error_text, transient=True)
         if not index.unusable:
             return Gone(post_id, f"{self._path} has no such post")
         # It may stand in one of those.

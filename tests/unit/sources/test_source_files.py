@@ -157,6 +157,11 @@ def test_a_file_that_was_changed_is_read_again(opened: Opened, tmp_path: Path) -
     other = tmp_path / "other.jsonl"
     other.write_text('{"id": "4", "text": "in its place"}\n')
     other.replace(path)
+    being_written = source.fetch(["2"])["2"]
+    assert isinstance(being_written, FetchFailure)
+    assert being_written.transient
+    assert "a moment ago" in being_written.error
+    os.utime(path, (1, 1))
     results = source.fetch(["2", "4"])
     assert isinstance(results["2"], Gone)
     assert results["4"] == FetchedPost(Post("4", "in its place"))
