@@ -20,6 +20,7 @@ from itertools import chain, pairwise
 import emoji
 
 from models.edits import Edit
+from models.spelling import word_starts
 
 MAX_MARKS = 2
 """Combining marks of general use that stay on one letter; stacks of dozens hide words."""
@@ -333,14 +334,19 @@ def _tables() -> _Tables:
 
 def spaced(text: str) -> list[Edit]:
     """`h a t e` and `h.a.t.e` become `hate`: at least `MIN_SPACED` single letters, always with the
-    same sign between; where that is a space, several of them part words."""
+    same sign between. Where that is a space, several of them part words; if none do, they are
+    parted where words are likely to begin."""
     found: list[Edit] = []
     for match in _SPACED.finditer(text):
-        letters = [at for at in range(match.start(), match.end()) if text[at].isalpha()]
-        if len(letters) < MIN_SPACED:
+        places = [at for at in range(match.start(), match.end()) if text[at].isalpha()]
+        if len(places) < MIN_SPACED:
             continue
+        gaps = [another - one > 2 for one, another in pairwise(places)]
+        if not any(gaps):
+            begins = word_starts("".join(text[at] for at in places))
+            gaps = [number in begins for number in range(1, len(places))]
         found += [
-            (one + 1, another, " " if another - one > 2 else "")
-            for one, another in pairwise(letters)
+            (one + 1, another, " " if is_gap else "")
+            for (one, another), is_gap in zip(pairwise(places), gaps, strict=True)
         ]
     return found

@@ -43,6 +43,7 @@ _LINK = re.compile(
     rf"|(?<![{_LATIN}.@/\-])pic\.twitter\.com/[A-Za-z0-9]*",
     re.IGNORECASE,
 )
+_SIGNS = ("http:", "https:", "www.", "pic.twitter.com/")
 _AROUND = ".,!?;:'\"*_~"
 _BRACKETS = {")": "(", "]": "["}
 
@@ -53,6 +54,9 @@ _CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 
 def links(text: str) -> list[Edit]:
     """Each becomes `LINK`; marks at its end are not part of it."""
+    lowered = text.lower()
+    if not any(sign in lowered for sign in _SIGNS):  # the search takes ten times as long
+        return []
     found = []
     for match in _LINK.finditer(text):
         start, end = match.span()

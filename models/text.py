@@ -274,6 +274,7 @@ class TextPreparer:
         # a post that says "[SEP]" means the letters, not the separator
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
+        normalise_text("é w o r d")  # reads what it looks up, so that no post waits for that
         self._empty = len(tokenizer.encode("").ids)
         self._paired = len(tokenizer.encode("", "").ids)
 

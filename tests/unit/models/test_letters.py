@@ -105,6 +105,8 @@ def test_a_word_of_look_alikes_is_read_by_its_neighbours(written: str, read: str
     [
         ("h a t e", "hate"),
         ("so h a t e  y o u now", "so hate you now"),
+        ("I h a t e t h i s s o m u c h", "I hate this so much"),
+        ("w o r s t d a y e v e r!", "worst day ever!"),
         ("h.a.t.e h-a-t-e h*a*t*e", "hate hate hate"),
         ("U.S.A. and a b c", "U.S.A. and a b c"),
         ("1 2 3 4 5", "1 2 3 4 5"),
