@@ -6,7 +6,11 @@
     │   └── PolicyError
     ├── DataError                   exit 2   a file of posts, or of post ids
     ├── ModelError
-    │   └── CheckpointError         a model folder that is missing, cut short or of another version
+    │   ├── CheckpointError         a model folder that is missing, cut short or of another version
+    │   ├── NotFinite               the model gave NaN or infinity
+    │   ├── OutOfMemory             not even one text or picture at a time has room
+    │   ├── DeviceLost              the device that the model runs on failed
+    │   └── ModelBroken             the model fails at every post; another process may do better
     ├── SourceError                 the post source answered something that is not a post
     ├── SourceUnavailable           the post source answers nothing, whatever post is asked for
     ├── ImageError                  one image could not be downloaded or decoded
@@ -71,6 +75,38 @@ class ModelError(DeadpanError):
 
 class CheckpointError(ModelError):
     """A model folder is missing, cut short, altered or of another version."""
+
+
+class NotFinite(ModelError):
+    """The model gave NaN or infinity, which is no prediction."""
+
+
+class OutOfMemory(ModelError):
+    """Memory, of the device or of the process, does not suffice for one text or picture."""
+
+
+class DeviceLost(ModelError):
+    """The device that the model runs on failed; nothing mends that but another process.
+
+    Args:
+        first: whether it failed now, and not in an earlier pass.
+    """
+
+    def __init__(self, message: str, *, first: bool) -> None:
+        super().__init__(message)
+        self.first = first
+
+
+class ModelBroken(ModelError):
+    """The model, or what it runs on, fails whatever post it gets; another process may do better.
+
+    Args:
+        first: whether it broke over the posts in hand, and not before them.
+    """
+
+    def __init__(self, message: str, *, first: bool) -> None:
+        super().__init__(message)
+        self.first = first
 
 
 class SourceError(DeadpanError):

@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 import torch
 
-from models.calibration import READ_OUTS, Array, given
+from deadpan.errors import ModelError, NotFinite
+from models.calibration import READ_OUTS, Array, Bools, given
 from models.checkpoint import CheckpointInfo, read_info
 from models.config import ModelConfig
 from models.encoders import check_encoder, encoder_folder
@@ -41,6 +42,13 @@ from models.read_outs import (
 
 WARM_POSTS = 32
 """Posts of the larger of the two batches that warm the way through."""
+
+PROBE_PICTURE = "probe"
+"""In place of a file's SHA-256, which no file can have."""
+
+PROBE_TOLERANCE = 0.1
+"""Of any probability. The same post in a batch of its own differs by much less: rounding alone
+makes 0.01 (see `Classifier.predict`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,7 @@ class Classifier:
         self._preparer = preparer
         self._cache = cache
         self._calibration = checkpoint.calibration
+        self._expected: list[float] | None = None
 
     @classmethod
     def load(
@@ -194,12 +203,17 @@ class Classifier:
 
         Returns:
             One prediction for every post, in order.
+
+        Raises:
+            NotFinite: a prediction is NaN or infinity.
+            DeviceLost, OutOfMemory: see the engine.
         """
         if not posts:
             return []
         has_text, has_image = given(posts)
         logits, windows = self._logits(posts, kept)
         probabilities = probabilities_of(self._calibration, logits, has_text, has_image)
+        _require_numbers(probabilities, has_text, has_image)
         columns = [
             list(zip(sentiment.tolist(), sarcasm.tolist(), strict=True))
             for sentiment, sarcasm in probabilities
@@ -240,6 +254,7 @@ class Classifier:
             found = as_arrays(self._head(features))
         has_text, has_image = features.has_text.numpy(), features.image_mask.any(dim=1).numpy()
         probabilities = probabilities_of(self._calibration, found, has_text, has_image)
+        _require_numbers(probabilities, has_text, has_image)
         ends = np.cumsum([1 + len(cuts) for cuts in parts]).tolist()
         return [
             prediction_of(
@@ -297,6 +312,60 @@ class Classifier:
         pictures = [PreparedImage(str(index), [blank], blank) for index in range(WARM_POSTS)]
         for count in (1, WARM_POSTS):
             self.predict([replace(words, images=(picture,)) for picture in pictures[:count]])
+        self._expected = self._of_probe()
+
+    @property
+    def fault(self) -> str | None:
+        """What the device failed of, for good, or None."""
+        return self._engine.fault
+
+    def probe(self) -> None:
+        """Judge a post that is known to be good, of words and a picture, as `warm` judged it.
+
+        Raises:
+            NotFinite, DeviceLost, OutOfMemory: as `predict`.
+            ModelError: it is judged otherwise than before.
+            Exception: whatever else a broken model raises.
+        """
+        found = self._of_probe()
+        if self._expected is None:
+            self._expected = found
+        difference = max(abs(one - other) for one, other in zip(found, self._expected, strict=True))
+        if difference > PROBE_TOLERANCE:
+            raise ModelError(
+                f"a post that is judged now and then to try the model has other scores than at the "
+                f"start: {difference:.2f} apart"
+            )
+
+    def _of_probe(self) -> list[float]:
+        size = self.checkpoint.config.image_size
+        ramp = np.linspace(0, 255, size).astype(np.uint8)
+        pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], ramp[::-1, None]), -1)
+        words = self.prepare("living my best life", [])
+        # made by us and no file's, so its features are computed and never kept
+        picture = PreparedImage(PROBE_PICTURE, np.ascontiguousarray(pixels), pixels)
+        (told,) = self.predict([replace(words, images=(picture,))])
+        return [
+            number
+            for scores in (told.fused, told.text_alone, told.image_alone)
+            if scores is not None
+            for number in (*scores.sentiment, scores.sarcasm)
+        ]
+
+
+def _require_numbers(
+    probabilities: Sequence[tuple[Array, Array]], has_text: Bools, has_image: Bools
+) -> None:
+    """Raise NotFinite for NaN or infinity in a read-out that its post has."""
+    everything = np.ones(len(has_text), dtype=bool)
+    broken = np.zeros(len(has_text), dtype=bool)
+    for (sentiment, sarcasm), there in zip(
+        probabilities, (everything, has_text, has_image), strict=True
+    ):
+        finite = np.isfinite(sentiment).all(axis=1) & np.isfinite(sarcasm)
+        broken |= np.asarray(there) & ~finite
+    if broken.any():
+        raise NotFinite(f"the model gave NaN or infinity for {broken.sum()} of {len(broken)} posts")
 
 
 def _passes(posts: Sequence[PreparedPost]) -> Iterator[list[PreparedPost]]:

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import Engine
 
 from models.classifier import Classifier
+from models.engines.faults import is_of_device, is_out_of_memory
 from models.prediction import ImageProblem, PreparedPost
 from storage import challenger
 from storage.challenger import NewChallengerVerdict
@@ -26,6 +27,7 @@ from storage.outcomes import NewVerdict
 from storage.trials import SARCASTIC
 from tasks import challenger_metrics as metrics
 from tasks.content import unprepared
+from tasks.outcomes import shown
 from tasks.policy import Policy, decide, scores_of
 from tasks.predictions import KnownPost, KnownPosts
 from tasks.verdict import Item
@@ -72,6 +74,7 @@ class Challenger:
             thread, so that no post waits for it.
         share: of posts, 0 to 1; which ones follows from their ids, the same for every worker.
         remembered: how many predictions are kept for posts of the same content.
+        on_device_lost: hears, once, of what the device failed when the challenger was at work.
     """
 
     def __init__(
@@ -82,12 +85,14 @@ class Challenger:
         database: Engine,
         share: float,
         remembered: int = 0,
+        on_device_lost: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._load = load
         self._policy = policy
         self._database = database
         self._share = share
         self._known = KnownPosts(remembered)
+        self._on_device_lost = on_device_lost
         self._waiting: deque[JudgedPost] = deque()
         self._bytes = 0
         self._open = True
@@ -190,6 +195,11 @@ class Challenger:
         try:
             self._judge_together(model, posts)
         except Exception as error:
+            if not self._open:
+                return
+            if is_of_device(error) or is_out_of_memory(error):
+                self._give_up(posts, error)
+                return
             if len(posts) == 1:
                 metrics.POSTS.labels("failed").inc()
                 log.warning(
@@ -200,6 +210,16 @@ class Challenger:
                 return
             for post in posts:
                 self._judge(model, [post])
+
+    def _give_up(self, posts: Sequence[JudgedPost], error: Exception) -> None:
+        """It fails for want of memory or of a device, and so would each of these posts alone."""
+        why = shown(error)
+        log.error("challenger given up; the champion goes on", error=why)
+        metrics.POSTS.labels("failed").inc(len(posts))
+        with self._changed:
+            self._close()
+        if is_of_device(error):
+            self._on_device_lost(why)
 
     def _judge_together(self, model: Classifier, posts: Sequence[JudgedPost]) -> None:
         by_content = {post.verdict.content_hash: post for post in posts}

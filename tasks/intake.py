@@ -9,6 +9,9 @@ Keys, all below the prefix (`deadpan` by default):
     chunks                         sorted set, chunk id -> when its lease runs out (server time, ms)
     chunk-owners                   hash, chunk id -> the task that holds it
     chunk-losses                   hash, chunk id -> how often its owner fell silent
+    model-breaks                   hash, chunk id -> how many posts the model had judged when it
+                                   first broke over it, and how often it was excused for that;
+                                   and in the field `judged`, how many it has judged by now
     suspect                        the chunk of one post, lost twice, that is being tried now
     retries                        sorted set, entry -> when it is due (server time, ms)
     attempts                       hash, post id -> failed tries so far
@@ -197,6 +200,7 @@ class Intake:
                     "suspect",
                     "taken",
                     "arrivals",
+                    "model-breaks",
                 )
             ],
             [
@@ -254,11 +258,15 @@ class Intake:
         )
         return {chunk_id.decode() for chunk_id in reply}
 
-    def release(self, chunk: Chunk, *, retries: Sequence[Retry] = ()) -> bool:
+    def release(
+        self, chunk: Chunk, *, retries: Sequence[Retry] = (), through_model: int = 0
+    ) -> bool:
         """Let go of a chunk whose outcomes are committed.
 
         Args:
             retries: entries of the chunk to be tried again; all others are done.
+            through_model: how many posts the model judged: that it did is held against a post that
+                breaks it.
 
         Returns:
             False when another worker has taken the chunk over, which then sees to all of it.
@@ -272,10 +280,12 @@ class Intake:
                     self.key(k)
                     for k in ("chunks", "chunk-owners", "chunk-losses", "attempts", "retries")
                 ]
-                + [self._chunk_key(chunk.id), self.key("suspect"), self.key("traces")],
+                + [self._chunk_key(chunk.id)]
+                + [self.key(k) for k in ("suspect", "traces", "model-breaks")],
                 [
                     chunk.id,
                     chunk.owner,
+                    through_model,
                     len(retries),
                     *(
                         part
@@ -291,17 +301,46 @@ class Intake:
             )
         )
 
-    def give_back(self, chunk: Chunk, *, delay_seconds: float, loss: bool = False) -> bool:
+    def give_back(
+        self,
+        chunk: Chunk,
+        *,
+        delay_seconds: float,
+        loss: bool = False,
+        broke_model: bool = False,
+        longest_delay_seconds: float = 0.0,
+    ) -> bool:
         """Give a chunk back unfinished; any worker may have it after the delay.
 
         Args:
             loss: whether the chunk itself may be to blame, which counts towards halving it.
+            broke_model: whether the model broke over it. Then whether that is a loss is decided
+                there: a post alone has one only if the model has judged others since the first
+                time, and until then the delay doubles.
+            longest_delay_seconds: to which it doubles.
         """
         return bool(
             self.run(
                 "give_back",
-                [self.key(k) for k in ("chunks", "chunk-owners", "chunk-losses", "suspect")],
-                [chunk.id, chunk.owner, _milliseconds(delay_seconds), int(loss)],
+                [
+                    self.key(k)
+                    for k in (
+                        "chunks",
+                        "chunk-owners",
+                        "chunk-losses",
+                        "suspect",
+                        "model-breaks",
+                    )
+                ]
+                + [self._chunk_key(chunk.id)],
+                [
+                    chunk.id,
+                    chunk.owner,
+                    _milliseconds(delay_seconds),
+                    int(loss),
+                    int(broke_model),
+                    _milliseconds(max(delay_seconds, longest_delay_seconds)),
+                ],
             )
         )
 
@@ -330,7 +369,7 @@ class Intake:
     ) -> None:
         """Note what a worker is, that it lives, and what it knows of the post source."""
         with self.answering():
-            said = {"name": worker, "ready": ready, "model": model, "seen": self._now()}
+            said = {"name": worker, "ready": ready, "model": model, "seen": self.now()}
             if source is not None:
                 said["source"] = source
             self.client.hset(self.key("workers"), worker, json.dumps(said))
@@ -420,9 +459,10 @@ class Intake:
             raise QueueUnavailable(f"Redis at {self.shown_url} {REPLICA}")
         return [f"Redis at {self.shown_url} {warning}" for warning in unwise(said)]
 
-    def _now(self) -> int:
+    def now(self) -> int:
         """The server's clock, in seconds: those of the workers may differ."""
-        return self.client.time()[0]
+        with self.answering():
+            return self.client.time()[0]
 
     def _living(self, workers: dict[bytes, bytes], now: int) -> list[dict[str, Any]]:
         living = []

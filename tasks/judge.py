@@ -26,6 +26,7 @@ from tasks.chunks import Chunk, Entry
 from tasks.content import degraded, grouped, hashed, undecoded
 from tasks.explanations import explain_flags
 from tasks.field_watch import FieldWatch
+from tasks.model_watch import ModelWatch
 from tasks.outcomes import Outcomes, shown
 from tasks.policy import Policy, Reason, decide, scores_of
 from tasks.post_ids import id_problem, printable
@@ -73,6 +74,7 @@ class Judge:
     ) -> None:
         self.source = SourceWatch(source, throttle=throttle)
         self._classifier = classifier
+        self._watch = ModelWatch(classifier)
         self._policy = policy
         info = classifier.info
         self._versions = Versions(info.version, info.calibration_version, policy.version)
@@ -83,6 +85,11 @@ class Judge:
         self._explain_up_to = explain_up_to
         self._known = KnownPosts(remembered)
         self._fields = FieldWatch()
+
+    @property
+    def broken(self) -> str | None:
+        """Why the model can judge nothing more in this process, or None."""
+        return self._watch.broken
 
     def judge(self, chunk: Chunk, timings: dict[str, float]) -> Outcomes:
         """Judge one chunk.
@@ -96,7 +103,9 @@ class Judge:
         Raises:
             DatabaseUnavailable, SchemaError, EvidenceUnavailable, SourceUnavailable: nothing can
                 be judged now.
+            ModelBroken: nothing can be judged in this process any more.
         """
+        self._watch.require()
         outcomes = Outcomes(self._tries)
         items = self._sort_out(chunk, outcomes)
         with timed("lookup", timings):
@@ -110,11 +119,16 @@ class Judge:
         outcomes.repeated = len(items) - len(same.keys() - known.keys())
         first = [group[0] for key, group in same.items() if key not in known]
         with timed("prepare", timings):
-            first = model_pass.prepare(self._classifier, first, same, outcomes)
+            first = model_pass.prepare(
+                self._watch, first, same, outcomes, tried_before=chunk.losses > 0
+            )
         with timed("predict", timings):
             ask_again = len(chunk.entries) <= self._explain_up_to
             kept = Kept() if self._explaining and not ask_again else None
-            predicted = model_pass.predict(self._classifier, first, same, outcomes, kept)
+            predicted = model_pass.predict(
+                self._watch, first, same, outcomes, kept, tried_before=chunk.losses > 0
+            )
+            outcomes.through_model = len(predicted)
             for item, prediction in predicted:
                 known[item.content_hash] = self._remember(item, prediction)
         judged = [

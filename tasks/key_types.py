@@ -13,6 +13,7 @@ _OWN: Final = {
     "retries": "sorted set",
     "chunk-owners": "hash",
     "chunk-losses": "hash",
+    "model-breaks": "hash",
     "attempts": "hash",
     "traces": "hash",
     "workers": "hash",

@@ -2,14 +2,14 @@
 
 Failures are per post. What may go better later waits in Redis as a retry; what never will, and the
 last allowed try, becomes a dead letter; an image that cannot be seen degrades its post. Only what
-stops all posts at once (the database, the evidence store or the source is away) gives the chunk
-back whole.
+stops all posts at once (the database, the evidence store or the source is away, the model is
+broken) gives the chunk back whole.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from sqlalchemy import Engine
@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from deadpan.errors import (
     DatabaseUnavailable,
     EvidenceUnavailable,
+    ModelBroken,
     QueueUnavailable,
     SchemaError,
     SourceUnavailable,
@@ -49,6 +50,10 @@ GIVE_BACK_SECONDS = 5.0
 TROUBLE_SECONDS = 3 * GIVE_BACK_SECONDS
 """For so long after a chunk was given back, its worker is not ready."""
 
+LONGEST_BREAK_SECONDS = 120.0
+"""How long a post rests at the most that the model broke over, while it is not known to be to
+blame: starting again and judging others in between takes less."""
+
 
 class Moderator:
     """Judges chunks with one warm model; several slots may call it at once.
@@ -62,6 +67,8 @@ class Moderator:
         report: of which new verdicts the platform is told by a callback.
         pace: is told how long chunks take.
         challenger: is offered what was recorded.
+        on_broken: hears why the model can judge nothing more in this process, once a chunk was
+            given back for it.
         throttle: of the source, where it has one.
 
     Attributes:
@@ -86,6 +93,7 @@ class Moderator:
         pace: Pace | None = None,
         challenger: Challenger | None = None,
         throttle: Throttle | None = None,
+        on_broken: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._report: Report = report
         self._intake = intake
@@ -94,6 +102,7 @@ class Moderator:
         self._tries = tries
         self._pace = pace
         self._challenger = challenger
+        self._on_broken = on_broken
         self._trouble: tuple[float, str] | None = None
         self._judge = Judge(
             source=source,
@@ -108,6 +117,11 @@ class Moderator:
             throttle=throttle,
         )
         self.source = self._judge.source
+
+    @property
+    def broken(self) -> str | None:
+        """Why the model can judge nothing more in this process, or None."""
+        return self._judge.broken
 
     def trouble(self) -> str | None:
         """Why the last chunk was given back, if that was a moment ago; such as a full disk."""
@@ -149,12 +163,26 @@ class Moderator:
                 recorded = self._record(outcomes)
             self._trouble = None
             traced.tell(outcomes, recorded)
-            released = self._intake.release(chunk, retries=outcomes.retries)
+            released = self._intake.release(
+                chunk, retries=outcomes.retries, through_model=outcomes.through_model
+            )
         except (DatabaseUnavailable, EvidenceUnavailable, SchemaError) as error:
             log.warning("chunk given back", error=str(error), trace_ids=chunk.trace_ids)
             self._trouble = time.monotonic(), str(error)
             stores.note_failure(error)
             self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
+            return False
+        except ModelBroken as error:
+            log.error(
+                "the model is broken; chunk given back",
+                error=str(error),
+                posts=len(chunk.entries),
+                trace_ids=chunk.trace_ids,
+            )
+            # What it broke over is told from what was in hand as well: only that may be to blame.
+            rest = GIVE_BACK_SECONDS if error.first else 0.0
+            self._give_back(chunk, delay_seconds=rest, broke_model=error.first)
+            self._on_broken(str(error))
             return False
         except SourceUnavailable as error:
             log.info("chunk given back", error=str(error))
@@ -191,9 +219,22 @@ class Moderator:
                 )
         return None
 
-    def _give_back(self, chunk: Chunk, *, delay_seconds: float, loss: bool = False) -> None:
+    def _give_back(
+        self,
+        chunk: Chunk,
+        *,
+        delay_seconds: float,
+        loss: bool = False,
+        broke_model: bool = False,
+    ) -> None:
         try:
-            self._intake.give_back(chunk, delay_seconds=delay_seconds, loss=loss)
+            self._intake.give_back(
+                chunk,
+                delay_seconds=delay_seconds,
+                loss=loss,
+                broke_model=broke_model,
+                longest_delay_seconds=LONGEST_BREAK_SECONDS if broke_model else 0.0,
+            )
         except QueueUnavailable as error:
             log.warning("chunk not given back; its lease will run out", error=str(error))
 

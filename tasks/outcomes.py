@@ -22,6 +22,7 @@ class Outcomes:
         unchanged: how many had a verdict of these versions already, with the same content.
         repeated: how many had the content of another post that was judged before.
         judged: the posts of `verdicts`, in the same order.
+        through_model: how many contents the model judged now.
     """
 
     tries: Tries
@@ -33,6 +34,7 @@ class Outcomes:
     unchanged: int = 0
     repeated: int = 0
     judged: list[Item] = field(default_factory=list)
+    through_model: int = 0
 
     def waits(self, item: Item, error: str, *, at_least_seconds: float | None = None) -> None:
         """Note that a post has to wait through no fault of its own: none of its tries is used.

@@ -82,6 +82,10 @@ def _warm(sender: str, **_: Any) -> None:
     except DeadpanError as error:
         logs.complain(error)
         sys.exit(error.exit_code)
+    except Exception:
+        # Celery would log it and go on: a worker that takes chunks and can judge none.
+        log.critical("ended by an unforeseen error", exc_info=True)
+        sys.exit(1)
 
 
 @signals.worker_ready.connect

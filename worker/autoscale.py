@@ -183,7 +183,8 @@ def _room(settings: Settings, *, no_workers: bool) -> int | list[Place]:
         ConfigurationError: nothing says how many there may be elsewhere.
     """
     if not no_workers:
-        return places(settings.workers_max, device=settings.device)
+        device = "cpu" if settings.engine == "openvino" else settings.device
+        return places(settings.workers_max, device=device)
     if settings.workers_max == 0:
         raise ConfigurationError(
             "DEADPAN_WORKERS_MAX is 0, which means as many as this machine has room for; "

@@ -13,6 +13,7 @@ from deadpan import spans
 from deadpan.errors import ConfigurationError, DeadpanError
 from deadpan.settings import Settings
 from models.checkpoint import validate
+from models.engines import gpus
 from sources.download import ImageLimits
 from sources.mapping import PostMapping
 from sources.open import check_source_spec
@@ -69,6 +70,12 @@ def configuration_problems(settings: Settings) -> list[str]:
         )
     if settings.traces == "on":
         problems += spans.problems()
+    if settings.device == "cuda" and not gpus.torch_uses_gpus():
+        problems.append(
+            f"DEADPAN_DEVICE is 'cuda', and torch {gpus.torch_version() or 'is not installed'} is "
+            "built for CPUs alone; install a torch that is built for this driver's CUDA "
+            "(pytorch.org says which), or set it to auto or cpu"
+        )
     if settings.engine == "openvino":
         if settings.device == "cuda":
             problems.append(
@@ -114,6 +121,14 @@ def service_problems(settings: Settings) -> Asked:
     asked.problems += _problems_of(lambda: _ask_database(settings))
     asked.problems += _problems_of(lambda: _ask_evidence(settings))
     return asked
+
+
+def device_warnings(settings: Settings) -> list[str]:
+    """A GPU that workers could not use, although nothing forbids it."""
+    if settings.device != "auto" or settings.engine == "openvino":
+        return []
+    problem = gpus.unusable_problem()
+    return [problem] if problem else []
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from deadpan.errors import DeadpanError
+from models.engines import gpus
 from worker.processes import ChildProcess
 
 log = structlog.get_logger(__name__)
@@ -48,15 +47,17 @@ class Place:
 def places(count: int, *, device: str) -> list[Place]:
     """Room for `count` workers, or for as many as the machine has room for when it is 0.
 
-    With GPUs (and a device other than cpu) one worker for each, and more share them in turn; on a
-    CPU each keeps to cores of its own, so that they do not get in each other's way.
+    With GPUs that torch can use (and a device other than cpu) one worker for each, and more share
+    them in turn; on a CPU each keeps to cores of its own, so that they do not get in each other's
+    way.
     """
-    gpus = [] if device == "cpu" else _gpus()
-    if gpus:
-        return [
-            Place(f"gpu{gpus[n % len(gpus)]}", {"CUDA_VISIBLE_DEVICES": gpus[n % len(gpus)]})
-            for n in range(count or len(gpus))
-        ]
+    found = [] if device == "cpu" else gpus.visible()
+    if found and not gpus.torch_uses_gpus():
+        log.warning("workers run on CPUs", why=gpus.unusable_problem())
+        found = []
+    if found:
+        chosen = [found[n % len(found)] for n in range(count or len(found))]
+        return [Place(gpu.name, gpu.environment) for gpu in chosen]
     cores = _cores()
     count = count or max(1, len(cores) // CORES_PER_WORKER)
     share = max(1, len(cores) // count)
@@ -70,28 +71,6 @@ def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
-
-
-def _gpus() -> list[str]:
-    """NVIDIA GPUs, as CUDA_VISIBLE_DEVICES names them; without loading torch."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    try:
-        told = subprocess.run(
-            [tool, "--query-gpu=index", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-            encoding="utf-8",
-        ).stdout
-    except (subprocess.SubprocessError, OSError):
-        return []
-    return told.split()
 
 
 @dataclass(slots=True)

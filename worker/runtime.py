@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass
 import structlog
 from sqlalchemy import Engine
 
-from deadpan.errors import ConfigurationError, DeadpanError
+from deadpan.errors import ConfigurationError, DeadpanError, ModelBroken, ModelError
 from deadpan.settings import Settings
 from deadpan.waiting import Waiting, ended_by_signals
 from models.classifier import Classifier
@@ -21,13 +22,14 @@ from storage import queries
 from storage.database import connect
 from storage.evidence import EvidenceStore
 from storage.schema import require_schema
-from tasks import metrics
+from tasks import metrics, model_breaks
 from tasks.challenger import Challenger
 from tasks.feature_store import RedisFeatures
 from tasks.intake import Intake
 from tasks.key_types import wrong_key
 from tasks.leases import LeaseKeeper
 from tasks.moderate import Moderator
+from tasks.outcomes import shown
 from tasks.pace import Pace
 from tasks.policy import Policy, load_policy
 from tasks.source_watch import SourceWatch
@@ -49,6 +51,9 @@ SOURCE_REQUESTS = 8
 
 WATCH_SECONDS = 2.0
 """How often a worker asks whether it can still do its job."""
+
+LEFT_OUT_SECONDS = 6 * 3600
+"""For so long no worker loads a challenger that broke the device. It costs the champion a start."""
 
 
 @dataclass(slots=True)
@@ -78,6 +83,8 @@ class Runtime:
         self._closing = threading.Event()
         self._waiting = Waiting()
         self._not_ready: str | None = "the model is not loaded"
+        self._broken: Callable[[], str | None] = lambda: None
+        self._breaking = threading.Lock()
         self._health = HealthServer(
             settings.metrics_host, settings.metrics_port, self.not_ready, process="worker"
         )
@@ -108,7 +115,9 @@ class Runtime:
             pace=self._pace,
             challenger=self._challenger,
             throttle=self._parts.throttle,
+            on_broken=self._end_broken,
         )
+        self._broken = lambda: self.moderator.broken
         _show(self.moderator.source)
         info = self._parts.classifier.info
         metrics.MODEL_INFO.info(
@@ -127,6 +136,8 @@ class Runtime:
             precision=info.precision,
             policy=policy.version,
         )
+        for warning in checks.device_warnings(settings):
+            log.warning(warning)
         self._parts.leases.start()
         self.ending = Ending(
             grace_seconds=settings.grace_seconds,
@@ -160,12 +171,7 @@ class Runtime:
                 seconds=settings.feature_cache_redis,
                 max_bytes=settings.feature_cache_redis_bytes,
             )
-        classifier = load_classifier(
-            settings,
-            feature_cache_bytes=settings.feature_cache_bytes,
-            feature_store=features,
-        )
-        classifier.warm()
+        classifier = self._warm(intake, features)
         return _Parts(
             intake=intake,
             leases=LeaseKeeper(intake, lease_seconds=settings.lease_seconds),
@@ -177,19 +183,45 @@ class Runtime:
             features=features,
         )
 
+    def _warm(self, intake: Intake, features: RedisFeatures | None) -> Classifier:
+        """The model, once it has judged a post that is known to be good."""
+        classifier = load_classifier(
+            self._settings,
+            feature_cache_bytes=self._settings.feature_cache_bytes,
+            feature_store=features,
+        )
+        try:
+            classifier.warm()
+        except Exception as error:
+            why = f"the model fails before it got any post: {shown(error)}"
+            model_breaks.note(intake, worker=self.name, why=why)
+            raise ModelBroken(why, first=False) from error
+        return classifier
+
     def _make_challenger(self, policy: Policy) -> Challenger:
-        classifier = self._parts.classifier
         return Challenger(
-            load=lambda: load_challenger(self._settings, classifier),
+            load=self._load_challenger,
             policy=policy,
             database=self._parts.database,
             share=self._settings.challenger_share,
             remembered=self._settings.remembered_posts,
+            on_device_lost=self._end_for_challenger,
         )
+
+    def _load_challenger(self) -> Classifier | None:
+        """See `load_challenger`; one that took the device from the champion is left out."""
+        if self._parts.intake.get(_challenger_key(self._settings)) is not None:
+            raise ModelError(
+                "it broke the device that both models run on, less than "
+                f"{LEFT_OUT_SECONDS // 3600} hours ago; to try it again before, "
+                f"redis-cli DEL {self._parts.intake.key(_challenger_key(self._settings))} and "
+                "start the worker again"
+            )
+        return load_challenger(self._settings, self._parts.classifier)
 
     def not_ready(self) -> str | None:
         """Why this worker cannot do its job, or None when it can."""
-        return self._waiting.why or self._not_ready
+        return self._waiting.why or self._broken() or self._not_ready
 
     def dispatch(self, send: Callable[[str], object]) -> None:
         """Begin to take posts in hand.
@@ -270,6 +302,12 @@ class Runtime:
             self._closing.wait(WATCH_SECONDS)
 
     def _problem(self) -> str | None:
+        fault = self._parts.classifier.fault
+        if fault is not None:
+            # Explaining may have been what lost it, and perhaps nothing comes to be judged.
+            self._end_broken(f"the device failed: {fault}")
+        if broken := self._broken() or fault:
+            return broken
         try:
             wrong = wrong_key(self._parts.intake, f"{self._settings.prefix}:celery")
             queries.ping(self._parts.database)
@@ -292,6 +330,26 @@ class Runtime:
         if stuck:
             log.error("worker does nothing; it ends, to be started again", why=stuck)
             self.ending.ask(now=True, exit_code=STUCK_EXIT_CODE)
+
+    def _end_broken(self, why: str) -> None:
+        """End, to be started again: nothing mends a broken model in the process that has it."""
+        if not self._breaking.acquire(blocking=False):
+            return
+        self._set_ready(why)
+        log.error("the model is broken; the worker ends, to be started again", why=why)
+        model_breaks.note(self._parts.intake, worker=self.name, why=why)
+        self.ending.ask(now=True, exit_code=STUCK_EXIT_CODE)
+
+    def _end_for_challenger(self, why: str) -> None:
+        """Where the challenger lost the device, the champion has lost it too: begin without it."""
+        if self._parts.classifier.info.device == "cpu" or self._breaking.locked():
+            return
+        try:
+            key = _challenger_key(self._settings)
+            self._parts.intake.put(key, why[:1000], seconds=LEFT_OUT_SECONDS)
+        except DeadpanError as error:
+            log.warning("nobody is told to leave the challenger out", error=str(error))
+        self._end_broken(f"the challenger broke the device: {why}")
 
     def _say(self, problem: str | None) -> str | None:
         """Also finds out whether Redis takes writes: a full one, or a replica, answers pings."""
@@ -322,6 +380,11 @@ def _show(source: SourceWatch) -> None:
     metrics.SOURCE_SILENT.set_function(lambda: source.state.silent_seconds)
     metrics.SOURCE_AT_ONCE.set_function(lambda: source.state.requests_at_once)
     metrics.SOURCE_PER_SECOND.set_function(lambda: source.state.requests_per_second or math.inf)
+
+
+def _challenger_key(settings: Settings) -> str:
+    """Where it is kept that a challenger is left out: a name that every worker finds."""
+    return f"challenger-left-out:{hashlib.sha256(settings.challenger.encode()).hexdigest()[:16]}"
 
 
 _current: Runtime | None = None

@@ -8,6 +8,7 @@ import structlog
 from prometheus_client import Gauge
 
 from deadpan.errors import DeadpanError
+from tasks import model_breaks
 from tasks.arrivals import SAMPLE_SECONDS, Signal, note_sample, read_signal
 from tasks.intake import Intake
 
@@ -57,6 +58,7 @@ class Sampler:
                     heard, silent = self._intake.heard()
                     WORKERS_HEARD.set(heard)
                     WORKERS_SILENT.set(silent)
+                    model_breaks.show(self._intake)
                 looked += 1
             except DeadpanError as error:
                 log.debug("intake not sampled", error=str(error))

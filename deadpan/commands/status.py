@@ -95,6 +95,7 @@ class Look:
         from storage import outbox, queries
         from storage.database import transaction
         from storage.schema import require_schema
+        from tasks import model_breaks
         from tasks.arrivals import read_scaling, read_signal
         from tasks.backfill import underway
         from tasks.spoilt import count
@@ -104,6 +105,7 @@ class Look:
         self.signal: Signal = read_signal(intake, ready=ready)
         self.scaling = read_scaling(intake)
         self.backfills = underway(intake)
+        self.broken = model_breaks.last(intake)
         require_schema(database)
         with transaction(database, read_only=True) as connection:
             written = asdict(queries.counts(connection))
@@ -115,6 +117,7 @@ class Look:
             "posts_per_second": round(self.signal.posts_per_second, 1),
             "drain_seconds": None if drain is None else round(drain, 1),
             "backfills": [asdict(backfill) for backfill in self.backfills],
+            "model_broken": self.broken,
             "workers_desired": self.scaling and self.scaling["desired"],
             **written,
             "callbacks": {"pending": self.untold.pending, "parked": self.untold.parked},
@@ -134,6 +137,7 @@ class Look:
         yield "chunks", f"{told['chunks']} in hand, {told['retries']} posts to be tried again"
         yield from self._under_way()
         yield from self._written()
+        yield from self._broke()
         if self.scaling:
             yield "wanted", f"{self.scaling['desired']} workers, {self.scaling['why']}"
         for worker in told["workers"]:
@@ -144,6 +148,11 @@ class Look:
     def _under_way(self) -> Iterator[tuple[str, str]]:
         for backfill in self.backfills:
             yield "backfill", _backfill(backfill)
+
+    def _broke(self) -> Iterator[tuple[str, str]]:
+        if self.broken is not None:
+            ago, worker = span(self.broken["seconds_ago"]), shown(self.broken["worker"])
+            yield "model broken", f"{ago} ago in {worker}: {shown(self.broken['why'])}"
 
     def _written(self) -> Iterator[tuple[str, str]]:
         told = self.told
@@ -184,6 +193,7 @@ class Look:
             ),
             *self._under_way(),
             *self._written(),
+            *self._broke(),
         ]
         if self.untold.oldest_age_seconds:
             place = [name for name, _ in rows].index("callbacks")

@@ -33,12 +33,14 @@ class Engine(Protocol):
         device: "cpu" or "cuda".
         precision: what it multiplies in: "bf16", "fp16" or "fp32". Results are float32.
         needs_regions: whether it gives states of single tokens and regions too.
+        fault: what its device failed of, for good, or None.
     """
 
     name: str
     device: str
     precision: str
     needs_regions: bool
+    fault: str | None
 
     def encode_texts(
         self, token_ids: Sequence[Sequence[int]], *, parts: bool = False

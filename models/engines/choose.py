@@ -57,6 +57,12 @@ def choose_device(device: str, engine: str = "auto") -> str:
     if device == "cpu":
         return "cpu"
     available = torch.cuda.is_available()
+    if device == "cuda" and not available and not torch.version.cuda and not torch.version.hip:
+        raise ModelError(
+            f"device is 'cuda', and torch {torch.__version__} is built for CPUs alone; install a "
+            "torch that is built for this driver's CUDA (pytorch.org says which), or set "
+            "DEADPAN_DEVICE to auto or cpu"
+        )
     if device == "cuda" and not available:
         raise ModelError(
             "device is 'cuda', and torch finds no GPU here; "

@@ -109,6 +109,7 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
+    fault: str | None = None
 
     def __init__(
         self,

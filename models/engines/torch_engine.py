@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from deadpan.errors import DeviceLost, OutOfMemory
 from models.engines.base import (
+    TextBatch,
     cell_weights,
     cpu_computes_bf16,
     lengths_up_to,
@@ -21,7 +26,11 @@ from models.engines.base import (
     split,
     text_batches,
 )
+from models.engines.faults import is_of_device, is_out_of_memory
+from models.engines.memory import BatchBound
 from models.network import Network
+
+log = logging.getLogger(__name__)
 
 BATCH_SIZE = 32
 """Texts or pictures in one pass on a CPU: larger ones are no faster and need more memory."""
@@ -30,13 +39,21 @@ CUDA_BATCH_SIZE = 64
 """The same on a GPU: a whole chunk of the default size. Not measured."""
 
 
+_Found = TypeVar("_Found")
+_M = TypeVar("_M", bound=nn.Module)
+
+_HALVED = ("Linear", "NonDynamicallyQuantizableLinear", "Conv1d", "Conv2d", "Conv3d", "Conv2dSame")
+"""Modules, torch's and timm's, that do nothing with their weights but multiply by them. Those that
+standardise them first, or take a logarithm, need them in float32."""
+
+
 class TorchEngine:
     """A network's encoders on a device. See `Engine`.
 
     On CUDA, pictures and token ids are pinned and copied on a stream of their own, so that the next
     batch travels while this one is computed, and nothing is waited for before the last batch. Texts
-    are padded to few lengths and batches to powers of two, so that kernels are chosen, and graphs
-    compiled, for a bounded number of shapes. The CUDA paths were not run on a GPU so far.
+    are padded to few lengths and batches to powers of two, so that kernels are chosen for a bounded
+    number of shapes. The CUDA paths were tried on a stand-in of `torch.cuda`, and on no GPU so far.
 
     One lock guards it: the cores, or the GPU, are busy with one batch.
     """
@@ -44,57 +61,63 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, network: Network, device: str, *, compiled: bool = False) -> None:
-        """Move the encoders to a device.
+        """Move the encoders to a device, or, where it computes in half precision, a copy of them.
 
         Args:
             network: in evaluation mode.
             device: "cpu" or "cuda".
-            compiled: compile the encoders by `torch.compile`, one graph for every shape.
+            compiled: compile the encoders by `torch.compile`, one graph for all shapes.
         """
         self.device = device
-        self.network = network
         self.needs_regions = network.needs_regions
+        self.fault: str | None = None
+        self._config = network.config
         self._cuda = device == "cuda"
-        self._batch_size = CUDA_BATCH_SIZE if self._cuda else BATCH_SIZE
+        self._compiled = compiled
+        most = CUDA_BATCH_SIZE if self._cuda else BATCH_SIZE
+        self._texts_at_once, self._pictures_at_once = BatchBound(most), BatchBound(most)
         self._lock = threading.Lock()
         self._copies = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]
-        network.text.to(device)
-        network.image.to(device).to(memory_format=torch.channels_last)
         self._dtype = _fastest_dtype(device)
         self.precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self._dtype, "fp32")
-        self._text: Callable[..., tuple[Tensor, Tensor]] = TextModule(network)
-        self._image: Callable[..., tuple[Tensor, Tensor]] = ImageModule(network)
+        text = _with_weights_in(self._dtype, TextModule(network)).to(device)
+        image = _with_weights_in(self._dtype, ImageModule(network)).to(device)
+        image.encoder.to(memory_format=torch.channels_last)
+        self._text: Callable[..., tuple[Tensor, Tensor]] = text
+        self._image: Callable[..., tuple[Tensor, Tensor]] = image
         if compiled:
-            # beyond the limit of 8 graphs a function, torch goes back to eager without a word
+            # Beyond the limit of 8 graphs a function, torch goes back to eager without a word. Two
+            # are what there should be; an encoder that insists on a shape gets one for each.
             torch._dynamo.config.recompile_limit = 256
-            self._text = torch.compile(self._text, dynamic=False)
-            self._image = torch.compile(self._image, dynamic=False)
+            self._text = torch.compile(self._text)
+            self._image = torch.compile(self._image)
 
     def encode_texts(
         self, token_ids: Sequence[Sequence[int]], *, parts: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
         """See `Engine`."""
-        batches = text_batches(
-            [len(tokens) for tokens in token_ids],
-            max_tokens=self.network.config.max_tokens,
-            batch_size=self._batch_size,
-        )
-        found = []
-        with self._lock, torch.inference_mode(), self._precision():
+        wanted = 2 if parts or self.needs_regions else 1
+
+        def encode(at_once: int) -> tuple[list[TextBatch], list[list[Tensor]]]:
+            batches = text_batches(
+                [len(tokens) for tokens in token_ids],
+                max_tokens=self._config.max_tokens,
+                batch_size=at_once,
+            )
+            found = []
             for batch in batches:
                 ids, mask = pad(
                     [token_ids[row] for row in batch.rows],
-                    rows=self._rows(len(batch.rows)),
+                    rows=self._rows(len(batch.rows), at_once),
                     tokens=batch.tokens,
                 )
-                found.append(
-                    self._text(
-                        self._upload(torch.from_numpy(ids)), self._upload(torch.from_numpy(mask))
-                    )
-                )
+                # lengths and numbers of texts vary
+                uploaded = [self._upload(torch.from_numpy(part), (0, 1)) for part in (ids, mask)]
+                found.append(self._text(*uploaded))
             # only now is a GPU waited for
-            wanted = 2 if parts or self.needs_regions else 1
-            ready = [[part.float().cpu() for part in outputs[:wanted]] for outputs in found]
+            return batches, [[part.float().cpu() for part in some[:wanted]] for some in found]
+
+        batches, ready = self._fitting(encode, self._texts_at_once, len(token_ids), "texts")
         pooled = torch.empty(len(token_ids), ready[0][0].shape[-1])
         states: dict[int, Tensor] = {}
         for batch, outputs in zip(batches, ready, strict=True):
@@ -108,22 +131,32 @@ class TorchEngine:
         self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
     ) -> Tensor:
         """See `Engine`."""
-        found = []
-        with self._lock, torch.inference_mode(), self._precision():
-            for rows in split(len(pixels), batch_size=self._batch_size):
+
+        def encode(at_once: int) -> Tensor:
+            found = []
+            for rows in split(len(pixels), batch_size=at_once):
                 chosen = list(pixels[rows.start : rows.stop])
-                chosen += [chosen[-1]] * (self._rows(len(rows)) - len(rows))
-                outputs = self._image(self._upload(torch.from_numpy(np.stack(chosen))))
+                chosen += [chosen[-1]] * (self._rows(len(rows), at_once) - len(rows))
+                outputs = self._image(self._upload(torch.from_numpy(np.stack(chosen)), (0,)))
                 found.append(outputs[parts or self.needs_regions][: len(rows)])
             return torch.cat([regions.float().cpu() for regions in found])
 
+        return self._fitting(encode, self._pictures_at_once, len(pixels), "pictures")
+
     def warm(self) -> None:
-        """See `Engine`. On a GPU, every shape there is; on a CPU, a batch of one and a full one."""
-        longest, size = self.network.config.max_tokens, self.network.config.image_size
+        """See `Engine`. On a GPU, every shape there is; on a CPU, a batch of one and a full one.
+
+        Compiled graphs are for all shapes, and are made by two texts and two pictures; a full batch
+        of the longest finds out whether it fits.
+        """
+        longest, size = self._config.max_tokens, self._config.image_size
+        most = CUDA_BATCH_SIZE if self._cuda else BATCH_SIZE
         lengths = lengths_up_to(longest)
-        counts = [1, self._batch_size]
-        if self._cuda:
-            counts = [1 << power for power in range(self._batch_size.bit_length())]
+        counts = [1, most]
+        if self._cuda and not self._compiled:
+            counts = [1 << power for power in range(most.bit_length())]
+        elif self._compiled:
+            lengths = sorted({lengths[0], longest})
         else:
             lengths = [padded_length(min(32, longest), longest)]
         for count in counts:
@@ -131,24 +164,72 @@ class TorchEngine:
                 self.encode_texts([[0] * length] * count)
             self.encode_images([np.zeros((size, size, 3), dtype=np.uint8)] * count)
 
-    def _rows(self, count: int) -> int:
+    def _fitting(
+        self, encode: Callable[[int], _Found], bound: BatchBound, count: int, what: str
+    ) -> _Found:
+        """Encode, with as many rows at once as there is memory for.
+
+        Args:
+            encode: gets how many rows go together.
+            count: of rows.
+            what: they are, for people.
+
+        Raises:
+            DeviceLost: the device failed, now or before.
+            OutOfMemory: there is none for a single row.
+        """
+        with self._lock:
+            if self.fault is not None:
+                raise DeviceLost(f"the device failed before: {self.fault}", first=False)
+            while True:
+                try:
+                    with torch.inference_mode(), self._precision():
+                        return encode(bound.rows)
+                except Exception as error:
+                    if is_of_device(error):
+                        self.fault = f"{type(error).__name__}: {error}"[:500]
+                        raise DeviceLost(f"the device failed: {self.fault}", first=True) from error
+                    if not is_out_of_memory(error):
+                        raise
+                    told = f"{type(error).__name__}: {error}"[:500]
+                # Only here are the error's frames gone, and with them the tensors that they held.
+                if self._cuda:
+                    torch.cuda.empty_cache()
+                tried = self._rows(min(count, bound.rows), bound.rows)
+                if count == 1 or bound.rows == 1:
+                    raise OutOfMemory(f"no memory for {what}, one at a time: {told}")
+                fewer = bound.halve(tried)
+                log.warning("no memory for %d %s at once; trying %d: %s", tried, what, fewer, told)
+
+    def _rows(self, count: int, at_once: int) -> int:
         """Rows to compute for `count`: more on a GPU, where a new shape costs more than they do."""
-        return min(power_of_two(count), self._batch_size) if self._cuda else count
+        if self._compiled:
+            # a dimension of 1 is never taken for one that varies, and would be a graph of its own
+            return max(2, count)
+        return min(power_of_two(count), at_once) if self._cuda else count
 
     def _precision(self) -> AbstractContextManager[object]:
         if self._dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self.device, dtype=self._dtype)
 
-    def _upload(self, values: Tensor) -> Tensor:
-        if self._copies is None:
-            return values
-        with torch.cuda.stream(self._copies):
-            there = values.pin_memory().to(self.device, non_blocking=True)
-        current = torch.cuda.current_stream()
-        current.wait_stream(self._copies)
-        # or the allocator may give its memory to the next copy while kernels still read it
-        there.record_stream(current)
+    def _upload(self, values: Tensor, varying: tuple[int, ...]) -> Tensor:
+        """To the device, on a stream of its own.
+
+        Args:
+            varying: dimensions that differ from batch to batch.
+        """
+        there = values
+        if self._copies is not None:
+            with torch.cuda.stream(self._copies):
+                there = values.pin_memory().to(self.device, non_blocking=True)
+            current = torch.cuda.current_stream()
+            current.wait_stream(self._copies)
+            # or the allocator may give its memory to the next copy while kernels still read it
+            there.record_stream(current)
+        if self._compiled:
+            for dimension in varying:
+                torch._dynamo.maybe_mark_dynamic(there, dimension)
         return there
 
 
@@ -192,3 +273,20 @@ def _fastest_dtype(device: str) -> torch.dtype:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
     return torch.bfloat16 if cpu_computes_bf16() else torch.float32
+
+
+def _with_weights_in(dtype: torch.dtype, module: _M) -> _M:
+    """A copy whose products are computed from weights of this type; the module itself for float32.
+
+    Under autocast every weight that needs no gradient is cast in every pass: only leaves that need
+    one are kept in its cache. The copy has what autocast would make of them, so it says the same.
+    What autocast computes in float32 (norms, softmax), and what is looked up, stays as it is.
+    """
+    if dtype is torch.float32:
+        return module
+    copied = copy.deepcopy(module)
+    for part in copied.modules():
+        if type(part).__name__ in _HALVED and not hasattr(part, "parametrizations"):
+            for parameter in part.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+    return copied

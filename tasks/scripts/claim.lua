@@ -1,6 +1,7 @@
 -- Take the ids of one chunk in hand, atomically: a chunk that nobody finished comes first, then
 -- retries that are due go back to the front of the intake, then waiting ids form a new chunk.
--- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 suspect, 9 taken, 10 arrivals
+-- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 suspect, 9 taken, 10 arrivals,
+--      11 model-breaks
 -- ARGV 1 prefix of chunk keys, 2 id for a new chunk, 3 chunk size, 4 lease in ms, 5 free slots,
 --      6… pairs of a chunk this worker has dispatched and the end of its lease as claim gave it
 -- Gives {chunk id, number of posts, "new" | "again" | "split", end of its lease in ms}, or false
@@ -56,6 +57,10 @@ for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMI
       redis.call('LTRIM', key, 0, half - 1)
       redis.call('ZADD', KEYS[4], now, new_id)
       redis.call('HSET', KEYS[6], new_id, 1, expired, 1)
+      local broke = redis.call('HGET', KEYS[11], expired)
+      if broke then
+        redis.call('HSET', KEYS[11], new_id, broke)
+      end
       count, how = half, 'split'
     end
     redis.call('ZADD', KEYS[4], now + lease, expired)

@@ -17,6 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 import tasks.callback_metrics
 import tasks.challenger_metrics
 import tasks.metrics
+import tasks.model_breaks
 import tasks.spoilt
 import tasks.stores
 import worker.autoscale
@@ -29,6 +30,7 @@ INFO_LABELS = {"name", "version", "engine", "device"}
 CASES = sorted((ROOT / "tests" / "unit").glob("alerts*_test.yml"))
 OURS = (
     tasks.metrics,
+    tasks.model_breaks,
     tasks.callback_metrics,
     tasks.challenger_metrics,
     tasks.spoilt,

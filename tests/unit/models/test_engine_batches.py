@@ -60,7 +60,7 @@ def test_the_padded_batches_of_a_gpu_change_no_features(tmp_path: Path, fusion: 
     pixels = list(np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), dtype=np.uint8))
     expected = engine.encode_texts(texts), engine.encode_images(pixels)
     engine._cuda = True
-    assert [engine._rows(count) for count in (1, 3, 32)] == [1, 4, 32]
+    assert [engine._rows(count, 32) for count in (1, 3, 32)] == [1, 4, 32]
     pooled, states = engine.encode_texts(texts)
     assert openvino_engine.relative_difference(expected[0][0], pooled) < 0.03
     assert [len(state) for state in states] == ([3, 1, 2] if states else [])
