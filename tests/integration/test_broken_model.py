@@ -6,12 +6,17 @@ next begins, as whoever supervises a worker sees to.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine
 
+from deadpan.errors import ModelBroken, ModelError
+from deadpan.settings import load
 from models.checkpoint import read_info
 from models.classifier import Classifier, make_preparer
 from models.engines.torch_engine import TorchEngine
@@ -22,6 +27,7 @@ from storage import queries
 from storage.database import connect, transaction
 from storage.evidence import EvidenceStore
 from storage.schema import migrate
+from tasks import model_breaks
 from tasks.intake import Intake
 from tasks.leases import LeaseKeeper
 from tasks.moderate import GIVE_BACK_SECONDS, LONGEST_BREAK_SECONDS, Moderator
@@ -29,6 +35,7 @@ from tasks.policy import parse_policy
 from tasks.tries import Tries
 from tests.cuda_stand_in import StandIn
 from tests.harness import outcomes
+from worker import runtime
 
 MAX_ATTEMPTS = 3
 POISON = "zebra"
@@ -188,3 +195,56 @@ def test_one_post_alone_is_to_blame_only_once_the_model_has_judged_others(lives:
     lives.wait()
     assert not lives.live()
     assert lives.dead_letters() == [("p", "worker", MAX_ATTEMPTS)]
+
+
+def test_a_model_that_fails_before_it_got_any_post_is_said_and_ends_its_worker(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def warm(self) -> None:
+            raise RuntimeError("CUDA error: no CUDA-capable device is detected")
+
+    monkeypatch.setattr(runtime, "load_classifier", lambda *_, **__: Broken())
+    worker = object.__new__(runtime.Runtime)
+    worker.name, worker._settings = "first@here", load()
+    assert model_breaks.last(intake) is None
+    with pytest.raises(ModelBroken, match="before it got any post") as broken:
+        worker._warm(intake, None)
+    assert broken.value.exit_code == 1
+    told = model_breaks.last(intake)
+    assert told is not None
+    assert (told["worker"], "no CUDA-capable" in told["why"]) == ("first@here", True)
+    model_breaks.show(intake)
+    assert REGISTRY.get_sample_value("deadpan_model_broken") == 1.0
+    intake.client.delete("deadpan:model-broken")
+    model_breaks.show(intake)
+    assert REGISTRY.get_sample_value("deadpan_model_broken") == 0.0
+
+
+def test_a_challenger_that_broke_the_device_is_not_loaded_again(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a worker whose champion runs on the same GPU; a champion on a CPU goes on."""
+    monkeypatch.setenv("DEADPAN_CHALLENGER", "another")
+    asked: list[tuple[bool, int]] = []
+
+    def worker(device: str) -> runtime.Runtime:
+        made = object.__new__(runtime.Runtime)
+        made.name, made._settings, made._breaking = "w", load(), threading.Lock()
+        made._not_ready = None
+        info = SimpleNamespace(device=device)
+        made._parts = SimpleNamespace(intake=intake, classifier=SimpleNamespace(info=info))
+        made.ending = SimpleNamespace(ask=lambda now, exit_code: asked.append((now, exit_code)))
+        return made
+
+    loaded = object()
+    monkeypatch.setattr(runtime, "load_challenger", lambda *_: loaded)
+    worker("cpu")._end_for_challenger("it has no memory")
+    assert asked == []
+    assert worker("cuda")._load_challenger() is loaded
+    worker("cuda")._end_for_challenger("CUDA error: an illegal memory access was encountered")
+    assert asked == [(True, 1)]
+    with pytest.raises(ModelError, match="redis-cli DEL deadpan:challenger-left-out:"):
+        worker("cuda")._load_challenger()
+    monkeypatch.setenv("DEADPAN_CHALLENGER", "a third one")
+    assert worker("cuda")._load_challenger() is loaded

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, select
@@ -62,8 +63,8 @@ def make(database: Engine) -> Iterator[Callable[..., Challenger]]:
     """Challengers that are stopped in the end."""
     made: list[Challenger] = []
 
-    def start(load: Callable[[], Classifier | None], share: float = 1.0) -> Challenger:
-        made.append(Challenger(load=load, policy=POLICY, database=database, share=share))
+    def start(load: Callable[[], Classifier | None], share: float = 1.0, **more: Any) -> Challenger:
+        made.append(Challenger(load=load, policy=POLICY, database=database, share=share, **more))
         made[-1].start()
         return made[-1]
 
@@ -162,6 +163,41 @@ def test_what_breaks_it_is_left_out_and_its_neighbours_are_not(
     wait_until(lambda: counted("failed") == bad + 1, "its failure")
     wait_until(lambda: counted("judged") == good + 2, "its verdicts")
     assert [row.post_id for row in rows(database)] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), False),
+    ],
+)
+def test_without_a_device_or_memory_it_is_given_up_and_says_whether_the_champion_is_hit(
+    make: Callable[..., Challenger],
+    model: Classifier,
+    database: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    is_lost: bool,
+) -> None:
+    asked: list[int] = []
+    heard: list[str] = []
+
+    def broken(posts: Sequence[PreparedPost], *more: Any) -> Any:
+        asked.append(len(posts))
+        raise error
+
+    monkeypatch.setattr(model, "predict", broken)
+    challenger = make(lambda: model, on_device_lost=heard.append)
+    failed, skipped = counted("failed"), counted("skipped")
+    offer(challenger, item("1"))
+    wait_until(lambda: counted("failed") == failed + 1, "its failure")
+    wait_until(lambda: REGISTRY.get_sample_value("deadpan_challenger_ready") == 0.0, "its end")
+    offer(challenger, item("2"), item("3"))
+    assert counted("skipped") == skipped + 2
+    assert asked == [1], "it is asked nothing more"
+    assert bool(heard) == is_lost
+    assert rows(database) == []
 
 
 def test_a_database_that_refuses_costs_the_challenger_its_posts_and_no_more(
