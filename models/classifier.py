@@ -343,7 +343,7 @@ class Classifier:
         pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], ramp[::-1, None]), -1)
         words = self.prepare("living my best life", [])
         # made by us and no file's, so its features are computed and never kept
-        picture = PreparedImage(PROBE_PICTURE, np.ascontiguousarray(pixels), pixels)
+        picture = PreparedImage(PROBE_PICTURE, (np.ascontiguousarray(pixels),), pixels)
         (told,) = self.predict([replace(words, images=(picture,))])
         return [
             number

@@ -402,7 +402,7 @@ class Intake:
         """How many workers say that they live, and how many fell silent without leaving."""
         with self.answering():
             workers = cast("dict[bytes, bytes]", self.client.hgetall(self.key("workers")))
-            living = len(self._living(workers, self._now()))
+            living = len(self._living(workers, self.now()))
         return living, len(workers) - living
 
     def sample(self, *, ready: int, apart_seconds: float, read: bool) -> list[Any]:
