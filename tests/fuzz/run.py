@@ -16,7 +16,14 @@ import atheris
 
 with atheris.instrument_imports(
     include=[
-        *("models.containers", "models.edits", "models.images", "models.letters", "models.markup"),
+        *(
+            "models.containers",
+            "models.edits",
+            "models.images",
+            "models.letters",
+            "models.markup",
+            "models.normal_form",
+        ),
         *("models.names_and_links", "models.text", "sources", "storage.text"),
         *("PIL", "requests", "urllib3", "idna", "email"),
     ],

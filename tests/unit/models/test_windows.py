@@ -89,6 +89,7 @@ def test_what_is_beyond_the_last_window_is_said_in_characters_of_the_author(
         ("hello " + " " * MAX_CHARACTERS, None),
         ("hello " + " " * MAX_CHARACTERS + "bad", f"cut after {MAX_CHARACTERS} of 10009"),
         ("hello " + "\u200b" * MAX_CHARACTERS + "bad", "of 10009 characters"),
+        ("\u200b" * MAX_CHARACTERS + "bad", "cut after 10000 of 10003 characters"),
         ("a" * 11_000, "of 11000 characters"),
     ],
 )
