@@ -25,7 +25,7 @@ from PIL import Image
 
 from deadpan import logs, spans
 from deadpan.settings import load
-from sources.post import FetchedImage, FetchedPost, FetchResult, Post
+from sources.post import FetchedImage, FetchedPost, FetchResult, Post, PostSource
 from storage.database import connect
 from storage.evidence import EvidenceStore
 from storage.outcomes import NewVerdict, Recorded
@@ -64,7 +64,7 @@ WAYS = {
 }
 
 
-class NewPosts:
+class NewPosts(PostSource):
     """Posts that nobody has seen: words and a picture of 640 x 480, each its own."""
 
     def __init__(self) -> None:

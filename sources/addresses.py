@@ -132,13 +132,21 @@ class NameLookupError(Exception):
         self.transient = transient
 
 
-def resolve(host: str, port: int, *, seconds: float) -> list[Address]:
+def resolve(
+    host: str,
+    port: int,
+    *,
+    seconds: float,
+    lookups: threading.BoundedSemaphore | None = None,
+) -> list[Address]:
     """Look a host name up, once.
 
     Args:
         host: a name or an address, without brackets.
         port: 1 to 65535.
         seconds: how long to wait.
+        lookups: bounds how many names are looked up at once, those that nobody waits for among
+            them.
 
     Returns:
         All addresses, each once, in the order the system prefers them.
@@ -155,6 +163,9 @@ def resolve(host: str, port: int, *, seconds: float) -> list[Address]:
             answer.extend(entry[4] for entry in found)
         except (OSError, UnicodeError, ValueError) as error:
             failure.append(error)
+        finally:
+            if lookups is not None:
+                lookups.release()
 
     try:
         return [ip_address(host)]
@@ -164,6 +175,8 @@ def resolve(host: str, port: int, *, seconds: float) -> list[Address]:
     # resolver's own (up to half a minute). A daemon thread waits for that instead of the caller.
     thread = threading.Thread(target=look_up, name="deadpan-lookup", daemon=True)
     ends_at = time.monotonic() + seconds
+    if lookups is not None and not lookups.acquire(timeout=max(0.0, seconds)):
+        raise NameLookupError("too many names are being looked up", transient=True)
     thread.start()
     thread.join(max(0.0, ends_at - time.monotonic()))
     if thread.is_alive():

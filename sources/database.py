@@ -22,9 +22,10 @@ from deadpan.errors import SettingsError
 from deadpan.post_fields import WrongFieldError, read_id
 from sources.absence import Absence, Question
 from sources.answer import Answer
+from sources.awaited import waited_for
 from sources.download import ImageDownloader, ImageLimits
 from sources.mapping import PostMapping, post_of
-from sources.post import FetchFailure, FetchResult, Gone, Look, Post
+from sources.post import BegunResult, FetchFailure, FetchResult, Gone, Look, Post
 
 _COLUMNS = PostMapping()
 Found = Post | Gone | FetchFailure
@@ -73,8 +74,16 @@ class DatabaseSource:
         self._images.close()
         self._engine.dispose()
 
+    def closed_image_hosts(self) -> int:
+        """How many image hosts are not asked now; see `sources.post.PostSource`."""
+        return self._images.closed_hosts()
+
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
         """Fetch posts and their images; see `sources.post.PostSource`."""
+        return waited_for(self.begin(post_ids))
+
+    def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
+        """Fetch posts, and begin to download their images; see `sources.post.PostSource`."""
         asked = list(dict.fromkeys(post_ids))
         found: dict[str, Found] = {}
         size = self._absence.at_most
@@ -84,11 +93,9 @@ class DatabaseSource:
             found |= results
             questions += again
         posts = [result for result in found.values() if isinstance(result, Post)]
-        completed: dict[str, FetchResult] = {
-            fetched.post.id: fetched for fetched in self._images.complete(posts)
-        }
+        begun: dict[str, BegunResult] = {each.post.id: each for each in self._images.begin(posts)}
         return {
-            post_id: completed[post_id] if isinstance(result, Post) else result
+            post_id: begun[post_id] if isinstance(result, Post) else result
             for post_id, result in ((post_id, found[post_id]) for post_id in asked)
         }
 

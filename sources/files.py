@@ -16,9 +16,10 @@ from typing import Any, BinaryIO
 
 from deadpan.errors import SettingsError
 from deadpan.post_fields import WrongFieldError
+from sources.awaited import waited_for
 from sources.download import ImageDownloader, ImageLimits
 from sources.mapping import PostMapping, id_of, post_of
-from sources.post import FetchedImage, FetchFailure, FetchResult, Gone, Look, Post
+from sources.post import BegunResult, FetchedImage, FetchFailure, FetchResult, Gone, Look, Post
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +122,16 @@ class FileSource:
             )
         return _Index(state, lines, unusable, first or 0, is_first)
 
+    def closed_image_hosts(self) -> int:
+        """How many image hosts are not asked now; see `sources.post.PostSource`."""
+        return self._images.closed_hosts()
+
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
         """Fetch posts and their images; see `sources.post.PostSource`."""
+        return waited_for(self.begin(post_ids))
+
+    def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
+        """Fetch posts, and begin to read their images; see `sources.post.PostSource`."""
         asked = list(dict.fromkeys(post_ids))
         found: dict[str, Found]
         try:
@@ -140,11 +149,11 @@ class FileSource:
                 for post_id in asked
             }
         posts = [result for result in found.values() if isinstance(result, Post)]
-        completed: dict[str, FetchResult] = {
-            fetched.post.id: fetched for fetched in self._images.complete(posts, self._image)
+        begun: dict[str, BegunResult] = {
+            each.post.id: each for each in self._images.begin(posts, self._image)
         }
         return {
-            post_id: completed[post_id] if isinstance(result, Post) else result
+            post_id: begun[post_id] if isinstance(result, Post) else result
             for post_id, result in found.items()
         }
 
@@ -178,9 +187,9 @@ class FileSource:
             transient=False,
         )
 
-    def _image(self, location: str) -> FetchedImage:
+    def _image(self, location: str) -> FetchedImage | None:
         if _SCHEME.match(location):
-            return self._images.download(location)
+            return None  # to be downloaded
         try:
             path = (self._folder / location).resolve()
             if not path.is_relative_to(self._folder):

@@ -16,11 +16,12 @@ from urllib.parse import quote, urljoin, urlsplit
 from deadpan.post_fields import WrongFieldError
 from sources.absence import Absence, Question
 from sources.answer import Answer, header_doubt, read_answer
+from sources.awaited import waited_for
 from sources.connection import TransferError
 from sources.download import ImageDownloader, ImageLimits, described
 from sources.mapping import PostMapping, post_of
 from sources.pauses import pause_of
-from sources.post import FetchFailure, FetchResult, Gone, Look, Post
+from sources.post import BegunResult, FetchFailure, FetchResult, Gone, Look, Post
 from sources.threads import Threads
 from sources.throttle import NotNowError, Throttle, Turn
 from sources.transport import (
@@ -109,8 +110,16 @@ class HttpSource:
         self._transport.close()
         self._images.close()
 
+    def closed_image_hosts(self) -> int:
+        """How many image hosts are not asked now; see `sources.post.PostSource`."""
+        return self._images.closed_hosts()
+
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
         """Fetch posts and their images; see `sources.post.PostSource`."""
+        return waited_for(self.begin(post_ids))
+
+    def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
+        """Fetch posts, and begin to download their images; see `sources.post.PostSource`."""
         found: dict[str, Found] = {}
         askable = []
         for post_id in dict.fromkeys(post_ids):
@@ -121,13 +130,11 @@ class HttpSource:
                 found[post_id] = FetchFailure(post_id, refusal, transient=False)
         found |= self._found(askable)
         posts = [result for result in found.values() if isinstance(result, Post)]
-        completed: dict[str, FetchResult] = {
-            fetched.post.id: fetched for fetched in self._images.complete(posts)
-        }
-        results: dict[str, FetchResult] = {}
+        begun: dict[str, BegunResult] = {each.post.id: each for each in self._images.begin(posts)}
+        results: dict[str, BegunResult] = {}
         for post_id in dict.fromkeys(post_ids):
             result = found[post_id]
-            results[post_id] = completed[post_id] if isinstance(result, Post) else result
+            results[post_id] = begun[post_id] if isinstance(result, Post) else result
         return results
 
     def _refusal(self, post_id: str) -> str | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from sources.awaited import AwaitedPost
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +45,13 @@ class FetchedImage:
         content: the undecoded file, or None.
         problem: why `content` is None, in words for a moderator; None when it is there.
         final_url: where redirects led to, of a download that went well.
-        transient: whether the same image may arrive well on a later try.
-        retry_after_seconds: what the image's host asked for, if it did.
+        transient: whether the same image may arrive well when it is looked for again later.
     """
 
     location: str
     content: bytes | None = None
     problem: str | None = None
     transient: bool = False
-    retry_after_seconds: float | None = None
     final_url: str | None = field(default=None, compare=False)
 
 
@@ -94,25 +95,37 @@ class FetchFailure:
 
 
 FetchResult = FetchedPost | Gone | FetchFailure
+BegunResult: TypeAlias = "AwaitedPost | FetchedPost | Gone | FetchFailure"
 
 Look = Callable[[str, Any], None]
 """Is shown what a source gave for a post id, before it is read."""
 
 
 class PostSource(Protocol):
-    """Turns post ids into posts. Safe to call from several threads at once."""
+    """Turns post ids into posts. Safe to call from several threads at once.
 
-    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """Fetch posts and their images.
+    A class below it that downloads no images needs `fetch` and `close` only.
+    """
+
+    def begin(self, post_ids: Sequence[str]) -> Mapping[str, BegunResult]:
+        """Fetch posts, and begin to download their images.
 
         Args:
             post_ids: distinct ids, at most a chunk of them.
 
         Returns:
-            Exactly one result for every id asked for, whatever the source did. Never raises for
-            what the platform answers.
+            Exactly one result for every id asked for, whatever the source did; an AwaitedPost for
+            a post whose images are on their way. Never raises for what the platform answers.
         """
+        return self.fetch(post_ids)
+
+    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
+        """The same, and wait until each post's images are there or its time is up."""
         ...
+
+    def closed_image_hosts(self) -> int:
+        """How many image hosts are not asked now, because they did not answer."""
+        return 0
 
     def close(self) -> None:
         """Give back connections and threads."""

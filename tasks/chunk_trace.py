@@ -133,4 +133,5 @@ def _told(outcomes: Outcomes, recorded: Recorded | None) -> Mapping[str, _Became
         _shown(retry.entry): {"outcome": "retry" if retry.counts else "untried"}
         for retry in outcomes.retries
     }
+    told |= {item.post_id: {"outcome": "awaited"} for item in outcomes.awaited}
     return told

@@ -9,13 +9,17 @@ from dataclasses import dataclass, field
 from deadpan import trace
 from deadpan.trace import TraceContext
 
+REVISITS = ".revisits"
+"""How the ids of chunks end whose posts are looked at again (`claim.lua`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
     """A chunk that `Intake.claim` took in hand: to be sent as a Celery message.
 
     Attributes:
-        how: `new`, `again` when nobody finished it, or `split` when it was halved as well.
+        how: `new`, `again` when nobody finished it, `split` when it was halved as well, or
+            `revisit` when its posts were judged without pictures that may be there now.
         due_ms: when its lease runs out, by the server's clock, unless somebody takes it before.
     """
 
@@ -43,6 +47,11 @@ class Entry:
     def id_bytes(self) -> bytes:
         """The post id as it was pushed."""
         return split(self.raw[1:])[0]
+
+
+def revisit_of(entry: Entry) -> bytes:
+    """An entry with which a post is looked at again: after everything else, in the same trace."""
+    return b"l" + entry.id_bytes + b"\t" + entry.trace.traceparent.encode()
 
 
 def split(pushed: bytes) -> tuple[bytes, bytes]:
@@ -84,6 +93,12 @@ class Chunk:
     entries: tuple[Entry, ...]
     waited: Mapping[bytes, float] = field(default_factory=dict)
     taken_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_revisit(self) -> bool:
+        """Whether its posts have verdicts, and are looked at again for pictures that were missing:
+        then only what came is recorded, and nothing counts as a try."""
+        return self.id.endswith(REVISITS)
 
     def post_seconds(self, entry: Entry) -> float | None:
         """From the push of a post of this chunk until now, or None where that is not known."""

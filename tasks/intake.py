@@ -15,6 +15,10 @@ Keys, all below the prefix (`deadpan` by default):
     suspect                        the chunk of one post, lost twice, that is being tried now
     retries                        sorted set, entry -> when it is due (server time, ms)
     attempts                       hash, post id -> failed tries so far
+    revisits                       sorted set, entry of a judged post -> when its missing pictures
+                                   are looked for again (server time, ms)
+    revisited                      hash, post id -> how often that was put there
+    revisiting                     the chunk of such entries that was dispatched last
     traces                         hash, post id -> its trace id, while it is in hand or tried again
     workers                        hash, worker -> what it last said of itself (JSON)
     taken                          hash, h, n or l -> how many ids left that list
@@ -62,7 +66,7 @@ from deadpan.errors import (
 from deadpan.redis_url import RedisUrl, read
 from deadpan.settings import load
 from deadpan.trace import TraceContext
-from tasks.chunks import Chunk, Dispatched, Retry, traced_entry
+from tasks.chunks import Chunk, Dispatched, Entry, Retry, revisit_of, traced_entry
 from tasks.post_ids import id_problem, printable
 from tasks.pushes import given, traced
 from tasks.redis_fitness import CLUSTER, REPLICA, is_replica, told, unfit, unwise
@@ -75,6 +79,9 @@ WORKER_SILENT_SECONDS = 15.0
 
 WORKER_FORGOTTEN_SECONDS = 3600.0
 """For so long after that it is known that there was one, which did not leave in order."""
+
+REVISIT_SECONDS = (60.0, 300.0, 1800.0)
+"""After so long each, missing pictures of a judged post are looked for again."""
 
 _SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on", "sample", "push")
 _PUSH_AT_ONCE = 5000
@@ -201,6 +208,8 @@ class Intake:
                     "taken",
                     "arrivals",
                     "model-breaks",
+                    "revisits",
+                    "revisiting",
                 )
             ],
             [
@@ -259,12 +268,20 @@ class Intake:
         return {chunk_id.decode() for chunk_id in reply}
 
     def release(
-        self, chunk: Chunk, *, retries: Sequence[Retry] = (), through_model: int = 0
+        self,
+        chunk: Chunk,
+        *,
+        retries: Sequence[Retry] = (),
+        revisits: Iterable[Entry] = (),
+        kept: Sequence[Entry] = (),
+        through_model: int = 0,
     ) -> bool:
-        """Let go of a chunk whose outcomes are committed.
+        """Let go of a chunk whose outcomes are committed, or of all but some of its entries.
 
         Args:
             retries: entries of the chunk to be tried again; all others are done.
+            revisits: entries that are done, and whose missing pictures are to be looked for again.
+            kept: entries that stay in hand.
             through_model: how many posts the model judged: that it did is held against a post that
                 breaks it.
 
@@ -272,21 +289,26 @@ class Intake:
             False when another worker has taken the chunk over, which then sees to all of it.
         """
         again = {retry.entry.id_bytes for retry in retries}
+        again |= {entry.id_bytes for entry in kept}
         done = [entry.id_bytes for entry in chunk.entries if entry.id_bytes not in again]
+        revisit_entries = [revisit_of(entry) for entry in revisits]
+        names = ("chunks", "chunk-owners", "chunk-losses", "attempts", "retries")
+        more = ("suspect", "traces", "model-breaks", "revisits", "revisited")
         return bool(
             self.run(
                 "release",
-                [
-                    self.key(k)
-                    for k in ("chunks", "chunk-owners", "chunk-losses", "attempts", "retries")
-                ]
+                [self.key(name) for name in names]
                 + [self._chunk_key(chunk.id)]
-                + [self.key(k) for k in ("suspect", "traces", "model-breaks")],
+                + [self.key(name) for name in more],
                 [
                     chunk.id,
                     chunk.owner,
                     through_model,
                     len(retries),
+                    len(revisit_entries),
+                    len(kept),
+                    len(REVISIT_SECONDS),
+                    *map(_milliseconds, REVISIT_SECONDS),
                     *(
                         part
                         for retry in retries
@@ -296,6 +318,8 @@ class Intake:
                             int(retry.counts),
                         )
                     ),
+                    *revisit_entries,
+                    *(entry.raw for entry in kept),
                     *done,
                 ],
             )
@@ -365,11 +389,22 @@ class Intake:
             return sum(pipe.execute())
 
     def say(
-        self, worker: str, *, ready: bool, model: str, source: Mapping[str, Any] | None = None
+        self,
+        worker: str,
+        *,
+        ready: bool,
+        model: str,
+        awaiting: int = 0,
+        source: Mapping[str, Any] | None = None,
     ) -> None:
-        """Note what a worker is, that it lives, and what it knows of the post source."""
+        """Note what a worker is, that it lives, and what it knows of the post source.
+
+        Args:
+            awaiting: posts of it that wait for pictures, out of every slot's way.
+        """
         with self.answering():
             said = {"name": worker, "ready": ready, "model": model, "seen": self.now()}
+            said["awaiting"] = awaiting
             if source is not None:
                 said["source"] = source
             self.client.hset(self.key("workers"), worker, json.dumps(said))
@@ -380,7 +415,8 @@ class Intake:
             self.client.hdel(self.key("workers"), worker)
 
     def status(self) -> dict[str, Any]:
-        """What waits and who works: intake by priority, chunks, retries, workers."""
+        """What waits and who works: intake by priority, chunks, retries, posts that wait for
+        pictures, workers."""
         with self.answering():
             # In one transaction, so that an id which moves meanwhile is counted once.
             pipe = self.client.pipeline()
@@ -391,19 +427,26 @@ class Intake:
             pipe.hgetall(self.key("workers"))
             pipe.time()
             high, normal, low, chunks, retries, workers, now = pipe.execute()
+        living, awaiting = self._living(workers, now[0])
         return {
             "intake": {"high": high, "normal": normal, "low": low},
             "chunks": chunks,
             "retries": retries,
-            "workers": self._living(workers, now[0]),
+            "awaiting": awaiting,
+            "workers": living,
         }
 
     def heard(self) -> tuple[int, int]:
         """How many workers say that they live, and how many fell silent without leaving."""
         with self.answering():
             workers = cast("dict[bytes, bytes]", self.client.hgetall(self.key("workers")))
-            living = len(self._living(workers, self.now()))
+            living = len(self._living(workers, self.now())[0])
         return living, len(workers) - living
+
+    def revisits(self) -> int:
+        """How many judged posts wait to be looked at again for pictures that were missing."""
+        with self.answering():
+            return int(self.client.zcard(self.key("revisits")))
 
     def sample(self, *, ready: int, apart_seconds: float, read: bool) -> list[Any]:
         """Note what has arrived by now; `tasks.arrivals` makes sense of the reply.
@@ -464,8 +507,9 @@ class Intake:
         with self.answering():
             return self.client.time()[0]
 
-    def _living(self, workers: dict[bytes, bytes], now: int) -> list[dict[str, Any]]:
-        living = []
+    def _living(self, workers: dict[bytes, bytes], now: int) -> tuple[list[dict[str, Any]], int]:
+        """Workers that said something lately, and how many of their posts wait for pictures."""
+        living, awaiting = [], 0
         for name, said in sorted(workers.items()):
             try:
                 told = json.loads(said)
@@ -480,9 +524,10 @@ class Intake:
                 if "source" in told:  # a worker of the version before says nothing of it
                     known["source"] = told["source"]
                 living.append(known)
+                awaiting += int(told.get("awaiting", 0))
             elif silent_seconds > WORKER_FORGOTTEN_SECONDS:
                 self.client.hdel(self.key("workers"), name.decode(errors="replace"))
-        return living
+        return living, awaiting
 
     def _chunk_key(self, chunk_id: str) -> str:
         return self.key(f"chunk:{chunk_id}")

@@ -15,12 +15,13 @@ from deadpan.errors import ImageError
 from models.classifier import Classifier
 from models.leave_out import Kept
 from models.prediction import Prediction
-from sources.post import FetchedPost, FetchFailure, Gone, PostSource
+from sources.awaited import Unwaited
+from sources.post import BegunResult, FetchedPost, FetchFailure, Gone, PostSource
 from sources.throttle import Throttle
 from storage import erasure, queries
 from storage.database import transaction
 from storage.evidence import EvidenceStore
-from storage.outcomes import GonePost, NewDeadLetter
+from storage.outcomes import NewDeadLetter
 from tasks import model_pass
 from tasks.chunks import Chunk, Entry
 from tasks.content import degraded, grouped, hashed, undecoded
@@ -28,6 +29,7 @@ from tasks.explanations import explain_flags
 from tasks.field_watch import FieldWatch
 from tasks.model_watch import ModelWatch
 from tasks.outcomes import Outcomes, shown
+from tasks.pictures import gathered
 from tasks.policy import Policy, Reason, decide, scores_of
 from tasks.post_ids import id_problem, printable
 from tasks.predictions import KnownPost, KnownPosts
@@ -72,7 +74,7 @@ class Judge:
         remembered: int,
         throttle: Throttle | None = None,
     ) -> None:
-        self.source = SourceWatch(source, throttle=throttle)
+        self.source = SourceWatch(Unwaited(source), throttle=throttle)
         self._classifier = classifier
         self._watch = ModelWatch(classifier)
         self._policy = policy
@@ -91,14 +93,18 @@ class Judge:
         """Why the model can judge nothing more in this process, or None."""
         return self._watch.broken
 
-    def judge(self, chunk: Chunk, timings: dict[str, float]) -> Outcomes:
+    def judge(
+        self, chunk: Chunk, timings: dict[str, float], *, may_put_aside: bool = False
+    ) -> Outcomes:
         """Judge one chunk.
 
         Args:
             timings: gets the seconds of every stage.
+            may_put_aside: whether posts may be left over that have to wait for their pictures.
 
         Returns:
-            One outcome of every distinct id in it; nothing is recorded yet.
+            One outcome of every distinct id in it, but for those in `awaited`; nothing is recorded
+            yet.
 
         Raises:
             DatabaseUnavailable, SchemaError, EvidenceUnavailable, SourceUnavailable: nothing can
@@ -106,12 +112,51 @@ class Judge:
             ModelBroken: nothing can be judged in this process any more.
         """
         self._watch.require()
-        outcomes = Outcomes(self._tries)
+        outcomes = Outcomes(self._tries, is_revisit=chunk.is_revisit)
         items = self._sort_out(chunk, outcomes)
         with timed("lookup", timings):
             items = self._without_erased(items, outcomes)
         with timed("fetch", timings):
             items = self._fetch(items, outcomes)
+            fetched = [item for item in items if item.fetched is not None]
+            came, outcomes.awaited = gathered(
+                [item for item in items if item.fetched is None],
+                others=bool(fetched),
+                may_put_aside=may_put_aside,
+            )
+        here = {id(item) for item in (*fetched, *came)}
+        ask_again = len(chunk.entries) <= self._explain_up_to
+        items = [item for item in items if id(item) in here]
+        self._judge_fetched(
+            items, outcomes, timings, ask_again=ask_again, tried_before=chunk.losses > 0
+        )
+        return outcomes
+
+    def judge_awaited(
+        self, chunk: Chunk, items: Sequence[Item], timings: dict[str, float]
+    ) -> Outcomes:
+        """Judge posts that were put aside, once they wait for nothing more; see `judge`.
+
+        Args:
+            items: fetched.
+        """
+        self._watch.require()
+        outcomes = Outcomes(self._tries, is_revisit=chunk.is_revisit)
+        ask_again = len(items) <= self._explain_up_to
+        self._judge_fetched(
+            items, outcomes, timings, ask_again=ask_again, tried_before=chunk.losses > 0
+        )
+        return outcomes
+
+    def _judge_fetched(
+        self,
+        items: Sequence[Item],
+        outcomes: Outcomes,
+        timings: dict[str, float],
+        *,
+        ask_again: bool,
+        tried_before: bool,
+    ) -> None:
         with timed("lookup", timings):
             items = self._without_unchanged(hashed(items), outcomes)
             same = grouped(items)
@@ -120,13 +165,12 @@ class Judge:
         first = [group[0] for key, group in same.items() if key not in known]
         with timed("prepare", timings):
             first = model_pass.prepare(
-                self._watch, first, same, outcomes, tried_before=chunk.losses > 0
+                self._watch, first, same, outcomes, tried_before=tried_before
             )
         with timed("predict", timings):
-            ask_again = len(chunk.entries) <= self._explain_up_to
             kept = Kept() if self._explaining and not ask_again else None
             predicted = model_pass.predict(
-                self._watch, first, same, outcomes, kept, tried_before=chunk.losses > 0
+                self._watch, first, same, outcomes, kept, tried_before=tried_before
             )
             outcomes.through_model = len(predicted)
             for item, prediction in predicted:
@@ -149,7 +193,6 @@ class Judge:
                 explain_flags(self._classifier, flagged, known, kept, ask_again=ask_again)
         with timed("decide", timings):
             self._decide(judged, outcomes, timings)
-        return outcomes
 
     def _sort_out(self, chunk: Chunk, outcomes: Outcomes) -> list[Item]:
         """One item for every distinct id that can be a post id."""
@@ -166,6 +209,8 @@ class Judge:
                 log.info("post is in its chunk twice", **first.said, also=entry.trace.trace_id)
         if len(items) == 1 and chunk.losses >= max(MIN_LOSSES, self._tries.max_attempts):
             (item,) = items.values()
+            if chunk.is_revisit:
+                return []
             error = f"the worker ended or failed {chunk.losses} times while it held this post alone"
             letter = NewDeadLetter(item.post_id, "worker", error, chunk.losses)
             outcomes.dead_letters.append(letter)
@@ -179,16 +224,20 @@ class Judge:
             return []
         with transaction(self._database, read_only=True) as connection:
             erased = erasure.erased(connection, [item.post_id for item in items])
-        outcomes.gone += [GonePost(post_id, erasure.ERASED) for post_id in sorted(erased)]
+        for post_id in sorted(erased):
+            outcomes.is_gone(post_id, erasure.ERASED)
         return [item for item in items if item.post_id not in erased]
 
     def _fetch(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
-        results = self.source.fetch([item.post_id for item in items]) if items else {}
+        """Leave out what is no post; the others are `fetched`, or `awaited` with their pictures."""
+        results: Mapping[str, BegunResult] = (
+            self.source.fetch([item.post_id for item in items]) if items else {}
+        )
         fetched = []
         for item in items:
             result = results[item.post_id]
             if isinstance(result, Gone):
-                outcomes.gone.append(GonePost(item.post_id, result.why))
+                outcomes.is_gone(item.post_id, result.why)
             elif isinstance(result, FetchFailure) and result.untried:
                 outcomes.waits(item, result.error, at_least_seconds=result.retry_after_seconds)
             elif isinstance(result, FetchFailure):
@@ -199,21 +248,14 @@ class Judge:
                     transient=result.transient,
                     at_least_seconds=result.retry_after_seconds,
                 )
-            elif not self._comes_later(item, result, outcomes):
+            else:
                 self._fields.saw(result.post)
-                item.fetched = result
+                if isinstance(result, FetchedPost):
+                    item.fetched = result
+                else:
+                    item.awaited = result
                 fetched.append(item)
         return fetched
-
-    def _comes_later(self, item: Item, post: FetchedPost, outcomes: Outcomes) -> bool:
-        """Whether the post waits for an image that may arrive on another try."""
-        late = [image for image in post.images if image.transient]
-        if not late or item.entry.attempts + 1 >= self._tries.max_attempts:
-            return False
-        waits = [image.retry_after_seconds or 0.0 for image in late]
-        error = f"image {late[0].location}: {late[0].problem}"
-        outcomes.failed(item, "fetch", error, at_least_seconds=max(waits))
-        return True
 
     def _without_unchanged(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
         """Leave out what was judged before by these versions, with the same content."""
@@ -227,8 +269,14 @@ class Judge:
                 calibration_version=self._versions.calibration,
                 policy_version=self._versions.policy,
             )
-        outcomes.unchanged = len(known)
-        return [item for item in items if (item.post_id, item.content_hash) not in known]
+        changed = []
+        for item in items:
+            if (item.post_id, item.content_hash) in known:
+                outcomes.unchanged += 1
+                _revisit(item, outcomes)
+            else:
+                changed.append(item)
+        return changed
 
     def _remember(self, item: Item, prediction: Prediction) -> KnownPost:
         assert item.fetched is not None
@@ -266,6 +314,14 @@ class Judge:
                 outcomes.evidence += evidence
                 outcomes.verdicts.append(verdict)
                 outcomes.judged.append(item)
+                _revisit(item, outcomes)
+
+
+def _revisit(item: Item, outcomes: Outcomes) -> None:
+    """Where a picture may come yet: the post is judged without it, and once more when it came."""
+    assert item.fetched is not None
+    if any(image.transient for image in item.fetched.images):
+        outcomes.revisits.append(item.entry)
 
 
 def _say(letter: NewDeadLetter, entry: Entry) -> None:

@@ -15,6 +15,8 @@ _OWN: Final = {
     "chunk-losses": "hash",
     "model-breaks": "hash",
     "attempts": "hash",
+    "revisits": "sorted set",
+    "revisited": "hash",
     "traces": "hash",
     "workers": "hash",
     "taken": "hash",

@@ -30,6 +30,7 @@ class LeaseKeeper:
         self._intake = intake
         self._lease_seconds = lease_seconds
         self._held: dict[str, Chunk] = {}
+        self._aside: dict[str, Chunk] = {}
         self._lost: set[str] = set()
         self._taking = 0
         self._closed = False
@@ -51,9 +52,21 @@ class LeaseKeeper:
 
     @property
     def held(self) -> int:
-        """Chunks in hand."""
+        """Chunks in hand that fill a slot."""
         with self._lock:
             return len(self._held)
+
+    def put_aside(self, chunk: Chunk) -> None:
+        """Keep the lease of a chunk in hand that fills no slot any more, until `let_go`."""
+        with self._lock:
+            if self._held.pop(chunk.id, None) is not None:
+                self._aside[chunk.id] = chunk
+
+    def let_go(self, chunk: Chunk) -> None:
+        """Renew the lease of a chunk that was put aside no longer."""
+        with self._lock:
+            self._aside.pop(chunk.id, None)
+            self._lost.discard(chunk.id)
 
     @contextmanager
     def steady(self) -> Iterator[None]:
@@ -97,7 +110,8 @@ class LeaseKeeper:
         finally:
             with self._lock:
                 self._held.pop(chunk_id, None)
-                self._lost.discard(chunk_id)
+                if chunk_id not in self._aside:
+                    self._lost.discard(chunk_id)
 
     def give_back_all(self, *, patience_seconds: float = 2.0) -> int:
         """Take nothing more, and give back, whole and at once, what is held.
@@ -117,9 +131,9 @@ class LeaseKeeper:
         while self._taking and time.monotonic() < deadline:
             time.sleep(0.01)
         with self._lock:
-            held = list(self._held.values())
+            held = self._all()
             # Whoever works on one sees that it is lost, and records nothing more.
-            self._lost |= self._held.keys()
+            self._lost |= {chunk.id for chunk in held}
         return sum(self._intake.give_back(chunk, delay_seconds=0.0) for chunk in held)
 
     def is_lost(self, chunk: Chunk) -> bool:
@@ -127,17 +141,20 @@ class LeaseKeeper:
         with self._lock:
             return chunk.id in self._lost
 
+    def _all(self) -> list[Chunk]:
+        return [*self._held.values(), *self._aside.values()]
+
     def _run(self) -> None:
         while not self._stop.wait(self._lease_seconds / 3):
             with self._lock:
-                held = list(self._held.values())
+                held = self._all()
             try:
                 lost = self._intake.renew(held, lease_seconds=self._lease_seconds)
             except DeadpanError as error:
                 log.warning("leases not renewed", error=str(error), chunks=len(held))
                 continue
             with self._lock:
-                self._lost |= lost & self._held.keys()
+                self._lost |= lost & {chunk.id for chunk in self._all()}
             for chunk in held:
                 if chunk.id in lost:
                     log.warning(

@@ -3,6 +3,17 @@
 from prometheus_client import Counter, Gauge, Histogram, Info, Summary
 
 POSTS = Counter("deadpan_posts", "Posts by what became of them.", ["outcome"])
+REVISITS = Counter(
+    "deadpan_revisits",
+    "Judged posts that were looked at again for missing pictures, by what came of it.",
+    ["outcome"],
+)
+AWAITING_PICTURES = Gauge(
+    "deadpan_posts_awaiting_pictures", "Posts that wait for pictures of slow hosts, out of the way."
+)
+CLOSED_IMAGE_HOSTS = Gauge(
+    "deadpan_image_hosts_closed", "Image hosts that are not asked now, because they hang."
+)
 REPEATED_POSTS = Counter(
     "deadpan_repeated_posts", "Posts with the content of another one, which were not computed."
 )
@@ -55,3 +66,5 @@ MODEL_INFO = Info("deadpan_model", "The model that this worker keeps warm.")
 # A rate sees no first one of a series that was not there before.
 for _outcome in ("judged", "unchanged", "gone", "dead_letter", "retry", "untried"):
     POSTS.labels(_outcome)
+for _outcome in ("came", "nothing"):
+    REVISITS.labels(_outcome)

@@ -9,7 +9,8 @@ broken) gives the chunk back whole.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Engine
@@ -30,9 +31,10 @@ from storage.evidence import EvidenceStore
 from storage.outcomes import Recorded, record
 from storage.verdict_event import Report
 from tasks import metrics, stores
+from tasks.aside import Aside, Held
 from tasks.challenger import Challenger
 from tasks.chunk_trace import ChunkTrace, in_hand
-from tasks.chunks import Chunk
+from tasks.chunks import Chunk, Entry
 from tasks.intake import Intake
 from tasks.judge import Judge
 from tasks.leases import LeaseKeeper
@@ -41,6 +43,7 @@ from tasks.pace import Pace
 from tasks.policy import Policy
 from tasks.stages import timed
 from tasks.tries import Tries
+from tasks.verdict import Item
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +73,8 @@ class Moderator:
         on_broken: hears why the model can judge nothing more in this process, once a chunk was
             given back for it.
         throttle: of the source, where it has one.
+        slots: chunks in hand at once; again so many waves of posts that had to wait for pictures.
+        aside_bytes: of pictures that have come for posts that wait for others.
 
     Attributes:
         source: as it is watched.
@@ -94,7 +99,10 @@ class Moderator:
         challenger: Challenger | None = None,
         throttle: Throttle | None = None,
         on_broken: Callable[[str], None] = lambda why: None,
+        slots: int = 1,
+        aside_bytes: int = 1024 * 1024 * 1024,
     ) -> None:
+        self._aside = Aside(self._judge_wave, max_bytes=aside_bytes, threads=slots)
         self._report: Report = report
         self._intake = intake
         self._leases = leases
@@ -122,6 +130,17 @@ class Moderator:
     def broken(self) -> str | None:
         """Why the model can judge nothing more in this process, or None."""
         return self._judge.broken
+
+    def close(self) -> None:
+        """Give back, whole and at once, what waits for pictures; waves under way end before."""
+        for chunk in self._aside.close():
+            self._leases.let_go(chunk)
+            self._give_back(chunk, delay_seconds=0.0)
+
+    @property
+    def awaiting(self) -> int:
+        """How many posts wait for pictures, out of every slot's way."""
+        return self._aside.posts
 
     def trouble(self) -> str | None:
         """Why the last chunk was given back, if that was a moment ago; such as a full disk."""
@@ -154,24 +173,82 @@ class Moderator:
 
     def _moderate(self, traced: ChunkTrace) -> bool:
         chunk = traced.chunk
+        has_room = self._aside.has_room()
+        outcomes = self._carried(
+            traced, lambda timings: self._judge.judge(chunk, timings, may_put_aside=has_room)
+        )
+        if outcomes is None:
+            return False
+        if outcomes.awaited:
+            rest = replace(chunk, entries=_entries_of(chunk, outcomes.awaited))
+            self._leases.put_aside(rest)
+            if not self._aside.hold(rest, outcomes.awaited):  # the worker is ending
+                self._leases.let_go(rest)
+                self._give_back(rest, delay_seconds=0.0)
+        return True
+
+    def _judge_wave(self, held: Held, wave: Sequence[Item]) -> bool:
+        """Judge posts of a held chunk; see `Aside`."""
+        whole = held.chunk
+        part = replace(whole, entries=_entries_of(whole, wave))
+        rest = replace(whole, entries=_entries_of(whole, held.items))
+        goes_on = False
+        with structlog.contextvars.bound_contextvars(chunk=whole.id):
+            try:
+                if not self._leases.is_lost(whole):
+                    with in_hand(part, dispatched_at=None) as traced:
+                        outcomes = self._carried(
+                            traced,
+                            lambda timings: self._judge.judge_awaited(part, wave, timings),
+                            rest=rest.entries,
+                        )
+                    held.chunk = rest
+                    goes_on = outcomes is not None and bool(rest.entries)
+            except Exception:
+                log.exception("posts that waited for pictures were not judged")
+            finally:
+                if not goes_on:
+                    self._leases.let_go(whole)
+        return goes_on
+
+    def _carried(
+        self,
+        traced: ChunkTrace,
+        judge: Callable[[dict[str, float]], Outcomes],
+        rest: Sequence[Entry] | None = None,
+    ) -> Outcomes | None:
+        """Judge posts, record what became of them and release them; the chunk with the last.
+
+        Args:
+            judge: gets the timings.
+            rest: entries of the chunk that are not in `traced`; None for a chunk just taken.
+
+        Returns:
+            None where they were not released.
+        """
+        chunk = traced.chunk
         timings: dict[str, float] = {}
         try:
-            outcomes = self._judge.judge(chunk, timings)
+            outcomes = judge(timings)
             if self._leases.is_lost(chunk):
-                return False
+                return None
             with timed("record", timings):
                 recorded = self._record(outcomes)
             self._trouble = None
             traced.tell(outcomes, recorded)
             released = self._intake.release(
-                chunk, retries=outcomes.retries, through_model=outcomes.through_model
+                chunk,
+                retries=outcomes.retries,
+                revisits=outcomes.revisits,
+                kept=(*_entries_of(chunk, outcomes.awaited), *(rest or ())),
+                through_model=outcomes.through_model,
             )
         except (DatabaseUnavailable, EvidenceUnavailable, SchemaError) as error:
             log.warning("chunk given back", error=str(error), trace_ids=chunk.trace_ids)
             self._trouble = time.monotonic(), str(error)
             stores.note_failure(error)
             self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
-            return False
+            return None
         except ModelBroken as error:
             log.error(
                 "the model is broken; chunk given back",
@@ -180,31 +257,31 @@ class Moderator:
                 trace_ids=chunk.trace_ids,
             )
             # What it broke over is told from what was in hand as well: only that may be to blame.
-            rest = GIVE_BACK_SECONDS if error.first else 0.0
-            self._give_back(chunk, delay_seconds=rest, broke_model=error.first)
+            delay_seconds = GIVE_BACK_SECONDS if error.first else 0.0
+            self._give_back(chunk, delay_seconds=delay_seconds, broke_model=error.first)
             self._on_broken(str(error))
-            return False
+            return None
         except SourceUnavailable as error:
             log.info("chunk given back", error=str(error))
             self._give_back(chunk, delay_seconds=error.wait_seconds)
-            return False
+            return None
         except QueueUnavailable as error:
             log.warning(
                 "chunk not released; its lease will run out",
                 error=str(error),
                 trace_ids=chunk.trace_ids,
             )
-            return False
+            return None
         except Exception:
             # A defect of ours, or a post that the database refuses: halving finds it, if it stays.
             log.exception("chunk failed", trace_ids=chunk.trace_ids)
             self._give_back(chunk, delay_seconds=self._tries.delay_seconds(chunk.losses), loss=True)
-            return False
-        self._count(chunk, outcomes, timings, released=released)
+            return None
+        self._count(chunk, outcomes, timings, released=released, is_new=rest is None)
         if self._challenger is not None:
             # Only now: the verdicts are committed, and nobody waits for this chunk any more.
             self._challenger.offer(outcomes.judged, outcomes.verdicts)
-        return released
+        return outcomes if released else None
 
     def _record(self, outcomes: Outcomes) -> Recorded | None:
         if outcomes.verdicts or outcomes.dead_letters or outcomes.gone:
@@ -239,7 +316,13 @@ class Moderator:
             log.warning("chunk not given back; its lease will run out", error=str(error))
 
     def _count(
-        self, chunk: Chunk, outcomes: Outcomes, timings: Mapping[str, float], *, released: bool
+        self,
+        chunk: Chunk,
+        outcomes: Outcomes,
+        timings: Mapping[str, float],
+        *,
+        released: bool,
+        is_new: bool,
     ) -> None:
         counts = {
             "judged": len(outcomes.verdicts),
@@ -249,32 +332,44 @@ class Moderator:
             "retry": sum(retry.counts for retry in outcomes.retries),
             "untried": sum(not retry.counts for retry in outcomes.retries),
         }
-        for outcome, count in counts.items():
+        if chunk.is_revisit:
+            metrics.REVISITS.labels("came").inc(len(outcomes.verdicts))
+            metrics.REVISITS.labels("nothing").inc(len(chunk.entries) - len(outcomes.verdicts))
+        for outcome, count in counts.items() if not chunk.is_revisit else ():
             metrics.POSTS.labels(outcome).inc(count)
         for verdict in outcomes.verdicts:
             metrics.SCORES.labels("negative").observe(verdict.negative)
             metrics.SCORES.labels("sarcasm").observe(verdict.sarcasm)
             if verdict.flag is not None:
                 metrics.FLAGGED_POSTS.inc()
-        metrics.CHUNK_POSTS.observe(len(chunk.entries))
-        again = {retry.entry.raw for retry in outcomes.retries}
+        unfinished = {retry.entry.raw for retry in outcomes.retries}
+        unfinished |= {item.entry.raw for item in outcomes.awaited}
         for entry in chunk.entries:
             seconds_since_push = chunk.post_seconds(entry)
-            if entry.raw not in again and seconds_since_push is not None:
+            if entry.raw not in unfinished and seconds_since_push is not None:
                 metrics.POST_SECONDS.observe(seconds_since_push)
-        if self._pace is not None:
-            # Explanations are left out: small chunks have them, and must not stay small for it.
-            seconds = sum(timings.values()) - timings.get("explain", 0.0)
-            self._pace.saw(len(chunk.entries), seconds)
+        if is_new:
+            metrics.CHUNK_POSTS.observe(len(chunk.entries))
+            if self._pace is not None:
+                # Explanations are left out: small chunks have them, and must not stay small for it.
+                seconds = sum(timings.values()) - timings.get("explain", 0.0)
+                self._pace.saw(len(chunk.entries) - len(outcomes.awaited), seconds)
         metrics.REPEATED_POSTS.inc(outcomes.repeated)
         for stage, seconds in timings.items():
             metrics.STAGE_SECONDS.labels(stage).observe(seconds)
         log.info(
             "chunk recorded",
-            posts=len(chunk.entries),
+            posts=len(chunk.entries) - len(outcomes.awaited),
+            awaited=len(outcomes.awaited),
             released=released,
             flags=sum(verdict.flag is not None for verdict in outcomes.verdicts),
             repeated=outcomes.repeated,
             **counts,
             **{f"{stage}_seconds": round(seconds, 4) for stage, seconds in timings.items()},
         )
+
+
+def _entries_of(chunk: Chunk, items: Sequence[Item]) -> tuple[Entry, ...]:
+    """The entries of a chunk that name these posts: an id may be there twice."""
+    ids = {item.entry.id_bytes for item in items}
+    return tuple(entry for entry in chunk.entries if entry.id_bytes in ids)

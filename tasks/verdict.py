@@ -11,6 +11,7 @@ from PIL import Image
 from models.explain import Explanation
 from models.prediction import Prediction, PreparedImage, PreparedPost, Scores
 from models.text import OCR_MARKER
+from sources.awaited import AwaitedPost
 from sources.post import FetchedPost
 from storage.evidence import EvidenceStore
 from storage.outcomes import EvidenceKind, NewEvidence, NewFlag, NewVerdict
@@ -22,7 +23,7 @@ EVIDENCE_JPEG_QUALITY = 85
 
 @dataclass(slots=True)
 class Item:
-    """One post on its way through the chunk."""
+    """One post on its way: `awaited` while its pictures are on theirs, then `fetched`."""
 
     entry: Entry
     post_id: str
@@ -33,6 +34,7 @@ class Item:
     unread: list[dict[str, object]] = field(default_factory=list)
     reasons: Sequence[Reason] = ()
     explanation: Explanation | None = None
+    awaited: AwaitedPost | None = None
 
     @property
     def said(self) -> dict[str, str]:

@@ -116,7 +116,10 @@ class Runtime:
             challenger=self._challenger,
             throttle=self._parts.throttle,
             on_broken=self._end_broken,
+            slots=settings.slots,
         )
+        metrics.AWAITING_PICTURES.set_function(lambda: self.moderator.awaiting)
+        metrics.CLOSED_IMAGE_HOSTS.set_function(self._parts.source.closed_image_hosts)
         self._broken = lambda: self.moderator.broken
         _show(self.moderator.source)
         info = self._parts.classifier.info
@@ -278,6 +281,7 @@ class Runtime:
         if self._challenger is not None:
             self._challenger.stop()
         parts = self._parts
+        self.moderator.close()
         parts.leases.stop()
         try:
             self._hand_on()
@@ -359,6 +363,7 @@ class Runtime:
                 ready=problem is None,
                 model=self._parts.classifier.info.version,
                 source=asdict(self.moderator.source.state),
+                awaiting=self.moderator.awaiting,
             )
         except DeadpanError as error:
             return problem or str(error)

@@ -113,6 +113,7 @@ class Look:
         drain = self.signal.drain_seconds
         self.told: dict[str, Any] = {
             **waiting,
+            "revisits": intake.revisits(),
             "oldest_age_seconds": round(self.signal.oldest_age_seconds, 1),
             "posts_per_second": round(self.signal.posts_per_second, 1),
             "drain_seconds": None if drain is None else round(drain, 1),
@@ -135,6 +136,7 @@ class Look:
             left = "it grows" if drain is None else f"empty in {drain:.0f} s"
             yield "pace", f"{signal.posts_per_second:.1f} posts a second; {left}"
         yield "chunks", f"{told['chunks']} in hand, {told['retries']} posts to be tried again"
+        yield from self._pictures()
         yield from self._under_way()
         yield from self._written()
         yield from self._broke()
@@ -144,6 +146,14 @@ class Look:
             yield "worker", _worker(worker)
         if not told["workers"]:
             yield "worker", "none; start one with `deadpan worker`"
+
+    def _pictures(self) -> Iterator[tuple[str, str]]:
+        awaiting, revisits = self.told["awaiting"], self.told["revisits"]
+        if awaiting or revisits:
+            yield (
+                "pictures",
+                f"{awaiting} posts wait for slow hosts, {revisits} are looked at again later",
+            )
 
     def _under_way(self) -> Iterator[tuple[str, str]]:
         for backfill in self.backfills:
@@ -191,6 +201,7 @@ class Look:
                 f"{signal.in_hand:,} posts in {told['chunks']} chunks, "
                 f"{told['retries']:,} to be tried again",
             ),
+            *self._pictures(),
             *self._under_way(),
             *self._written(),
             *self._broke(),

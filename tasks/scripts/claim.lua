@@ -1,12 +1,15 @@
 -- Take the ids of one chunk in hand, atomically: a chunk that nobody finished comes first, then
 -- retries that are due go back to the front of the intake, then waiting ids form a new chunk.
+-- Posts whose pictures are to be looked for again go in chunks of their own, one at a time, when nothing
+-- else waits, or when they have waited for a minute.
 -- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 suspect, 9 taken, 10 arrivals,
---      11 model-breaks
+--      11 model-breaks, 12 revisits, 13 revisiting
 -- ARGV 1 prefix of chunk keys, 2 id for a new chunk, 3 chunk size, 4 lease in ms, 5 free slots,
 --      6… pairs of a chunk this worker has dispatched and the end of its lease as claim gave it
 -- Gives {chunk id, number of posts, "new" | "again" | "split", end of its lease in ms}, or false
 -- when there is nothing to do.
--- A new chunk's id ends with when its first ids came, where that is known: .h, .n or .l and server time in ms.
+-- A new chunk's id ends with when its first ids came, where that is known: .h, .n or .l and server time in ms;
+-- or with .revisits, if its posts were judged before.
 -- Redis that is full refuses what may need memory, unless its script has written before. So each
 -- writes first what frees memory at most: work in hand must be able to end, and end makes room.
 redis.call('HDEL', KEYS[5], '')
@@ -66,6 +69,26 @@ for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMI
     redis.call('ZADD', KEYS[4], now + lease, expired)
     return {expired, count, how, string.format('%.0f', now + lease)}
   end
+end
+
+-- Due revisits, where nobody has some in hand.
+local REVISITS, LATE = 16, 60000
+local function revisit(late)
+  local to = late and now - LATE or now
+  local entries = redis.call('ZRANGEBYSCORE', KEYS[12], '-inf', to, 'LIMIT', 0, math.min(REVISITS, size))
+  if #entries == 0 or redis.call('ZSCORE', KEYS[4], redis.call('GET', KEYS[13]) or '') then
+    return false
+  end
+  local id = ARGV[2] .. '.revisits'
+  redis.call('SET', KEYS[13], id)
+  redis.call('RPUSH', chunk_prefix .. id, unpack(entries))
+  redis.call('ZADD', KEYS[4], now + lease, id)
+  redis.call('ZREM', KEYS[12], unpack(entries))
+  return {id, #entries, 'revisit', string.format('%.0f', now + lease)}
+end
+local late = revisit(true)
+if late then
+  return late
 end
 
 local lists = {h = KEYS[1], n = KEYS[2], l = KEYS[3]}
@@ -129,7 +152,7 @@ take('h', size - normal - low)
 take('n', size - low - count)
 take('l', size - count)
 if count == 0 then
-  return false
+  return revisit(false)
 end
 -- At once: Redis undoes nothing when a script fails, and only what is in `chunks` is found again.
 redis.call('ZADD', KEYS[4], now + lease, new_id)

@@ -18,7 +18,15 @@ from models.classifier import Classifier
 from models.explain import explain
 from models.images import PictureFile
 from models.prediction import PreparedPost
-from sources.post import FetchedImage, FetchedPost, FetchResult, Gone, Post
+from sources.post import (
+    FetchedImage,
+    FetchedPost,
+    FetchFailure,
+    FetchResult,
+    Gone,
+    Post,
+    PostSource,
+)
 from storage import erasure
 from storage.database import connect, transaction
 from storage.evidence import EvidenceStore
@@ -40,21 +48,30 @@ def jpeg(colour: str, size: tuple[int, int] = (64, 48)) -> bytes:
     return buffer.getvalue()
 
 
-class Posts:
+class Posts(PostSource):
     """A source in memory."""
 
     def __init__(self) -> None:
         self.posts: dict[str, tuple[str, list[bytes | None]]] = {}
+        self.failures: dict[str, FetchFailure] = {}
+        self.may_come = False  # what is missing
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
         return {post_id: self._one(post_id) for post_id in post_ids}
 
     def _one(self, post_id: str) -> FetchResult:
+        if post_id in self.failures:
+            return self.failures[post_id]
         if post_id not in self.posts:
             return Gone(post_id, "left out")
         text, contents = self.posts[post_id]
         images = tuple(
-            FetchedImage(f"{post_id}/{number}", content, None if content else "it answered 404")
+            FetchedImage(
+                f"{post_id}/{number}",
+                content,
+                None if content else "it answered 404",
+                transient=self.may_come and not content,
+            )
             for number, content in enumerate(contents)
         )
         return FetchedPost(Post(post_id, text, language="en-GB"), images)
@@ -106,10 +123,17 @@ class Bench:
         patch.setattr(classifier, "prepare_all", preparing)
         patch.setattr(classifier, "predict", predicting)
 
-    def chunk(self, *post_ids: str, attempts: int = 0, write: bool = True) -> Outcomes:
+    def chunk(
+        self,
+        *post_ids: str,
+        attempts: int = 0,
+        write: bool = True,
+        name: str = "c",
+        losses: int = 0,
+    ) -> Outcomes:
         self.done |= dict.fromkeys(self.done, 0)
         entries = tuple(Entry(b"n" + post_id.encode(), attempts) for post_id in post_ids)
-        outcomes = self.judge.judge(Chunk("c", "o", 0, entries), {})
+        outcomes = self.judge.judge(Chunk(name, "o", losses, entries), {})
         if write:
             with transaction(self.database) as connection:
                 record(
@@ -269,6 +293,43 @@ def test_a_post_that_breaks_the_model_takes_only_its_copies_with_it(
     assert len(outcomes.verdicts) == 5
     assert {retry.entry.id_bytes for retry in outcomes.retries} == {b"x", b"y"}
     assert {x.post_id for x in bench.chunk("x", "y", attempts=2).dead_letters} == {"x", "y"}
+
+
+def test_a_picture_that_may_come_yet_costs_no_try_and_is_looked_for_again(bench: Bench) -> None:
+    bench.source.posts = {"a": ("look", [jpeg("navy"), None]), "b": ("words", [])}
+    bench.source.may_come = True
+    outcomes = bench.chunk("a", "b", attempts=1)
+    assert [verdict.post_id for verdict in outcomes.verdicts] == ["a", "b"]
+    assert [each["image"] for each in outcomes.verdicts[0].degraded] == [1]
+    assert [entry.id_bytes for entry in outcomes.revisits] == [b"a"]
+    assert (outcomes.retries, outcomes.dead_letters) == ([], [])
+
+    again = bench.chunk("a", name="c.revisits")
+    assert (again.unchanged, again.verdicts) == (1, [])
+    assert [entry.id_bytes for entry in again.revisits] == [b"a"]
+
+    bench.source.posts["a"] = ("look", [jpeg("navy"), jpeg("red")])
+    (verdict,) = bench.chunk("a", name="c.revisits").verdicts
+    assert verdict.degraded == []
+    assert bench.chunk("a", name="c.revisits").revisits == [], "it came"
+
+
+def test_a_picture_that_is_gone_for_good_is_not_looked_for_again(bench: Bench) -> None:
+    bench.source.posts = {"a": ("look", [None])}
+    assert bench.chunk("a").revisits == []
+
+
+def test_what_fails_when_a_post_is_looked_at_again_leaves_it_as_it_is(bench: Bench) -> None:
+    bench.source.failures = {
+        "later": FetchFailure("later", "it answered 500", transient=True),
+        "never": FetchFailure("never", "a field of the wrong type", transient=False),
+    }
+    outcomes = bench.chunk("later", "never", "gone", attempts=99, name="c.revisits")
+    assert [entry.id_bytes for entry in outcomes.revisits] == [b"later"]
+    alone = bench.chunk("later", losses=99, name="c.revisits")  # as if it killed its workers
+    assert alone.revisits == []
+    for found in (outcomes, alone):
+        assert (found.dead_letters, found.gone, found.retries, found.verdicts) == ([], [], [], [])
 
 
 def test_a_thumbnail_that_cannot_be_made_costs_a_try_and_no_neighbour(

@@ -40,6 +40,7 @@ OURS = (
 )
 CALLS = {
     "deadpan_posts_total": r'"(\w+)": (?:judged|len\(|sum\(|outcomes\.unchanged)',
+    "deadpan_revisits_total": r'REVISITS\.labels\("(\w+)"\)',
     "deadpan_callbacks_total": r'CALLBACKS\.labels\("(\w+)"\)',
     "deadpan_challenger_posts_total": r'metrics\.POSTS\.labels\("(\w+)"\)',
 }
