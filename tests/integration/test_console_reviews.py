@@ -47,10 +47,15 @@ def test_before_the_vote_nothing_tells_what_was_decided_or_judged(console: Conso
     assert bob.get(f"/flags/{number}").headers["location"] == where
     for path in ("/history", "/?state=decided", "/?post=p1", "/?author=the+author&state=decided"):
         assert f"/flags/{number}" not in bob.get(path).text, path
-    for form in (f"/flags/{number}/claim", f"/flags/{number}/decide"):
-        answer = bob.post(form, {**REMOVE, "note": "my words"})
-        assert answer.status_code == 409
-        assert "removed" not in answer.text
+    # Who wants it goes on with what is next, and is told no more than that it is not to be had.
+    onwards = bob.post(f"/flags/{number}/claim").headers["location"]
+    assert f"missed={number}" in onwards
+    page = bob.get(onwards).text
+    assert "is not to be had any more" in page
+    assert "removed" not in page
+    answer = bob.post(f"/flags/{number}/decide", {**REMOVE, "note": "my words"})
+    assert answer.status_code == 409
+    assert "removed" not in answer.text
     assert "my words" in answer.text
     assert "0.87" not in bob.post("/bulk", {"flag": number, "action": "approve"}).text
     answer = bob.post("/bulk/decide", {"seen": f"{number}:1", **REMOVE})
