@@ -31,7 +31,7 @@ addEventListener('DOMContentLoaded', () => {
   sessionStorage.turn = turn;
   if (location.pathname === '/' && first && turn > 2) location.assign(first.href);
   else if (turn % 6 === 0 && location.pathname !== '/') press('q');
-  else press(document.querySelector('[data-key="a"]') ? 'a' : 'n');
+  else press(document.querySelector('#decide [data-key="a"]') ? 'a' : 'n');
 });
 """
 
