@@ -231,8 +231,10 @@ def read_only_engine(
         @event.listens_for(engine, "begin")
         def limit_statements(connection: Connection) -> None:
             # For the transaction alone, and not as an option of the connection: PgBouncer refuses
-            # those, and hands a connection on with what was set for longer.
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit_ms}")
+            # those, and hands a connection on with what was set for longer. By a cursor of the
+            # driver: where rows are streamed, SQLAlchemy would declare one for it on the server.
+            with connection.connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {limit_ms}")
 
     return engine
 

@@ -11,7 +11,8 @@ Keys, all below the prefix (`deadpan` by default):
     chunk-losses                   hash, chunk id -> how often its owner fell silent
     model-breaks                   hash, chunk id -> how many posts the model had judged when it
                                    first broke over it, and how often it was excused for that;
-                                   and in the field `judged`, how many it has judged by now
+                                   and in the field `judged`, how many it has judged since there
+                                   was an entry
     suspect                        the chunk of one post, lost twice, that is being tried now
     retries                        sorted set, entry -> when it is due (server time, ms)
     attempts                       hash, post id -> failed tries so far

@@ -262,7 +262,7 @@ class Moderator:
             self._on_broken(str(error))
             return None
         except SourceUnavailable as error:
-            log.info("chunk given back", error=str(error))
+            log.info("chunk given back", error=str(error), trace_ids=chunk.trace_ids)
             self._give_back(chunk, delay_seconds=error.wait_seconds)
             return None
         except QueueUnavailable as error:

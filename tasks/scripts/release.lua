@@ -51,7 +51,8 @@ for i = at + #kept + 1, #ARGV do
     redis.call('HDEL', KEYS[11], ARGV[i])
   end
 end
-if tonumber(ARGV[3]) > 0 then
+-- Counted only while the model broke over something that is still in hand.
+if tonumber(ARGV[3]) > 0 and redis.call('EXISTS', KEYS[9]) == 1 then
   redis.call('HINCRBY', KEYS[9], 'judged', ARGV[3])
 end
 if #kept > 0 then
@@ -67,6 +68,9 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[9], ARGV[1])
+if redis.call('HLEN', KEYS[9]) == 1 and redis.call('HEXISTS', KEYS[9], 'judged') == 1 then
+  redis.call('DEL', KEYS[9])
+end
 -- Workers of the version before release chunks without removing the traces of their posts.
 if redis.call('ZCARD', KEYS[1]) == 0 and redis.call('ZCARD', KEYS[5]) == 0 then
   redis.call('DEL', KEYS[8])

@@ -71,8 +71,8 @@ def test_grep_for_one_id_tells_the_whole_story_of_a_post(
     late = "housekeeping: callback is tried again later"
     assert stories["p1"] == [*judged, late, delivered]
     assert kept["p1"] == theirs, "nobody here records spans, so the producer's is handed on"
-    again = ["worker: chunk taken", "worker: post is tried again later"]
-    assert stories["p2"] == [*again, *judged, delivered], "a retry stays in its trace"
+    again = ["worker: chunk taken", "worker: chunk given back"]
+    assert stories["p2"] == [*again, *judged, delivered], "what waits stays in its trace"
     both = stories["p5"]
     assert both[0] == "console: posts pushed"
     assert both.count(delivered) == 3, "two verdicts and a decision of one request's posts"
