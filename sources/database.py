@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ def read_only_engine(
             # For the transaction alone, and not as an option of the connection: PgBouncer refuses
             # those, and hands a connection on with what was set for longer. By a cursor of the
             # driver: where rows are streamed, SQLAlchemy would declare one for it on the server.
-            with connection.connection.cursor() as cursor:
+            with closing(connection.connection.cursor()) as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = {limit_ms}")
 
     return engine
