@@ -68,7 +68,9 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[9], ARGV[1])
-if redis.call('HLEN', KEYS[9]) == 1 and redis.call('HEXISTS', KEYS[9], 'judged') == 1 then
+-- Not HLEN: a worker's Redis user need not have the right to it (docs/security.md).
+local left = redis.call('HGETALL', KEYS[9])
+if #left == 2 and left[1] == 'judged' then
   redis.call('DEL', KEYS[9])
 end
 -- Workers of the version before release chunks without removing the traces of their posts.

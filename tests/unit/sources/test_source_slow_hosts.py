@@ -294,7 +294,9 @@ def test_many_names_at_one_address_are_given_up_together(
         assert no_thread_is_busy(made)
     finally:
         made.close()
-    assert len(server.seen) < 30, "not every name of that address was asked"
+    # Some are asked twice, so requests are no measure of it.
+    asked = {seen.headers["host"] for seen in server.seen}
+    assert len(asked) < len(names), "not every name of that address was asked"
 
 
 def test_pictures_of_one_post_share_its_time_however_many_hosts_they_are_on(
