@@ -28,10 +28,11 @@ help:
 
 install: $(INSTALLED)
 
+# With `ocr`, for the demo reads the words in its pictures.
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Deadpan needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --editable '.[ocr]'
 	@touch $@
 
 # What developers need comes on top, when it is first wanted: the demo is a stranger's first minutes.
