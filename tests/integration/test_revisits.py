@@ -9,7 +9,7 @@ import pytest
 from tasks import intake as module
 from tasks.chunks import Chunk, Retry
 from tasks.intake import Intake
-from tests.integration.test_intake import claim, ids, keys, take
+from tests.integration.test_intake import claim, ids, keys, run_out, take
 
 
 def due(intake: Intake) -> list[bytes]:
@@ -53,8 +53,9 @@ def test_what_waits_stays_in_hand_when_its_neighbours_are_done(intake: Intake) -
 
 def test_what_waits_in_hand_is_dispatched_again_when_its_lease_runs_out(intake: Intake) -> None:
     intake.enqueue(["1", "2"])
-    chunk = take(intake, claim(intake), lease_seconds=0.001)
+    chunk = take(intake, claim(intake))
     assert intake.release(chunk, kept=chunk.entries[1:])
+    run_out(intake, chunk.id)
     again = take(intake, claim(intake), owner="other")
     assert (again.id, ids(again), again.losses) == (chunk.id, [b"2"], 1)
     assert not intake.release(replace(chunk, entries=chunk.entries[1:])), "it is another's now"
