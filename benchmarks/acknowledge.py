@@ -20,14 +20,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from storage import queries
-from storage.database import connect, transaction
-from storage.schema import migrate
-from tasks.intake import Intake
+from storage.base.database import connect, transaction
+from storage.judging import queries
+from storage.migrations.schema import migrate
+from tasks.intake.intake import Intake
 from tests.harness import environment
 from tests.platform import Platform
-from worker.embedded import EmbeddedValkey
-from worker.processes import ChildProcess
+from worker.local.embedded import EmbeddedValkey
+from worker.local.processes import ChildProcess
 
 START = (
     "import sys\n"

@@ -29,8 +29,8 @@ from benchmarks.rows.limit import measure_limit
 from benchmarks.rows.peers import CeleryBatches, LitServe, Naive, RayServe
 from benchmarks.rows.service import KEPT_SETTINGS, ROOT, Setup, measure
 from benchmarks.workload import Workload
-from deadpan.errors import DeadpanError
-from worker.processes import Interrupts
+from deadpan.core.errors import DeadpanError
+from worker.local.processes import Interrupts
 
 ROWS: dict[str, Callable[[Setup], list[Result]]] = {
     "limit": measure_limit,

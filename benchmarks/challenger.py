@@ -26,9 +26,9 @@ from benchmarks.posts_server import platform_process
 from benchmarks.rows.deadpan import Deadpan
 from benchmarks.rows.service import Setup, measure
 from benchmarks.workload import Workload
-from models.calibration import Calibration
-from models.checkpoint import write_calibration
-from worker.processes import ChildProcess, Interrupts
+from models.checkpoint.calibration import Calibration
+from models.checkpoint.checkpoint import write_calibration
+from worker.local.processes import ChildProcess, Interrupts
 
 WARM_SECONDS = 120
 

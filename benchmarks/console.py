@@ -28,12 +28,12 @@ import requests
 from sqlalchemy import Engine
 
 from benchmarks.console_fill import Size, fill, put_evidence
-from console.access import COOKIE, csrf_token
-from storage import moderators, sessions, tokens
-from storage.database import connect, transaction
-from storage.evidence import EvidenceStore
-from storage.schema import migrate
-from storage.tokens import SCOPES
+from console.web.access import COOKIE, csrf_token
+from storage.base.database import connect, transaction
+from storage.judging.evidence import EvidenceStore
+from storage.migrations.schema import migrate
+from storage.people import moderators, sessions, tokens
+from storage.people.tokens import SCOPES
 
 _PAGES = {
     "queue": "/",

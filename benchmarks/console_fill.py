@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from PIL import Image
 from sqlalchemy import Connection, Engine, text
 
-from storage import moderators, tables
-from storage.database import transaction
-from storage.evidence import EvidenceStore
+from storage.base.database import transaction
+from storage.judging.evidence import EvidenceStore
+from storage.people import moderators
+from storage.tables import judging as tables
 
 _TEXTS = 1000
 _PICTURES = 100

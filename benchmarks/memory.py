@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from deadpan.settings import cache_folder, load
-from models.classifier import Classifier
-from models.prediction import PreparedImage, PreparedPost
+from deadpan.core.settings import cache_folder, load
+from models.posts.prediction import PreparedImage, PreparedPost
+from models.serving.classifier import Classifier
 
 KNOWN_PICTURES = 20
 LINES = 20

@@ -13,8 +13,8 @@ import requests
 
 from benchmarks.rows.service import ROOT
 from benchmarks.workload import Workload
-from worker.embedded import free_port
-from worker.processes import ChildProcess, Interrupts
+from worker.local.embedded import free_port
+from worker.local.processes import ChildProcess, Interrupts
 
 
 class platform_process:  # noqa: N801 - used as a context manager, like a function

@@ -26,14 +26,15 @@ from benchmarks.posts_server import platform_process
 from benchmarks.rows.deadpan import Deadpan
 from benchmarks.rows.service import Setup, timed
 from benchmarks.workload import WARM_COPY, Workload
-from deadpan.errors import DeadpanError
-from storage import queries, tallies
-from storage.database import connect, transaction
-from storage.outcomes import NewFlag, NewVerdict, record
-from storage.schema import migrate
-from tasks.intake import Intake
-from worker.embedded import EmbeddedValkey
-from worker.processes import ChildProcess, Interrupts
+from deadpan.core.errors import DeadpanError
+from storage.base.database import connect, transaction
+from storage.judging import queries
+from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.migrations.schema import migrate
+from storage.tables import tallies
+from tasks.intake.intake import Intake
+from worker.local.embedded import EmbeddedValkey
+from worker.local.processes import ChildProcess, Interrupts
 
 CHUNK = 64
 READY_SECONDS = 240.0

@@ -21,15 +21,15 @@ from typing import Any
 
 from sqlalchemy import Engine, select, text, update
 
-from deadpan.errors import DataError, DeadpanError
-from storage.database import connect, transaction
-from storage.outcomes import NewFlag, NewVerdict, record
-from storage.schema import migrate
-from storage.tables import evidence, flags, outbox, verdicts
-from storage.verdict_event import Report
-from tasks.intake import Intake
+from deadpan.core.errors import DataError, DeadpanError
+from storage.base.database import connect, transaction
+from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging.verdict_event import Report
+from storage.migrations.schema import migrate
+from storage.tables.judging import evidence, flags, outbox, verdicts
+from tasks.intake.intake import Intake
 from tests.postgres import Postgres
-from worker.embedded import EmbeddedValkey
+from worker.local.embedded import EmbeddedValkey
 
 CHUNK = 64
 ID_LENGTHS = (8, 19, 36)

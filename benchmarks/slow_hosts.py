@@ -28,11 +28,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.measure import median
-from storage.database import connect
-from storage.schema import migrate
-from tasks.intake import Intake
-from worker.embedded import EmbeddedValkey
-from worker.processes import ChildProcess, Interrupts
+from storage.base.database import connect
+from storage.migrations.schema import migrate
+from tasks.intake.intake import Intake
+from worker.local.embedded import EmbeddedValkey
+from worker.local.processes import ChildProcess, Interrupts
 
 PATIENCE_SECONDS = 180.0
 

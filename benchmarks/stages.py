@@ -21,39 +21,42 @@ from typing import Any
 #: stage -> what counts to it: a function, a method, or a context manager with its block.
 TARGETS: dict[str, tuple[str, ...]] = {
     "fetch": ("sources.http:HttpSource.fetch",),
-    "decode": ("models.images:PictureFile.decode",),
+    "decode": ("models.posts.images:PictureFile.decode",),
     "tokenise": (
-        "models.text:TextPreparer.__call__",
-        "models.text:TextPreparer.all",
-        "models.text:TextPreparer.encode",
+        "models.posts.text:TextPreparer.__call__",
+        "models.posts.text:TextPreparer.all",
+        "models.posts.text:TextPreparer.encode",
     ),
-    "prepare": ("models.classifier:Classifier.prepare", "models.classifier:Classifier.prepare_all"),
+    "prepare": (
+        "models.serving.classifier:Classifier.prepare",
+        "models.serving.classifier:Classifier.prepare_all",
+    ),
     "predict": (
-        "models.classifier:Classifier.predict",
-        "models.classifier:Classifier.logits",
+        "models.serving.classifier:Classifier.predict",
+        "models.serving.classifier:Classifier.logits",
         # on threads of its own
         "models.engines.openvino_engine:OpenVinoEngine._infer",
     ),
-    "explain": ("models.explain:explain",),
+    "explain": ("models.serving.explain:explain",),
     "decide": (
-        "tasks.policy:decide",
-        "tasks.policy:scores_of",
-        "tasks.verdict:new_verdict",
-        "tasks.verdict:keep_evidence",
-        "tasks.content:content_hash",
+        "tasks.policy.rules:decide",
+        "tasks.policy.rules:scores_of",
+        "tasks.moderate.verdict:new_verdict",
+        "tasks.moderate.verdict:keep_evidence",
+        "tasks.moderate.content:content_hash",
     ),
-    "record": ("storage.database:transaction",),
+    "record": ("storage.base.database:transaction",),
     "queue": (
-        "tasks.intake:Intake.claim",
-        "tasks.intake:Intake.take",
-        "tasks.intake:Intake.renew",
-        "tasks.intake:Intake.release",
-        "tasks.intake:Intake.give_back",
-        "tasks.intake:Intake.say",
-        "tasks.intake:Intake.ping",
+        "tasks.intake.intake:Intake.claim",
+        "tasks.intake.intake:Intake.take",
+        "tasks.intake.intake:Intake.renew",
+        "tasks.intake.intake:Intake.release",
+        "tasks.intake.intake:Intake.give_back",
+        "tasks.intake.intake:Intake.say",
+        "tasks.intake.intake:Intake.ping",
     ),
 }
-_CONTEXT_MANAGERS = {"storage.database:transaction"}
+_CONTEXT_MANAGERS = {"storage.base.database:transaction"}
 #: Threads of the sources: what no wrapped function claims in them is fetching.
 _FETCHING_THREADS = ("deadpan-source", "deadpan-image", "deadpan-lookup")
 MODEL = ("decode", "tokenise", "predict")

@@ -23,23 +23,23 @@ from pathlib import Path
 
 from PIL import Image
 
-from deadpan import logs, spans
-from deadpan.settings import load
+from deadpan.core import logs, spans
+from deadpan.core.settings import load
 from sources.post import FetchedImage, FetchedPost, FetchResult, Post, PostSource
-from storage.database import connect
-from storage.evidence import EvidenceStore
-from storage.outcomes import NewVerdict, Recorded
-from storage.schema import migrate
-from tasks.chunk_trace import in_hand
-from tasks.chunks import Chunk, Entry
-from tasks.intake import Intake
-from tasks.leases import LeaseKeeper
-from tasks.moderate import Moderator
-from tasks.outcomes import Outcomes
-from tasks.policy import load_policy
-from tasks.stages import timed
-from tasks.tries import Tries
-from worker.embedded import EmbeddedValkey
+from storage.base.database import connect
+from storage.judging.evidence import EvidenceStore
+from storage.judging.outcomes import NewVerdict, Recorded
+from storage.migrations.schema import migrate
+from tasks.intake.chunks import Chunk, Entry
+from tasks.intake.intake import Intake
+from tasks.intake.leases import LeaseKeeper
+from tasks.moderate.chunk_trace import in_hand
+from tasks.moderate.moderate import Moderator
+from tasks.moderate.outcomes import Outcomes
+from tasks.moderate.stages import timed
+from tasks.moderate.tries import Tries
+from tasks.policy.rules import load_policy
+from worker.local.embedded import EmbeddedValkey
 from worker.model import load_classifier
 
 COLLECTOR = """

@@ -10,34 +10,24 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from console import (
-    accounts,
-    api,
-    api_reviews,
-    bulk,
-    erasure,
-    flag,
-    metrics,
-    queue,
-    render,
-    reports,
-    review,
-    sign_in,
-    sign_in_openid,
-)
-from console.access import GuardedRoute
-from console.edges import Edges
-from console.openid import Provider
-from console.pictures import Pictures
-from console.state import Console, console_of
-from console.traced import Traced
+from console.api import reviews as api_reviews
+from console.api import routes as api
+from console.pages import bulk, erasure, flag, queue, reports, review
+from console.pages.pictures import Pictures
+from console.people import accounts, sign_in, sign_in_openid
+from console.people.openid import Provider
+from console.web import metrics, render
+from console.web.access import GuardedRoute
+from console.web.edges import Edges
+from console.web.state import Console, console_of
+from console.web.traced import Traced
 from deadpan import __version__
-from deadpan.errors import DeadpanError
-from storage import queries
-from storage.evidence import EvidenceStore
-from storage.sampling import Sampling
-from tasks.intake import Intake
-from tasks.policy_data import ReasonCodes, read_reason_codes
+from deadpan.core.errors import DeadpanError
+from storage.flags.sampling import Sampling
+from storage.judging import queries
+from storage.judging.evidence import EvidenceStore
+from tasks.intake.intake import Intake
+from tasks.policy.read import ReasonCodes, read_reason_codes
 
 health = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 

@@ -13,18 +13,18 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from console.app import create_app
-from console.links import first_link
-from console.openid import Provider
-from console.openid_roles import ClaimedRoles
-from deadpan import logs, spans
-from deadpan.errors import ConfigurationError, QueueUnavailable, QueueUnfit
-from deadpan.settings import Network, Settings, claimed_roles, load
-from deadpan.waiting import Waiting
-from storage.database import connect
-from storage.evidence import EvidenceStore
-from storage.schema import require_schema
-from tasks.intake import Intake
-from tasks.policy_data import read_reason_codes
+from console.people.links import first_link
+from console.people.openid import Provider
+from console.people.openid_roles import ClaimedRoles
+from deadpan.core import logs, spans
+from deadpan.core.errors import ConfigurationError, QueueUnavailable, QueueUnfit
+from deadpan.core.settings import Network, Settings, claimed_roles, load
+from deadpan.core.waiting import Waiting
+from storage.base.database import connect
+from storage.judging.evidence import EvidenceStore
+from storage.migrations.schema import require_schema
+from tasks.intake.intake import Intake
+from tasks.policy.read import read_reason_codes
 
 _CONNECTIONS = 20
 """Requests run in up to 40 threads, and most of their time is not spent in the database."""

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from deadpan import __version__, streams, variables
+from deadpan import __version__
 from deadpan.commands import (
     callbacks,
     canary,
@@ -26,8 +26,9 @@ from deadpan.commands import (
     run,
     status,
 )
-from deadpan.errors import DeadpanError
-from deadpan.logs import complain
+from deadpan.core import streams, variables
+from deadpan.core.errors import DeadpanError
+from deadpan.core.logs import complain
 
 app = typer.Typer(
     name="deadpan",

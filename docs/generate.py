@@ -26,7 +26,7 @@ NOTE = "<!-- Written by `make docs` from the code; change it there. -->\n"
 
 def settings_page() -> str:
     """Every setting, in the order of the code."""
-    from deadpan.settings import describe, load
+    from deadpan.core.settings import describe, load
 
     lines = [
         "# Settings",

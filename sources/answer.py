@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deadpan.post_fields import read_id
+from deadpan.core.post_fields import read_id
 from sources.mapping import PostMapping, id_of, pick
 
 Given = tuple[str | None, Any]

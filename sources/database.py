@@ -18,14 +18,14 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import NullType
 
-from deadpan import database_url
-from deadpan.errors import SettingsError
-from deadpan.post_fields import WrongFieldError, read_id
+from deadpan.core import database_url
+from deadpan.core.errors import SettingsError
+from deadpan.core.post_fields import WrongFieldError, read_id
 from sources.absence import Absence, Question
 from sources.answer import Answer
-from sources.awaited import waited_for
-from sources.download import ImageDownloader, ImageLimits
 from sources.mapping import PostMapping, post_of
+from sources.pictures.awaited import waited_for
+from sources.pictures.download import ImageDownloader, ImageLimits
 from sources.post import BegunResult, FetchFailure, FetchResult, Gone, Look, Post
 
 _COLUMNS = PostMapping()

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deadpan.errors import SettingsError
-from deadpan.post_fields import WrongFieldError
-from sources.awaited import waited_for
-from sources.download import ImageDownloader, ImageLimits
+from deadpan.core.errors import SettingsError
+from deadpan.core.post_fields import WrongFieldError
 from sources.mapping import PostMapping, id_of, post_of
+from sources.pictures.awaited import waited_for
+from sources.pictures.download import ImageDownloader, ImageLimits
 from sources.post import BegunResult, FetchedImage, FetchFailure, FetchResult, Gone, Look, Post
 
 log = logging.getLogger(__name__)

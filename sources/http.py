@@ -13,24 +13,18 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from urllib.parse import quote, urljoin, urlsplit
 
-from deadpan.post_fields import WrongFieldError
+from deadpan.core.post_fields import WrongFieldError
 from sources.absence import Absence, Question
 from sources.answer import Answer, header_doubt, read_answer
-from sources.awaited import waited_for
-from sources.connection import TransferError
-from sources.download import ImageDownloader, ImageLimits, described
 from sources.mapping import PostMapping, post_of
-from sources.pauses import pause_of
+from sources.net.connection import TransferError
+from sources.net.pauses import pause_of
+from sources.net.threads import Threads
+from sources.net.throttle import NotNowError, Throttle, Turn
+from sources.net.transport import BodyTooLargeError, Response, Transport, canonical, read_body
+from sources.pictures.awaited import waited_for
+from sources.pictures.download import ImageDownloader, ImageLimits, described
 from sources.post import BegunResult, FetchFailure, FetchResult, Gone, Look, Post
-from sources.threads import Threads
-from sources.throttle import NotNowError, Throttle, Turn
-from sources.transport import (
-    BodyTooLargeError,
-    Response,
-    Transport,
-    canonical,
-    read_body,
-)
 
 log = logging.getLogger(__name__)
 

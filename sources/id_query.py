@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Result, bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import NullType
 
-from deadpan import database_url
-from deadpan.errors import ConfigurationError, SourceError
+from deadpan.core import database_url
+from deadpan.core.errors import ConfigurationError, SourceError
 from sources.database import read_only_engine, why
 
 CONNECT_SECONDS = 10.0

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from deadpan.errors import DataError
-from deadpan.people_files import MARK, encoding_problem
+from deadpan.core.errors import DataError
+from deadpan.core.people_files import MARK, encoding_problem
 
 LONGEST_LINE_BYTES = 65_536
 """Of a longer line, this much is given; the rest is read over."""

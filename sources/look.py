@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deadpan.post_fields import MISSING
-from deadpan.times import read_time
+from deadpan.core.post_fields import MISSING
+from deadpan.core.times import read_time
 from sources.mapping import PostMapping, pick
 
 _WORDS = re.compile(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
 
-from deadpan.errors import SettingsError
-from deadpan.post_fields import (
+from deadpan.core.errors import SettingsError
+from deadpan.core.post_fields import (
     MISSING,
     read_author,
     read_id,
@@ -16,7 +16,7 @@ from deadpan.post_fields import (
     read_language,
     read_text,
 )
-from deadpan.times import read_time
+from deadpan.core.times import read_time
 from sources.post import Post
 
 
@@ -33,7 +33,7 @@ class PostMapping:
         text: to its text.
         images: to the list of its image URLs, or to the only one.
         author: to the author's name.
-        created_at: to the time, in a form that `deadpan.times` reads.
+        created_at: to the time, in a form that `deadpan.core.times` reads.
         language: to the language of its text, a tag such as `de` or `pt-BR`.
         named: the fields whose paths somebody gave.
     """

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deadpan.errors import SettingsError
-from deadpan.people_files import encoding_problem
-from sources.download import ImageLimits
+from deadpan.core.errors import SettingsError
+from deadpan.core.people_files import encoding_problem
 from sources.mapping import PostMapping
+from sources.net.throttle import Throttle
+from sources.pictures.download import ImageLimits
 from sources.post import Look, PostSource
-from sources.throttle import Throttle
 
 _FORMS = "use http(s)://… with {ids} or {id} where the post ids go, file:PATH.jsonl, or database"
 
@@ -118,7 +118,7 @@ def open_source(
         database_url: for `database`.
         database_query: for `database`; see `sources.database`.
         look: is shown what the source gives for each post, before it is read.
-        throttle: of an HTTP source; see `sources.throttle`.
+        throttle: of an HTTP source; see `sources.net.throttle`.
 
     Raises:
         SettingsError: with all that is wrong.

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from sources.awaited import AwaitedPost
+    from sources.pictures.awaited import AwaitedPost
 
 
 @dataclass(frozen=True, slots=True)

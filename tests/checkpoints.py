@@ -7,9 +7,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
-from models.checkpoint import CONFIG_FILE, PRESETS, WEIGHTS_FILE, CheckpointInfo
-from models.checkpoint import save as save_checkpoint
-from models.config import ModelConfig
+from models.checkpoint.checkpoint import CONFIG_FILE, PRESETS, WEIGHTS_FILE, CheckpointInfo
+from models.checkpoint.checkpoint import save as save_checkpoint
+from models.network.config import ModelConfig
 
 
 def contrary(folder: Path) -> CheckpointInfo:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.intake import Intake
-from worker.embedded import EmbeddedValkey
+from tasks.intake.intake import Intake
+from worker.local.embedded import EmbeddedValkey
 
 pytest_plugins = ["tests.postgres"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from storage import moderators
-from storage.database import transaction
-from storage.moderators import Moderator
-from storage.outcomes import NewFlag, NewVerdict, record
+from storage.base.database import transaction
+from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.people import moderators
+from storage.people.moderators import Moderator
 
 
 def reason(rule: str, score: str, threshold: float, value: float) -> dict[str, Any]:

@@ -13,15 +13,15 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from console.access import COOKIE, csrf_token
 from console.app import create_app
 from console.serve import configuration, listen
-from deadpan.settings import Network
-from storage import moderators, sessions, tokens
-from storage.database import transaction
-from storage.evidence import EvidenceStore
-from storage.moderators import Moderator
-from tasks.intake import Intake
+from console.web.access import COOKIE, csrf_token
+from deadpan.core.settings import Network
+from storage.base.database import transaction
+from storage.judging.evidence import EvidenceStore
+from storage.people import moderators, sessions, tokens
+from storage.people.moderators import Moderator
+from tasks.intake.intake import Intake
 
 SECRET = "s" * 48
 

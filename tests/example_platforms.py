@@ -14,13 +14,13 @@ import httpx
 import psycopg
 from sqlalchemy import Engine, make_url
 
-from storage.database import connect
-from storage.schema import migrate
+from storage.base.database import connect
+from storage.migrations.schema import migrate
 from tests.harness import environment
 from tests.postgres import Postgres
 from tests.receiver import SECRET
-from worker.embedded import EmbeddedValkey, free_port
-from worker.processes import ChildProcess
+from worker.local.embedded import EmbeddedValkey, free_port
+from worker.local.processes import ChildProcess
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TOKEN = "a-token-of-the-platform"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from storage import queries
-from storage.database import transaction
-from worker.processes import ChildProcess
+from storage.base.database import transaction
+from storage.judging import queries
+from worker.local.processes import ChildProcess
 
 PATIENCE_SECONDS = 200.0
 """No test waits longer for anything; a test that gets here has failed."""

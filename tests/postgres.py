@@ -27,9 +27,9 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from storage.database import connect
-from storage.schema import migrate
-from worker.embedded import free_port
+from storage.base.database import connect
+from storage.migrations.schema import migrate
+from worker.local.embedded import free_port
 
 USER = "deadpan"
 START_SECONDS = 60

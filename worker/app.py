@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 from celery import Celery, bootsteps, signals
 
-from deadpan import logs, settings, spans, variables
-from deadpan.errors import DeadpanError
+from deadpan.core import logs, settings, spans, variables
+from deadpan.core.errors import DeadpanError
 
 log = structlog.get_logger(__name__)
 

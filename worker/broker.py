@@ -1,8 +1,8 @@
 """Celery's connection to Redis, opened as our own is.
 
 kombu reads a broker's URL by rules of its own: it knows no `unix://`, and hands options that it
-does not know to whom they break. So it gets the arguments that `deadpan.redis_url` read, and its
-URL serves for messages alone.
+does not know to whom they break. So it gets the arguments that `deadpan.core.redis_url` read, and
+its URL serves for messages alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 
-from deadpan.redis_url import RedisUrl
+from deadpan.core.redis_url import RedisUrl
 
 
 class Channel(redis.Channel):

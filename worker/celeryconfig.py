@@ -5,10 +5,10 @@ Celery reads this module when it first needs a setting, and so do Deadpan's own.
 
 import sys
 
-from deadpan import logs
-from deadpan.errors import SettingsError
-from deadpan.redis_url import read
-from deadpan.settings import load
+from deadpan.core import logs
+from deadpan.core.errors import SettingsError
+from deadpan.core.redis_url import read
+from deadpan.core.settings import load
 from worker import broker
 
 try:

@@ -9,20 +9,20 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from deadpan import spans
-from deadpan.errors import ConfigurationError, DeadpanError
-from deadpan.settings import Settings
-from models.checkpoint import validate
+from deadpan.core import spans
+from deadpan.core.errors import ConfigurationError, DeadpanError
+from deadpan.core.settings import Settings
+from models.checkpoint.checkpoint import validate
 from models.engines import gpus
-from sources.download import ImageLimits
 from sources.mapping import PostMapping
 from sources.open import check_source_spec
-from storage.database import connect, read_url, writable_problem
-from storage.evidence import EvidenceStore
-from storage.schema import require_schema
-from tasks.callbacks import receiver_problem
-from tasks.intake import Intake
-from tasks.policy import load_policy
+from sources.pictures.download import ImageLimits
+from storage.base.database import connect, read_url, writable_problem
+from storage.judging.evidence import EvidenceStore
+from storage.migrations.schema import require_schema
+from tasks.callbacks.sending import receiver_problem
+from tasks.intake.intake import Intake
+from tasks.policy.rules import load_policy
 
 
 def source_arguments(settings: Settings) -> dict[str, Any]:

@@ -12,12 +12,12 @@ import structlog
 from kombu.exceptions import OperationalError
 from redis.exceptions import OutOfMemoryError
 
-from deadpan.errors import DeadpanError
-from tasks.chunks import Dispatched
-from tasks.intake import Intake
-from tasks.leases import LeaseKeeper
-from tasks.pace import Pace
-from tasks.source_watch import SourceWatch
+from deadpan.core.errors import DeadpanError
+from tasks.intake.chunks import Dispatched
+from tasks.intake.intake import Intake
+from tasks.intake.leases import LeaseKeeper
+from tasks.moderate.pace import Pace
+from tasks.moderate.source_watch import SourceWatch
 
 log = structlog.get_logger(__name__)
 

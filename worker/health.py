@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from deadpan.errors import ConfigurationError
+from deadpan.core.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 

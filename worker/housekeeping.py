@@ -12,19 +12,19 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from deadpan import logs, spans
-from deadpan.errors import ConfigurationError
-from deadpan.settings import Settings, queue_days, signing_secrets
-from deadpan.waiting import Waiting, ended_by_signals
-from storage import queries
-from storage.database import connect, dispose
-from storage.evidence import EvidenceStore
-from tasks.callbacks import Schedule, Sender
-from tasks.delivery import Deliverer
-from tasks.housekeeping import Housekeeper
-from tasks.intake import Intake
-from tasks.retention import Periods, Retention
-from tasks.stores import show_room
+from deadpan.core import logs, spans
+from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import Settings, queue_days, signing_secrets
+from deadpan.core.waiting import Waiting, ended_by_signals
+from storage.base.database import connect, dispose
+from storage.judging import queries
+from storage.judging.evidence import EvidenceStore
+from tasks.callbacks.delivery import Deliverer
+from tasks.callbacks.sending import Schedule, Sender
+from tasks.housekeeping.housekeeping import Housekeeper
+from tasks.housekeeping.retention import Periods, Retention
+from tasks.intake.intake import Intake
+from tasks.moderate.stores import show_room
 from worker.checks import callback_problems
 from worker.health import HealthServer
 from worker.redis_look import look_if_it_answers

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import structlog
 
-from deadpan.errors import CheckpointError, ModelError
-from deadpan.settings import Settings, cache_folder
-from models.checkpoint import read_info
-from models.classifier import Classifier, ModelInfo
-from models.feature_cache import FeatureStore
-from models.ocr import Reader
+from deadpan.core.errors import CheckpointError, ModelError
+from deadpan.core.settings import Settings, cache_folder
+from models.checkpoint.checkpoint import read_info
+from models.posts.ocr import Reader
+from models.serving.classifier import Classifier, ModelInfo
+from models.serving.feature_cache import FeatureStore
 
 log = structlog.get_logger(__name__)
 

@@ -9,15 +9,15 @@ import uuid
 from dataclasses import replace
 from typing import Any, cast
 
-from deadpan.errors import ImageError
-from deadpan.settings import Settings
-from models.containers import pixels_of
-from models.images import PictureFile
+from deadpan.core.errors import ImageError
+from deadpan.core.settings import Settings
+from models.posts.containers import pixels_of
+from models.posts.images import PictureFile
 from sources.look import overlooked
 from sources.mapping import PostMapping
 from sources.open import open_source
 from sources.post import FetchedImage, FetchedPost, FetchFailure, FetchResult, Gone
-from storage.text import clean_json
+from storage.base.text import clean_json
 from worker.checks import source_arguments
 
 _SIDE = 224

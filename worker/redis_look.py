@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from deadpan.errors import QueueUnavailable, QueueUnfit
-from tasks.intake import Intake
+from deadpan.core.errors import QueueUnavailable, QueueUnfit
+from tasks.intake.intake import Intake
 
 log = structlog.get_logger(__name__)
 

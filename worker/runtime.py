@@ -11,31 +11,31 @@ from dataclasses import asdict, dataclass
 import structlog
 from sqlalchemy import Engine
 
-from deadpan.errors import ConfigurationError, DeadpanError, ModelBroken, ModelError
-from deadpan.settings import Settings
-from deadpan.waiting import Waiting, ended_by_signals
-from models.classifier import Classifier
+from deadpan.core.errors import ConfigurationError, DeadpanError, ModelBroken, ModelError
+from deadpan.core.settings import Settings
+from deadpan.core.waiting import Waiting, ended_by_signals
+from models.serving.classifier import Classifier
+from sources.net.throttle import Throttle
 from sources.open import open_source
 from sources.post import PostSource
-from sources.throttle import Throttle
-from storage import queries
-from storage.database import connect
-from storage.evidence import EvidenceStore
-from storage.schema import require_schema
-from tasks import metrics, model_breaks
-from tasks.challenger import Challenger
-from tasks.feature_store import RedisFeatures
-from tasks.intake import Intake
-from tasks.key_types import wrong_key
-from tasks.leases import LeaseKeeper
-from tasks.moderate import Moderator
-from tasks.outcomes import shown
-from tasks.pace import Pace
-from tasks.policy import Policy, load_policy
-from tasks.source_watch import SourceWatch
-from tasks.spoilt import Spoilt
-from tasks.stores import show_room
-from tasks.tries import Tries
+from storage.base.database import connect
+from storage.judging import queries
+from storage.judging.evidence import EvidenceStore
+from storage.migrations.schema import require_schema
+from tasks.challenger.challenger import Challenger
+from tasks.intake.intake import Intake
+from tasks.intake.key_types import wrong_key
+from tasks.intake.leases import LeaseKeeper
+from tasks.intake.spoilt import Spoilt
+from tasks.moderate import metrics, model_breaks
+from tasks.moderate.feature_store import RedisFeatures
+from tasks.moderate.moderate import Moderator
+from tasks.moderate.outcomes import shown
+from tasks.moderate.pace import Pace
+from tasks.moderate.source_watch import SourceWatch
+from tasks.moderate.stores import show_room
+from tasks.moderate.tries import Tries
+from tasks.policy.rules import Policy, load_policy
 from worker import checks, redis_look
 from worker.dispatcher import Dispatcher
 from worker.ending import STUCK_EXIT_CODE, Ending

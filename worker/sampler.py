@@ -7,15 +7,15 @@ import threading
 import structlog
 from prometheus_client import Gauge
 
-from deadpan.errors import DeadpanError
-from tasks import model_breaks
-from tasks.arrivals import SAMPLE_SECONDS, Signal, note_sample, read_signal
-from tasks.intake import Intake
+from deadpan.core.errors import DeadpanError
+from tasks.intake.arrivals import SAMPLE_SECONDS, Signal, note_sample, read_signal
+from tasks.intake.intake import Intake
+from tasks.moderate import model_breaks
 
 log = structlog.get_logger(__name__)
 
-# Every worker and the autoscaler show the same intake; the metrics of `tasks.metrics` are a
-# worker's own, and an autoscaler that showed them would look like a worker that is not ready.
+# Every worker and the autoscaler show the same intake; the metrics of `tasks.moderate.metrics` are
+# a worker's own, and an autoscaler that showed them would look like a worker that is not ready.
 INTAKE_POSTS = Gauge("deadpan_intake_posts", "Post ids that wait in the intake.", ["priority"])
 INTAKE_OLDEST_AGE_SECONDS = Gauge(
     "deadpan_intake_oldest_age_seconds", "For how long the oldest waiting post id has waited."

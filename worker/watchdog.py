@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tasks.leases import LeaseKeeper
+from tasks.intake.leases import LeaseKeeper
 
 STUCK_SECONDS = 6.0
 """An idle consumer takes a message within a second; a busy machine may make it slower."""

@@ -22,7 +22,7 @@ from benchmarks.autoscaling.policies import (
 from benchmarks.autoscaling.report import Row, block, plot
 from benchmarks.autoscaling.shapes import Shape, shapes
 from benchmarks.report import between_markers
-from worker.scaling import Goals
+from worker.fleet.scaling import Goals
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "autoscaling.md"

@@ -3,8 +3,8 @@
 Events are the arrivals of each second (posts that came in the same second travel together),
 workers that become ready, and decisions of a policy. Between events a ready worker takes posts in
 hand at a constant pace, the oldest first, with a sixteenth kept for low priority, as
-`tasks/scripts/claim.lua` does. What is measured is queue latency: from the push until a worker
-takes the post in hand.
+`tasks/intake/scripts/claim.lua` does. What is measured is queue latency: from the push until a
+worker takes the post in hand.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.autoscaling.shapes import Shape
-from tasks.arrivals import Sample, Signal, signal_of
-from worker.scaling import LOW_SHARE
+from tasks.intake.arrivals import Sample, Signal, signal_of
+from worker.fleet.scaling import LOW_SHARE
 
 THINNED = 0.02
 LEFT_SECONDS = 60

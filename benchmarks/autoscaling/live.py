@@ -20,15 +20,15 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from benchmarks.report import machine
-from storage import queries
-from storage.database import connect, transaction
-from storage.tables import verdicts
-from tasks.arrivals import read_signal
-from tasks.intake import Intake
+from storage.base.database import connect, transaction
+from storage.judging import queries
+from storage.tables.judging import verdicts
+from tasks.intake.arrivals import read_signal
+from tasks.intake.intake import Intake
 from tests.platform import Platform
-from worker.embedded import EmbeddedValkey
-from worker.local import migrate_database
-from worker.processes import ChildProcess, Interrupts
+from worker.local.embedded import EmbeddedValkey
+from worker.local.local import migrate_database
+from worker.local.processes import ChildProcess, Interrupts
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- live begins -->", "<!-- live ends -->"

@@ -17,7 +17,7 @@ from itertools import accumulate
 from benchmarks.autoscaling.fleet import Machine, percentile, simulate
 from benchmarks.autoscaling.policies import planned
 from benchmarks.autoscaling.shapes import Shape
-from worker.scaling import Goals
+from worker.fleet.scaling import Goals
 
 STEP_SECONDS = 2
 SPARE = 0.9

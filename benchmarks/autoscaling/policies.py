@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.autoscaling.fleet import Fleet
-from worker.scaling import Goals, State, decide
+from worker.fleet.scaling import Goals, State, decide
 
 HPA_SECONDS = 15
 TOLERANCE = 0.1

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.programs.model import load_classifier
 from benchmarks.stages import MODEL, StageClock
 from benchmarks.workload import WARM_COPY, Workload
-from models.prediction import PreparedPost
+from models.posts.prediction import PreparedPost
 
 TRIALS = ((16, 1), (32, 1), (32, 2), (64, 1), (64, 2))
 """(posts in a batch, threads that decode) to choose from."""

@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any, cast
 
-from deadpan import settings
-from models.classifier import Classifier
+from deadpan.core import settings
+from models.serving.classifier import Classifier
 
 
 def load_classifier() -> Classifier:

@@ -15,12 +15,12 @@ import torch
 from celery import Celery, signals
 
 from benchmarks.programs.peer_work import DATABASE, SOURCE, Database, Platform
-from deadpan import settings
-from models.checkpoint import read_info
-from models.classifier import make_preparer
-from models.loading import load_network
-from models.network import gather_images, make_features
-from models.prediction import Prediction, PreparedImage, PreparedPost, Scores, Sentiment
+from deadpan.core import settings
+from models.checkpoint.checkpoint import read_info
+from models.checkpoint.loading import load_network
+from models.network.network import gather_images, make_features
+from models.posts.prediction import Prediction, PreparedImage, PreparedPost, Scores, Sentiment
+from models.serving.classifier import make_preparer
 
 PAD_TO = 128
 

@@ -23,7 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from benchmarks.programs.model import load_classifier
-from models.prediction import ImageProblem, Prediction, PreparedPost
+from models.posts.prediction import ImageProblem, Prediction, PreparedPost
 
 DATABASE = "BENCH_DATABASE"
 SOURCE = "BENCH_SOURCE"

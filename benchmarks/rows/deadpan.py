@@ -11,10 +11,10 @@ from pathlib import Path
 
 from benchmarks.measure import Result, RowFailed, Usage, Verdicts
 from benchmarks.rows.service import Service, Setup, timed
-from tasks.intake import Intake
-from worker.embedded import EmbeddedValkey
-from worker.local import migrate_database, wait_until_ready, worker_process
-from worker.processes import ChildProcess
+from tasks.intake.intake import Intake
+from worker.local.embedded import EmbeddedValkey
+from worker.local.local import migrate_database, wait_until_ready, worker_process
+from worker.local.processes import ChildProcess
 
 
 class Deadpan(Service):

@@ -8,7 +8,7 @@ import time
 
 from benchmarks.measure import Result, RowFailed, Usage
 from benchmarks.rows.service import Setup
-from worker.processes import ChildProcess
+from worker.local.processes import ChildProcess
 
 PATIENCE_SECONDS = 600.0
 

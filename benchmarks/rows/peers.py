@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.feeders import CeleryFeeder, HttpFeeder
 from benchmarks.rows.service import Service
 from benchmarks.venvs import python_of
-from worker.embedded import EmbeddedValkey, free_port
-from worker.processes import ChildProcess
+from worker.local.embedded import EmbeddedValkey, free_port
+from worker.local.processes import ChildProcess
 
 READY_SECONDS = 180.0
 

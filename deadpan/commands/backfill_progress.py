@@ -11,13 +11,13 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from deadpan.logs import shown
+from deadpan.core.logs import shown
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from tasks.backfill import Progress
+    from tasks.intake.backfill import Progress
 
 LINE_SECONDS = 10.0
 """Where there is no terminal, a line comes so often."""

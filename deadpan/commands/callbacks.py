@@ -9,11 +9,11 @@ import typer
 
 from deadpan.commands.dead_letters import on_database
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.errors import ConfigurationError
-from deadpan.settings import load
+from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import load
 
 if TYPE_CHECKING:
-    from storage.outbox import Event
+    from storage.judging.outbox import Event
 
 callbacks = typer.Typer(
     help="What the platform is told: list what was not delivered, try it again.",
@@ -33,7 +33,7 @@ def list_callbacks(
     as_json: AsJson = False,
 ) -> None:
     """List callbacks that were not delivered, the oldest first."""
-    from storage import outbox
+    from storage.judging import outbox
 
     with on_database(load(), read_only=True) as connection:
         rows = [
@@ -67,7 +67,7 @@ def retry_callbacks(
     as_json: AsJson = False,
 ) -> None:
     """Try parked callbacks again, from the first try on."""
-    from storage import outbox
+    from storage.judging import outbox
 
     wanted = sorted(set(ids or ()))
     if bool(wanted) == every:

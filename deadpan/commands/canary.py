@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.settings import load
+from deadpan.core.settings import load
 
 if TYPE_CHECKING:
-    from storage.comparison import Comparison
-    from storage.proportions import Paired, Share
-    from storage.trials import Trial
+    from storage.trials.comparison import Comparison
+    from storage.trials.proportions import Paired, Share
+    from storage.trials.trials import Trial
 
 
 def register(app: typer.Typer) -> None:
@@ -38,11 +38,11 @@ def canary(
     as_json: AsJson = False,
 ) -> None:
     """Compare the challenger (DEADPAN_CHALLENGER) with the model that judges, on posts of both."""
-    from storage import comparison
-    from storage.database import connect, transaction
-    from storage.labelled import moment
-    from storage.schema import require_schema
-    from storage.trials import trials
+    from storage.base.database import connect, transaction
+    from storage.migrations.schema import require_schema
+    from storage.reports.labelled import moment
+    from storage.trials import comparison
+    from storage.trials.trials import trials
 
     start = moment(since) if since else None
     database = connect(load().database_url.get_secret_value())

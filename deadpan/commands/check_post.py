@@ -8,8 +8,8 @@ from typing import Any
 import typer
 
 from deadpan.commands.output import print_json
-from deadpan.logs import shown
-from deadpan.settings import load
+from deadpan.core.logs import shown
+from deadpan.core.settings import load
 
 _SHOWN_CHARACTERS = 300
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.errors import ConfigurationError
-from deadpan.settings import Settings, load
+from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import Settings, load
 
 if TYPE_CHECKING:
-    from storage.letters import Wanted
+    from storage.judging.dead_letters import Wanted
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
@@ -35,7 +35,7 @@ def list_dead_letters(
     as_json: AsJson = False,
 ) -> None:
     """List posts that could not be judged, the newest first."""
-    from storage import queries
+    from storage.judging import queries
 
     with on_database(load(), read_only=True) as connection:
         rows = [
@@ -83,7 +83,7 @@ def replay_dead_letters(
     With --all they are pushed a thousand at a time; run again after an interruption, it goes on
     with those that are left.
     """
-    from storage.letters import Wanted
+    from storage.judging.dead_letters import Wanted
 
     narrowed = {"--stage": stage, "--since": since, "--error": error, "--dry-run": dry_run or None}
     given = [name for name, value in narrowed.items() if value is not None]
@@ -95,9 +95,9 @@ def replay_dead_letters(
         wanted = Wanted(stage, since_of(since, datetime.now(UTC)) if since else None, error)
         _replay_all(wanted, dry_run=dry_run, as_json=as_json)
         return
-    from storage import audit
-    from tasks.intake import Intake
-    from tasks.replay import replay
+    from storage.people import audit
+    from tasks.intake.intake import Intake
+    from tasks.intake.replay import replay
 
     settings = load()
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
@@ -116,11 +116,11 @@ def replay_dead_letters(
 
 
 def _replay_all(wanted: Wanted, *, dry_run: bool, as_json: bool) -> None:
-    from storage import audit
-    from storage.database import connect
-    from storage.schema import require_schema
-    from tasks.intake import Intake
-    from tasks.replay import replay_all
+    from storage.base.database import connect
+    from storage.migrations.schema import require_schema
+    from storage.people import audit
+    from tasks.intake.intake import Intake
+    from tasks.intake.replay import replay_all
 
     def say(done: int, total: int) -> None:
         if not as_json and not dry_run and total > done:
@@ -165,7 +165,7 @@ def since_of(text: str, now: datetime) -> datetime:
     Raises:
         ConfigurationError: it is neither.
     """
-    from storage.labelled import moment
+    from storage.reports.labelled import moment
 
     found = re.fullmatch(r"([0-9]{1,6})\s*([smhdw])", text.strip(), re.ASCII)
     if found is None:
@@ -185,8 +185,8 @@ def on_database(settings: Settings, *, read_only: bool = False) -> Any:
     """A transaction on the database of the settings; closes everything at its end."""
     from contextlib import contextmanager
 
-    from storage.database import connect, transaction
-    from storage.schema import require_schema
+    from storage.base.database import connect, transaction
+    from storage.migrations.schema import require_schema
 
     @contextmanager
     def opened() -> Iterator[Any]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from deadpan.commands.output import AsJson, print_json
-from deadpan.errors import ConfigurationError, DeadpanError
-from deadpan.settings import Settings, load, without_password
+from deadpan.core.errors import ConfigurationError, DeadpanError
+from deadpan.core.settings import Settings, load, without_password
 
 if TYPE_CHECKING:
-    from tasks.intake import Intake, Priority
+    from tasks.intake.intake import Intake, Priority
 
 ROOM = 100_000
 """By default so many ids may wait: some minutes of work, and a few megabytes of Redis."""
@@ -63,9 +63,9 @@ def enqueue(
     Many, from a file, a query or standard input, are pushed at a pace and with progress; run
     again after an interruption, it goes on where it ended.
     """
-    from deadpan import spans
-    from tasks.intake import PRIORITIES, Intake
-    from tasks.pushes import given
+    from deadpan.core import spans
+    from tasks.intake.intake import PRIORITIES, Intake
+    from tasks.intake.pushes import given
 
     ids = list(post_ids or [])
     if sum([bool(ids), file is not None, query is not None]) != 1:
@@ -140,9 +140,9 @@ def _backfill(
     as_json: bool,
 ) -> None:
     from deadpan.commands.backfill_progress import shown_progress
-    from tasks.backfill import Backfill
-    from tasks.rate import rate_of
-    from worker.processes import Interrupts
+    from tasks.intake.backfill import Backfill
+    from tasks.intake.rate import rate_of
+    from worker.local.processes import Interrupts
 
     per_second = None if rate is None else rate_of(rate)
     with Interrupts(), shown_progress(reading.source.unit, as_json=as_json) as shown:

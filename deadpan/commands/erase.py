@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from deadpan.commands.output import AsJson, print_json
-from deadpan.errors import ConfigurationError
-from deadpan.settings import load
+from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import load
 
 
 def register(app: typer.Typer) -> None:
@@ -33,11 +33,11 @@ def erase(
 
     Scores and decisions stay, without content. A receipt stays, and the post is not judged again.
     """
-    from storage.database import connect, transaction
-    from storage.erasure import preview
-    from storage.evidence import EvidenceStore
-    from storage.schema import require_schema
-    from tasks.erasure import erase as run
+    from storage.base.database import connect, transaction
+    from storage.judging.evidence import EvidenceStore
+    from storage.keeping.erasure import preview
+    from storage.migrations.schema import require_schema
+    from tasks.housekeeping.erasure import erase as run
 
     if (post is None) == (author is None):
         raise ConfigurationError("give --post ID or --author ID; one of them")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deadpan.commands.output import AsJson, print_json
-from deadpan.settings import load
+from deadpan.core.settings import load
 
 
 def register(app: typer.Typer) -> None:
@@ -36,10 +36,11 @@ def decisions(
 
     `deadpan train` and `deadpan evaluate` read it as it is. What was erased or undone is not in it.
     """
-    from storage import audit, labelled
-    from storage.database import connect, transaction
-    from storage.evidence import EvidenceStore
-    from storage.schema import require_schema
+    from storage.base.database import connect, transaction
+    from storage.judging.evidence import EvidenceStore
+    from storage.migrations.schema import require_schema
+    from storage.people import audit
+    from storage.reports import labelled
 
     settings = load()
     start = labelled.moment(since) if since else None

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.errors import ConfigurationError
-from deadpan.settings import load
+from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import load
 
 ModelName = Annotated[
     str | None, typer.Option("--model", help="A preset or a checkpoint folder, not DEADPAN_MODEL.")
@@ -115,12 +115,12 @@ def calibrate(
     """Fit temperatures on held-out posts, choose thresholds, and write both down."""
     from dataclasses import replace
 
-    from models.checkpoint import check_output, read_info, write_calibration
+    from models.checkpoint.checkpoint import check_output, read_info, write_calibration
     from models.evaluation.calibrate import calibrate as fit
     from models.evaluation.calibrate import logits_of, refuse_training_data
     from models.evaluation.thresholds import Wanted, choose, score_values
-    from tasks.policy_data import read_reason_codes
-    from tasks.policy_file import policy_toml, write_policy
+    from tasks.policy.read import read_reason_codes
+    from tasks.policy.write import policy_toml, write_policy
 
     wanted = Wanted.parse(precision or [], flags_per_day or [], posts_per_day, bound=by)
     if policy is not None and not wanted.scores:
@@ -270,7 +270,7 @@ def _interval(metric: dict[str, float], how: str = ".3f") -> str:
 
 
 def _read_files(paths: Sequence[Path]) -> Any:
-    from models.posts_file import read_posts
+    from models.data.posts_file import read_posts
 
     files = [read_posts(path) for path in paths]
     for file in files:

@@ -9,8 +9,8 @@ import typer
 
 from deadpan.commands.measure import ModelName, load_classifier, print_scores, tell
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.errors import ConfigurationError
-from deadpan.settings import load
+from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import load
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def classify(
         raise ConfigurationError("there is nothing to judge; give --text, --image or both")
     contents = [_read(path) for path in images]
 
-    from models.prediction import ImageProblem
+    from models.posts.prediction import ImageProblem
 
     classifier = load_classifier(model)
     prepared = classifier.prepare(text, contents)
@@ -136,8 +136,8 @@ def train(
 
 
 def _read(path: Path) -> bytes:
-    from deadpan.people_files import UnreadableFileError, read_bytes
-    from deadpan.settings import load
+    from deadpan.core.people_files import UnreadableFileError, read_bytes
+    from deadpan.core.settings import load
 
     try:
         return read_bytes(path, max_bytes=load().max_image_bytes, pipes=True)

@@ -6,9 +6,9 @@ import typer
 
 from deadpan.commands.check_post import show_post
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.errors import ConfigurationError, SettingsError
-from deadpan.settings import describe, load
-from deadpan.variables import complaints
+from deadpan.core.errors import ConfigurationError, SettingsError
+from deadpan.core.settings import describe, load
+from deadpan.core.variables import complaints
 
 
 def register(app: typer.Typer) -> None:
@@ -69,8 +69,8 @@ db = typer.Typer(help="The database: bring its schema up to date.", no_args_is_h
 @db.command()
 def migrate() -> None:
     """Bring the database to the schema of this version; safe at any time, by several at once."""
-    from storage.database import connect
-    from storage.schema import migrate as run
+    from storage.base.database import connect
+    from storage.migrations.schema import migrate as run
 
     database = connect(load().database_url.get_secret_value())
     try:

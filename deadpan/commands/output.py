@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from deadpan import streams
-from deadpan.logs import shown
+from deadpan.core import streams
+from deadpan.core.logs import shown
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.errors import ConfigurationError
-from deadpan.settings import load
+from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import load
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -44,8 +44,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add somebody, and print a link by which they choose a password, if there are passwords."""
-    from storage import audit, sessions
-    from storage import moderators as people
+    from storage.people import audit, sessions
+    from storage.people import moderators as people
 
     with _database() as connection:
         who = people.add(connection, name, role, actor=audit.COMMAND_LINE, email=email or None)
@@ -59,7 +59,7 @@ def add(
 @moderators.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List everybody with their role."""
-    from storage import moderators as people
+    from storage.people import moderators as people
 
     with _database() as connection:
         rows = [
@@ -98,8 +98,8 @@ def role(
     new_role: Annotated[str, typer.Argument(help="viewer, moderator, lead or admin.")],
 ) -> None:
     """Give somebody another role."""
-    from storage import audit
-    from storage import moderators as people
+    from storage.people import audit
+    from storage.people import moderators as people
 
     with _database() as connection:
         people.set_role(connection, name, new_role, actor=audit.COMMAND_LINE)
@@ -112,8 +112,8 @@ def email(
     address: Annotated[str, typer.Argument(help="Empty takes it away.")] = "",
 ) -> None:
     """Write down somebody's e-mail address; an OpenID provider's account is first met by it."""
-    from storage import audit
-    from storage import moderators as people
+    from storage.people import audit
+    from storage.people import moderators as people
 
     with _database() as connection:
         people.set_email(connection, name, address or None, actor=audit.COMMAND_LINE)
@@ -127,8 +127,8 @@ def identity(
     forget: Annotated[bool, typer.Option("--forget", help="Forget it; sessions end.")] = False,
 ) -> None:
     """Say who somebody is at the OpenID provider of the settings, or forget it."""
-    from storage import audit, identities
-    from storage import moderators as people
+    from storage.people import audit, identities
+    from storage.people import moderators as people
 
     issuer = load().oidc_issuer
     if forget == bool(subject):
@@ -147,8 +147,8 @@ def identity(
 @moderators.command("reset-link")
 def reset_link(name: Name, url: Url = "", as_json: AsJson = False) -> None:
     """Print a link by which somebody chooses a new password; it works once, for a day."""
-    from storage import audit, sessions
-    from storage import moderators as people
+    from storage.people import audit, sessions
+    from storage.people import moderators as people
 
     if load().console_passwords == "off":
         raise ConfigurationError(
@@ -164,8 +164,8 @@ def reset_link(name: Name, url: Url = "", as_json: AsJson = False) -> None:
 @moderators.command("sign-in-link")
 def sign_in_link(name: Name, url: Url = "", as_json: AsJson = False) -> None:
     """Print a link that signs somebody in without password or provider, once, within an hour."""
-    from storage import audit, sessions
-    from storage import moderators as people
+    from storage.people import audit, sessions
+    from storage.people import moderators as people
 
     with _database() as connection:
         who = people.by_name(connection, name)
@@ -187,8 +187,8 @@ def token(
     as_json: AsJson = False,
 ) -> None:
     """Make an API token and print it. It is never shown again."""
-    from storage import audit, tokens
-    from storage import moderators as people
+    from storage.people import audit, tokens
+    from storage.people import moderators as people
 
     with _database() as connection:
         who = people.by_name(connection, name)
@@ -200,8 +200,8 @@ def token(
 
 
 def _disable(name: str, disabled: bool) -> None:
-    from storage import audit
-    from storage import moderators as people
+    from storage.people import audit
+    from storage.people import moderators as people
 
     with _database() as connection:
         people.set_disabled(connection, name, disabled, actor=audit.COMMAND_LINE)
@@ -220,7 +220,7 @@ def _show_link(
 
 
 def _link(url: str, token: str) -> str:
-    from console.links import link
+    from console.people.links import link
 
     return link((url or load().console_url or _URL).rstrip("/"), token)
 
@@ -234,8 +234,8 @@ def _show_added(name: str, as_json: bool) -> None:
 
 @contextmanager
 def _database() -> Iterator[Connection]:
-    from storage.database import connect, transaction
-    from storage.schema import require_schema
+    from storage.base.database import connect, transaction
+    from storage.migrations.schema import require_schema
 
     database = connect(load().database_url.get_secret_value())
     try:

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from deadpan import logs, variables
 from deadpan.commands.output import AsJson
-from deadpan.errors import ConfigurationError
+from deadpan.core import logs, variables
+from deadpan.core.errors import ConfigurationError
 
 SERVING = ("worker", "autoscale", "console", "housekeeping")
 """Commands whose standard error is a log."""
@@ -55,7 +55,7 @@ def demo(
     posts are through.
     """
     from deadpan.demo.run import run_demo
-    from worker.embedded import free_port
+    from worker.local.embedded import free_port
 
     if stay and as_json:
         raise ConfigurationError("--stay and --json: with --json the demo ends; give one of them")
@@ -83,7 +83,7 @@ def up(
     The worker answers on DEADPAN_METRICS_PORT, if that is set, and housekeeping on the port after.
     """
     from deadpan.commands.up import run_up
-    from deadpan.settings import load
+    from deadpan.core.settings import load
 
     if sys.stdout.isatty() and not load().source:
         from deadpan.demo.run import run_demo
@@ -115,7 +115,7 @@ def worker(
         raise ConfigurationError(f"--name is {name!r}; use letters, digits, dots, - and _")
     import celery.bin.worker  # noqa: F401 - completes celery's lazy module before the app uses it
 
-    from deadpan.settings import load
+    from deadpan.core.settings import load
     from worker import app
     from worker.app import OrderlyEnd
 
@@ -136,7 +136,7 @@ def worker(
 
 def housekeeping() -> None:
     """Deliver callbacks, end expired claims, forget what is old. Several may run; one leads."""
-    from deadpan.settings import load
+    from deadpan.core.settings import load
     from worker.housekeeping import run
 
     logs.begin()
@@ -158,7 +158,7 @@ def autoscale(
 
     Says how many are wanted at /api/v1/scaling of DEADPAN_METRICS_PORT.
     """
-    from worker.autoscale import run_autoscale
+    from worker.fleet.autoscale import run_autoscale
 
     logs.begin()
     variables.tell()

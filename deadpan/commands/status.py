@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deadpan.commands.output import AsJson, print_json
-from deadpan.errors import ConfigurationError, DeadpanError
-from deadpan.logs import shown
-from deadpan.settings import load
+from deadpan.core.errors import ConfigurationError, DeadpanError
+from deadpan.core.logs import shown
+from deadpan.core.settings import load
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from sqlalchemy import Engine
 
-    from storage.outbox import Backlog
-    from tasks.arrivals import Signal
-    from tasks.backfill import Underway
-    from tasks.intake import Intake
+    from storage.judging.outbox import Backlog
+    from tasks.intake.arrivals import Signal
+    from tasks.intake.backfill import Underway
+    from tasks.intake.intake import Intake
 
 _NARROW = 14
 """Width of the names at the left."""
@@ -68,8 +68,8 @@ def status(
 
 @contextmanager
 def _services() -> Iterator[tuple[Intake, Engine]]:
-    from storage.database import connect
-    from tasks.intake import Intake
+    from storage.base.database import connect
+    from tasks.intake.intake import Intake
 
     settings = load()
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
@@ -92,13 +92,13 @@ class Look:
     """
 
     def __init__(self, intake: Intake, database: Engine) -> None:
-        from storage import outbox, queries
-        from storage.database import transaction
-        from storage.schema import require_schema
-        from tasks import model_breaks
-        from tasks.arrivals import read_scaling, read_signal
-        from tasks.backfill import underway
-        from tasks.spoilt import count
+        from storage.base.database import transaction
+        from storage.judging import outbox, queries
+        from storage.migrations.schema import require_schema
+        from tasks.intake.arrivals import read_scaling, read_signal
+        from tasks.intake.backfill import underway
+        from tasks.intake.spoilt import count
+        from tasks.moderate import model_breaks
 
         waiting = intake.status()
         ready = sum(bool(worker["ready"]) for worker in waiting["workers"])
@@ -283,7 +283,7 @@ def _watch(intake: Intake, database: Engine, interval: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from worker.processes import Interrupts
+    from worker.local.processes import Interrupts
 
     picture: RenderableType = Text("nothing was seen yet")
     seen_at = "never"

@@ -9,15 +9,16 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from console.links import local_link
-from deadpan.errors import ConfigurationError
-from deadpan.settings import load
-from storage import worklist
-from storage.database import connect, transaction
-from tasks.intake import Intake
-from worker import checks, folders
-from worker.embedded import EmbeddedValkey, require_free_port
-from worker.local import (
+from console.people.links import local_link
+from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import load
+from storage.base.database import connect, transaction
+from storage.flags import worklist
+from tasks.intake.intake import Intake
+from worker import checks
+from worker.local import folders
+from worker.local.embedded import EmbeddedValkey, require_free_port
+from worker.local.local import (
     console_process,
     housekeeping_port,
     housekeeping_process,
@@ -26,7 +27,7 @@ from worker.local import (
     wait_until_served,
     worker_process,
 )
-from worker.processes import Interrupts, Running
+from worker.local.processes import Interrupts, Running
 
 _MARKER = "up"
 

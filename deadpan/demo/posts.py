@@ -3,7 +3,7 @@
 One object a line: `{"id": str, "text": str, "images"?: [path], "author"?: str, "created_at"?: str,
 "language"?: str, "about"?: str, "sentiment"?: "negative" | "neutral" | "positive",
 "sarcastic"?: bool}`. Image paths are relative to the file, other keys are ignored. Each field of a
-post may be whatever a post source takes (`deadpan.post_fields`).
+post may be whatever a post source takes (`deadpan.core.post_fields`).
 
 Beside `NAME.jsonl` there may be a `NAME.pushed.json` with ids to push besides those of the file:
 `{"again": [id, …], "gone": [id, …]}`, posts that are pushed twice and posts that the platform no
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
-from deadpan.errors import DataError
-from deadpan.people_files import MARK, UnreadableFileError, encoding_problem, read_bytes
-from deadpan.post_fields import (
+from deadpan.core.errors import DataError
+from deadpan.core.people_files import MARK, UnreadableFileError, encoding_problem, read_bytes
+from deadpan.core.post_fields import (
     MISSING,
     WrongFieldError,
     read_author,

@@ -15,19 +15,21 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from console.links import FIRST_NAME, local_link
+from console.people.links import FIRST_NAME, local_link
 from deadpan.commands.output import print_json
+from deadpan.core.errors import AccessDenied, ConfigurationError, DeadpanError
+from deadpan.core.settings import load
 from deadpan.demo.platform import SamplePlatform
 from deadpan.demo.table import Row, print_rows
-from deadpan.errors import AccessDenied, ConfigurationError, DeadpanError
-from deadpan.settings import load
-from storage import moderators, queries, sessions, tables
-from storage.database import connect, transaction
-from tasks.intake import Intake
-from worker import folders
+from storage.base.database import connect, transaction
+from storage.judging import queries
+from storage.people import moderators, sessions
+from storage.tables import judging as tables
+from tasks.intake.intake import Intake
 from worker.checks import configuration_problems
-from worker.embedded import EmbeddedValkey, require_free_port
-from worker.local import (
+from worker.local import folders
+from worker.local.embedded import EmbeddedValkey, require_free_port
+from worker.local.local import (
     console_process,
     housekeeping_process,
     migrate_database,
@@ -35,7 +37,7 @@ from worker.local import (
     wait_until_served,
     worker_process,
 )
-from worker.processes import ChildProcess, Interrupts, Running
+from worker.local.processes import ChildProcess, Interrupts, Running
 
 OWN_POSTS = Path(__file__).parent / "posts.jsonl"
 

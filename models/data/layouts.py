@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from deadpan.errors import DataError
+from deadpan.core.errors import DataError
 from models.data.mmsd import SPLITS, TEXT_FOLDER, read_mmsd
 from models.data.mvsa import LABEL_FILE, read_mvsa
 from models.data.records import PostsFile

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deadpan.errors import DataError
+from deadpan.core.errors import DataError
 from models.data.records import Collector, LabelledPost, Place, PostsFile, decode_text
 
 TEXT_FOLDER = "text_json_final"

@@ -24,7 +24,7 @@ from models.data.records import (
     decode_lines,
     decode_text,
 )
-from models.prediction import SENTIMENTS
+from models.posts.prediction import SENTIMENTS
 
 LABEL_FILE = "labelResultAll.txt"
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deadpan import people_files
-from deadpan.errors import DataError
-from deadpan.people_files import UnreadableFileError, encoding_problem
-from deadpan.post_fields import MISSING, WrongFieldError, read_id, read_images, read_text
-from models.prediction import SENTIMENTS
-from models.text import normalise_text
+from deadpan.core import people_files
+from deadpan.core.errors import DataError
+from deadpan.core.people_files import UnreadableFileError, encoding_problem
+from deadpan.core.post_fields import MISSING, WrongFieldError, read_id, read_images, read_text
+from models.posts.prediction import SENTIMENTS
+from models.posts.text import normalise_text
 
 _MAX_PROBLEMS = 50
 
@@ -233,7 +233,7 @@ def decode_text(content: bytes) -> str:
 
     UTF-8 where it is; otherwise Windows-1252, which is what most tools on Windows write, and where
     a byte means nothing in it either, Latin-1, which takes every byte. NULs and other control
-    characters are left to `models.text.normalise_text`.
+    characters are left to `models.posts.text.normalise_text`.
     """
     for encoding in ("utf-8-sig", "cp1252"):
         try:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deadpan.errors import DataError
+from deadpan.core.errors import DataError
 from models.data.records import Collector, Place, PostsFile, decode_lines, decode_text
 
 _COLUMNS = ("id", "text", "images", "sentiment", "sarcastic", "conflict")

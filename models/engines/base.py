@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.prediction import PreparedImage
+from models.posts.prediction import PreparedImage
 
 TOKEN_STEP = 8
 """Texts are padded to multiples of this, and beyond 64 tokens to multiples of twice as much: 12

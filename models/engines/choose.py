@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from deadpan.errors import ModelError
-from models.checkpoint import CheckpointInfo
+from deadpan.core.errors import ModelError
+from models.checkpoint.checkpoint import CheckpointInfo
 from models.engines import openvino_engine
 from models.engines.base import Engine, available_cpus, cpu_computes_bf16
 from models.engines.files import key_of, read_json, write_json
 from models.engines.torch_engine import TorchEngine
-from models.network import Network
+from models.network.network import Network
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from deadpan.errors import DeviceLost, OutOfMemory
+from deadpan.core.errors import DeviceLost, OutOfMemory
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|std::bad_alloc|_ALLOC_FAILED|CL_OUT_OF_HOST_MEMORY"

@@ -20,9 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from deadpan.errors import ModelError
-from models.checkpoint import CheckpointInfo
-from models.config import ModelConfig
+from deadpan.core.errors import ModelError
+from models.checkpoint.checkpoint import CheckpointInfo
 from models.engines.base import (
     available_cpus,
     cpu_computes_bf16,
@@ -33,7 +32,8 @@ from models.engines.base import (
 )
 from models.engines.files import key_of, read_files, write_files
 from models.engines.torch_engine import ImageModule, TextModule
-from models.network import Network
+from models.network.config import ModelConfig
+from models.network.network import Network
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from deadpan.errors import DeviceLost, OutOfMemory
+from deadpan.core.errors import DeviceLost, OutOfMemory
 from models.engines.base import (
     TextBatch,
     cell_weights,
@@ -28,7 +28,7 @@ from models.engines.base import (
 )
 from models.engines.faults import is_of_device, is_out_of_memory
 from models.engines.memory import BatchBound
-from models.network import Network
+from models.network.network import Network
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from deadpan.errors import DataError
-from models.calibration import (
+from deadpan.core.errors import DataError
+from models.checkpoint.calibration import (
     HEADS,
     MIN_POSTS,
     PATTERNS,
@@ -23,13 +23,13 @@ from models.calibration import (
     patterns_of,
     softmax,
 )
-from models.checkpoint import CheckpointInfo
+from models.checkpoint.checkpoint import CheckpointInfo
+from models.data.posts_file import LabelledPost, PostsFile
 from models.evaluation.judge import LABELS, Report, prepared, sarcasm_labels, sentiment_labels
 from models.evaluation.metrics import expected_calibration_error, measure
-from models.posts_file import LabelledPost, PostsFile
 
 if TYPE_CHECKING:
-    from models.classifier import Classifier
+    from models.serving.classifier import Classifier
 
 FOLDS = 5
 """Of the cross-validation."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.calibration import HEADS, READ_OUTS
+from models.checkpoint.calibration import HEADS, READ_OUTS
+from models.data.posts_file import LabelledPost
 from models.evaluation.metrics import compare, measure
-from models.posts_file import LabelledPost
-from models.prediction import (
+from models.posts.prediction import (
     SARCASM_LABELS,
     SENTIMENTS,
     ImageProblem,
@@ -24,7 +24,7 @@ from models.prediction import (
 )
 
 if TYPE_CHECKING:
-    from models.classifier import Classifier
+    from models.serving.classifier import Classifier
 
 __all__ = ["READ_OUTS", "Answers", "Judged", "judge", "measure_answers", "prepared"]
 
@@ -82,7 +82,7 @@ def judge(
 
     Args:
         classifier: a loaded model.
-        posts: as `models.posts_file.read_posts` gives them.
+        posts: as `models.data.posts_file.read_posts` gives them.
         report: gets lines of progress.
     """
     predictions: list[Prediction] = []

@@ -14,15 +14,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from PIL import Image
 
-from deadpan.errors import DataError, ImageError
-from models.calibration import HEADS, READ_OUTS
+from deadpan.core.errors import DataError, ImageError
+from models.checkpoint.calibration import HEADS, READ_OUTS
+from models.data.posts_file import LabelledPost, PostsFile
 from models.evaluation import plots
 from models.evaluation.agreement import conflict_scores
 from models.evaluation.judge import LABELS, Judged
 from models.evaluation.metrics import ECE_BINS, METRICS
-from models.images import decode_image
-from models.posts_file import LabelledPost, PostsFile
-from models.text import normalise_text
+from models.posts.images import decode_image
+from models.posts.text import normalise_text
 
 MISTAKES = 12
 """The worst of each head that are shown."""

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deadpan.errors import ConfigurationError
-from models.calibration import Calibration
+from deadpan.core.errors import ConfigurationError
+from models.checkpoint.calibration import Calibration
 from models.evaluation.calibrate import Logits
 from models.evaluation.judge import LABELS
 from models.evaluation.metrics import Array
-from models.prediction import SENTIMENTS
+from models.posts.prediction import SENTIMENTS
 
 STEPS = np.round(np.arange(1, 100) / 100, 2)
 """The thresholds to choose from. Finer ones would fit the file, and people see no difference."""

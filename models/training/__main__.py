@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from deadpan.errors import DeadpanError
+from deadpan.core.errors import DeadpanError
 from models.training.recipe import load_recipe
 from models.training.run import train
 

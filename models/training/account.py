@@ -33,7 +33,7 @@ def account_of(
     device: str,
     epochs: Sequence[float],
 ) -> dict[str, Any]:
-    """What `models.checkpoint.save` writes beside the weights.
+    """What `models.checkpoint.checkpoint.save` writes beside the weights.
 
     Args:
         removed: what was not learnt from.

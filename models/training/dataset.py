@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from deadpan.errors import DataError
+from deadpan.core.errors import DataError
+from models.data.posts_file import LabelledPost, PostsFile, read_posts
 from models.engines.base import pad
 from models.evaluation.judge import sarcasm_labels, sentiment_labels
-from models.posts_file import LabelledPost, PostsFile, read_posts
-from models.text import TextPreparer
+from models.posts.text import TextPreparer
 from models.training.features import FeatureCache
 from models.training.settings import DataFile
 

@@ -21,11 +21,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from deadpan.errors import ImageError, ModelError
-from models.config import ModelConfig
+from deadpan.core.errors import ImageError, ModelError
 from models.engines.base import Engine
-from models.images import decode_image
-from models.ocr import OCR_VERSION, Reader
+from models.network.config import ModelConfig
+from models.posts.images import decode_image
+from models.posts.ocr import OCR_VERSION, Reader
 
 SHARD_ITEMS = 256
 """Pictures; 256 of 224 x 224 are 39 MB of pixels."""

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from deadpan.errors import ModelError
+from deadpan.core.errors import ModelError
 from models.engines.base import cpu_computes_bf16
 from models.evaluation.metrics import macro_f1
 from models.training.dataset import Collator, LengthGroupedSampler, PostSet

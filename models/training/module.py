@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.fusion import Features, Logits
-from models.network import Network, gather_images, make_features
+from models.network.fusion import Features, Logits
+from models.network.network import Network, gather_images, make_features
 from models.training.dataset import UNKNOWN
 from models.training.settings import Stage
 

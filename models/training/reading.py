@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deadpan.errors import DataError, ModelError
-from models.text import TextPreparer
+from deadpan.core.errors import DataError, ModelError
+from models.posts.text import TextPreparer
 from models.training.dataset import Corpus, Row
 from models.training.settings import DataFile
 

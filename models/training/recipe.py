@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deadpan.errors import DataError
-from deadpan.people_files import UnreadableFileError, read_toml
+from deadpan.core.errors import DataError
+from deadpan.core.people_files import UnreadableFileError, read_toml
 from models.training.settings import DataFile, Settings, Stage
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -17,13 +17,13 @@ from accelerate import PartialState
 from safetensors.torch import save as to_safetensors
 from transformers import set_seed
 
-from models import checkpoint
-from models.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
-from models.encoders import encoder_folder, pinned
+from models.checkpoint import checkpoint
 from models.engines.choose import choose_device
 from models.engines.torch_engine import TorchEngine
-from models.network import Network
-from models.text import TextPreparer
+from models.network.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
+from models.network.encoders import encoder_folder, pinned
+from models.network.network import Network
+from models.posts.text import TextPreparer
 from models.training.account import account_of
 from models.training.dataset import (
     Collator,

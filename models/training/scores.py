@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.calibration import softmax
+from models.checkpoint.calibration import softmax
 from models.engines.base import cpu_computes_bf16
 from models.engines.torch_engine import BATCH_SIZE
 from models.evaluation.judge import READ_OUTS, Answers, measure_answers
-from models.network import Network
+from models.network.network import Network
 from models.training.dataset import Collator, Corpus, PostSet
 from models.training.module import INPUTS, TrainingModule
 from models.training.settings import Stage

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deadpan.errors import DataError
+from deadpan.core.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from deadpan.errors import DataError, ModelError
-from models.network import Network
+from deadpan.core.errors import DataError, ModelError
+from models.network.network import Network
 from models.training.dataset import Collator, PostSet, Row
 from models.training.fit import fit
 from models.training.module import TrainingModule

@@ -1,1 +1,1 @@
-"""Migrations: one file a step, run by `storage.schema.migrate` and by nothing else."""
+"""Migrations: one file a step, run by `storage.migrations.schema.migrate` and by nothing else."""

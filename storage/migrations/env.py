@@ -1,10 +1,10 @@
-"""Alembic runs this file; `storage.schema` gives it a connection."""
+"""Alembic runs this file; `storage.migrations.schema` gives it a connection."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from storage.tables import Base
+from storage.tables.judging import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from sqlalchemy import Engine
 
-from console.access import COOKIE
-from storage.evidence import EvidenceStore
-from tasks.intake import Intake
+from console.web.access import COOKIE
+from storage.judging.evidence import EvidenceStore
+from tasks.intake.intake import Intake
 from tests.browser.posts import fill
 from tests.console_server import ConsoleServer, serving
 

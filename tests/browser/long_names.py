@@ -6,11 +6,14 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from storage import decisions, erasure, moderators, review_work, tokens
-from storage.database import transaction
-from storage.decisions import Said
-from storage.evidence import EvidenceStore
-from storage.moderators import Moderator
+from storage.base.database import transaction
+from storage.flags import decisions
+from storage.flags.decisions import Said
+from storage.judging.evidence import EvidenceStore
+from storage.keeping import erasure
+from storage.people import moderators, tokens
+from storage.people.moderators import Moderator
+from storage.reviews import work as review_work
 from tests.browser.posts import judged
 from tests.console_data import reason
 

@@ -12,9 +12,9 @@ from typing import Any
 from PIL import Image
 from sqlalchemy import Engine
 
-from storage.database import transaction
-from storage.evidence import EvidenceStore
-from storage.outcomes import NewEvidence, NewVerdict, record
+from storage.base.database import transaction
+from storage.judging.evidence import EvidenceStore
+from storage.judging.outcomes import NewEvidence, NewVerdict, record
 from tests.console_data import reason, verdict
 
 IMAGES = Path(__file__).parents[2] / "deadpan" / "demo" / "images"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from storage import audit, decisions, moderators
-from storage.database import transaction
+from storage.base.database import transaction
+from storage.flags import decisions
+from storage.people import audit, moderators
 from tests.browser.conftest import People
 from tests.browser.test_looks import look_with_axe
 from tests.console_server import ConsoleServer

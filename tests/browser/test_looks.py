@@ -10,11 +10,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from sqlalchemy import Engine
 
-from storage import decisions
-from storage.database import transaction
-from storage.decisions import Said
-from storage.evidence import EvidenceStore
-from tasks.intake import Intake
+from storage.base.database import transaction
+from storage.flags import decisions
+from storage.flags.decisions import Said
+from storage.judging.evidence import EvidenceStore
+from tasks.intake.intake import Intake
 from tests.browser.conftest import People
 from tests.browser.posts import fill_calmly
 from tests.console_server import ConsoleServer, serving

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from console.access import COOKIE
-from storage import claims, decisions, moderators
-from storage.database import transaction
-from storage.decisions import Said
+from console.web.access import COOKIE
+from storage.base.database import transaction
+from storage.flags import claims, decisions
+from storage.flags.decisions import Said
+from storage.people import moderators
 from tests.browser.conftest import People
 from tests.browser.test_looks import look_with_axe
 from tests.console_server import ConsoleServer

@@ -7,15 +7,15 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 from sqlalchemy import Engine
 
-from console.openid import CALLBACK_PATH, Provider
-from storage import moderators
-from storage.database import transaction
-from storage.evidence import EvidenceStore
-from tasks.intake import Intake
+from console.people.openid import CALLBACK_PATH, Provider
+from storage.base.database import transaction
+from storage.judging.evidence import EvidenceStore
+from storage.people import moderators
+from tasks.intake.intake import Intake
 from tests.browser.test_looks import look_with_axe
 from tests.console_server import serving
 from tests.provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider
-from worker.embedded import free_port
+from worker.local.embedded import free_port
 
 
 def test_somebody_signs_in_by_the_provider_and_out_of_both(

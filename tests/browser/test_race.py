@@ -9,12 +9,12 @@ import pytest
 from playwright.sync_api import Page, Response
 from sqlalchemy import func, select
 
-from storage import worklist
-from storage.console_tables import decisions as decision_rows
-from storage.console_tables import moderators as people_rows
-from storage.database import transaction
-from storage.tables import flags as flag_rows
-from storage.worklist import Filter
+from storage.base.database import transaction
+from storage.flags import worklist
+from storage.flags.worklist import Filter
+from storage.tables.console import decisions as decision_rows
+from storage.tables.console import moderators as people_rows
+from storage.tables.judging import flags as flag_rows
 from tests.browser.conftest import People
 from tests.console_data import flag
 from tests.console_server import ConsoleServer

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.sync_api import expect
 
-from storage import decisions, reviews
-from storage.database import transaction
-from storage.decisions import Said
-from storage.sampling import Sampling
+from storage.base.database import transaction
+from storage.flags import decisions
+from storage.flags.decisions import Said
+from storage.flags.sampling import Sampling
+from storage.reviews import reviews
 from tests.browser.conftest import People
 from tests.browser.test_looks import look_with_axe
 from tests.console_server import ConsoleServer

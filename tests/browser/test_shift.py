@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import expect
 
-from storage import audit, claims, decisions, moderators, worklist
-from storage.database import transaction
-from storage.worklist import Filter
-from tasks.intake import Intake
+from storage.base.database import transaction
+from storage.flags import claims, decisions, worklist
+from storage.flags.worklist import Filter
+from storage.people import audit, moderators
+from tasks.intake.intake import Intake
 from tests.browser.conftest import People
 from tests.console_data import flag
 from tests.console_server import ConsoleServer

@@ -9,11 +9,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from console import passwords
-from console.access import COOKIE
-from storage import decisions, moderators, review_work, worklist
-from storage.database import transaction
-from storage.worklist import Filter
+from console.people import passwords
+from console.web.access import COOKIE
+from storage.base.database import transaction
+from storage.flags import decisions, worklist
+from storage.flags.worklist import Filter
+from storage.people import moderators
+from storage.reviews import work as review_work
 from tests.browser.conftest import People
 from tests.browser.posts import XSS
 from tests.console_server import ConsoleServer

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from storage import claims, decisions, known_answers, reviews
-from storage.database import transaction
-from storage.decisions import Said
+from storage.base.database import transaction
+from storage.flags import claims, decisions
+from storage.flags.decisions import Said
+from storage.reviews import known_answers, reviews
 from tests.browser.conftest import People
 from tests.console_server import ConsoleServer
 

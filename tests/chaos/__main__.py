@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.chaos.plan import LONG, SHORT
 from tests.chaos.report import markdown, write
 from tests.chaos.run import run, to_terminal
-from worker.processes import Interrupts
+from worker.local.processes import Interrupts
 
 
 def main() -> int:

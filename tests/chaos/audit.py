@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection
 
 from sqlalchemy import Table, func, select
 
-from deadpan.errors import EvidenceUnavailable
-from storage.database import transaction
-from storage.evidence import EvidenceStore
-from storage.tables import dead_letters, evidence, flags, verdicts
+from deadpan.core.errors import EvidenceUnavailable
+from storage.base.database import transaction
+from storage.judging.evidence import EvidenceStore
+from storage.tables.judging import dead_letters, evidence, flags, verdicts
 from tests.chaos.stage import Stage
 from tests.harness import outcomes
 

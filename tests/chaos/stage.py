@@ -16,16 +16,16 @@ from pathlib import Path
 from PIL import Image
 from sqlalchemy import Engine
 
-from storage.database import connect
-from storage.schema import migrate
-from tasks.intake import Intake
+from storage.base.database import connect
+from storage.migrations.schema import migrate
+from tasks.intake.intake import Intake
 from tests.chaos.plan import PICTURES, Fault, Plan
 from tests.harness import environment
 from tests.platform import Answer, Platform
 from tests.postgres import Postgres
 from tests.receiver import SECRET, Receiver
-from worker.embedded import EmbeddedValkey
-from worker.processes import ChildProcess
+from worker.local.embedded import EmbeddedValkey
+from worker.local.processes import ChildProcess
 
 POLICY = """
 [[rules]]

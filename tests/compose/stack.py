@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import yaml
 
-from worker.embedded import free_port
+from worker.local.embedded import free_port
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "deadpan-compose-test"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from storage.database import connect
-from storage.schema import migrate
-from worker.embedded import EmbeddedValkey
+from storage.base.database import connect
+from storage.migrations.schema import migrate
+from worker.local.embedded import EmbeddedValkey
 
 Settings = dict[str, Any]
 

@@ -10,17 +10,17 @@ import pytest
 import requests
 from sqlalchemy import Engine
 
-from storage import queries
-from storage.database import transaction
-from tasks import model_breaks
-from tasks.intake import Intake
+from storage.base.database import transaction
+from storage.judging import queries
+from tasks.intake.intake import Intake
+from tasks.moderate import model_breaks
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
-from worker.embedded import free_port
+from worker.local.embedded import free_port
 
 BREAKS = """
 import os
-from models.classifier import Classifier
+from models.serving.classifier import Classifier
 
 predict, lost = Classifier.predict, []
 

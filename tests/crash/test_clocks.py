@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tasks.chunks import Retry
-from tasks.intake import Intake
+from tasks.intake.chunks import Retry
+from tasks.intake.intake import Intake
 
 DAY = 86_400.0
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from storage.database import connect, transaction
-from storage.schema import migrate
-from storage.tables import flags, verdicts
-from tasks.intake import Intake
+from storage.base.database import connect, transaction
+from storage.migrations.schema import migrate
+from storage.tables.judging import flags, verdicts
+from tasks.intake.intake import Intake
 from tests.crash.test_redis_away import Probe
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform

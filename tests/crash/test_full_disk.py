@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from storage.database import transaction
-from storage.evidence import EvidenceStore
-from storage.tables import evidence, flags, verdicts
-from tasks.intake import Intake
+from storage.base.database import transaction
+from storage.judging.evidence import EvidenceStore
+from storage.tables.judging import evidence, flags, verdicts
+from tasks.intake.intake import Intake
 from tests.crash.test_redis_away import Probe
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform

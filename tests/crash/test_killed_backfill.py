@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.intake import Intake
+from tasks.intake.intake import Intake
 from tests.harness import environment, wait_until
-from worker.embedded import EmbeddedValkey
-from worker.processes import ChildProcess
+from worker.local.embedded import EmbeddedValkey
+from worker.local.processes import ChildProcess
 
 COUNT = 30_000
 KILLS = 4

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine, select
 
-from storage import outbox, tables
-from storage.database import transaction
-from storage.outbox import NewEvent
+from storage.base.database import transaction
+from storage.judging import outbox
+from storage.judging.outbox import NewEvent
+from storage.tables import judging as tables
 from tests.harness import environment, wait_until
 from tests.receiver import SECRET, Receiver, Request
-from worker.processes import ChildProcess
+from worker.local.processes import ChildProcess
 
 
 def _housekeeping(folder: Path, name: str, database_url: str, receiver: Receiver) -> ChildProcess:

@@ -16,11 +16,11 @@ import psutil
 import pytest
 from sqlalchemy import Engine
 
-from storage.database import connect
-from tasks.intake import Intake
+from storage.base.database import connect
+from tasks.intake.intake import Intake
 from tests.harness import environment, outcomes, wait_until
 from tests.platform import Platform
-from worker.embedded import EmbeddedValkey, free_port
+from worker.local.embedded import EmbeddedValkey, free_port
 
 RUNS_IN_A_TERMINAL = 'exec "$@" <"$0" >"$0" 2>&1'
 """A shell that leads a session gets the terminal that it opens, and passes it on."""

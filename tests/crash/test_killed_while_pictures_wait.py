@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine, func, select
 
-from storage.database import transaction
-from storage.tables import dead_letters, flags, outbox, verdicts
-from tasks.intake import Intake
+from storage.base.database import transaction
+from storage.tables.judging import dead_letters, flags, outbox, verdicts
+from tasks.intake.intake import Intake
 from tests.crash.conftest import Settings
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform

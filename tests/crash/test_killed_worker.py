@@ -8,14 +8,14 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from storage.database import connect, transaction
-from storage.schema import migrate
-from storage.tables import flags, outbox, verdicts
-from tasks.intake import Intake
+from storage.base.database import connect, transaction
+from storage.migrations.schema import migrate
+from storage.tables.judging import flags, outbox, verdicts
+from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from tests.receiver import SECRET
-from worker.embedded import EmbeddedValkey
+from worker.local.embedded import EmbeddedValkey
 
 
 def test_a_chunk_whose_worker_was_killed_is_judged_once(

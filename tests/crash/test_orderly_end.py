@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tasks.intake import Intake
+from tasks.intake.intake import Intake
 from tests.harness import environment, outcomes, wait_until, worker
 from tests.platform import Platform
-from worker.processes import ChildProcess
+from worker.local.processes import ChildProcess
 
 IDS = [f"p{n}" for n in range(40)]
 POSTS = {i: {"text": f"post {i}"} for i in IDS}

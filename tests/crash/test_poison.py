@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
-from storage import queries
-from storage.database import transaction
-from tasks.intake import Intake
+from storage.base.database import transaction
+from storage.judging import queries
+from tasks.intake.intake import Intake
 from tests.harness import environment, outcomes, wait_until
 from tests.platform import Platform
-from worker.processes import ChildProcess
+from worker.local.processes import ChildProcess
 
 MAX_ATTEMPTS = 3
 

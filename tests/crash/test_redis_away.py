@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tasks.intake import Intake
+from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
-from worker.embedded import EmbeddedValkey, free_port
+from worker.local.embedded import EmbeddedValkey, free_port
 
 IDS = [f"p{n}" for n in range(90)]
 POSTS = {i: {"text": f"post {i}"} for i in IDS}

@@ -11,12 +11,12 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
-from tasks.intake import Intake
+from tasks.intake.intake import Intake
 from tests.crash.test_redis_away import Probe
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from tests.proxy import Proxy
-from worker.embedded import EmbeddedValkey
+from worker.local.embedded import EmbeddedValkey
 
 
 @pytest.fixture

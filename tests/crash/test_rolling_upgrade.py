@@ -15,17 +15,17 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from storage import moderators, tokens
-from storage.console_tables import tallies
-from storage.database import connect, transaction
-from storage.schema import migrate, schema_problem
-from storage.tables import dead_letters, flags, outbox, verdicts
-from tasks.intake import Intake
+from storage.base.database import connect, transaction
+from storage.migrations.schema import migrate, schema_problem
+from storage.people import moderators, tokens
+from storage.tables.console import tallies
+from storage.tables.judging import dead_letters, flags, outbox, verdicts
+from tasks.intake.intake import Intake
 from tests.harness import environment, outcomes, wait_until, worker
 from tests.platform import Platform
 from tests.receiver import SECRET
-from worker.embedded import EmbeddedValkey, free_port
-from worker.processes import ChildProcess
+from worker.local.embedded import EmbeddedValkey, free_port
+from worker.local.processes import ChildProcess
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from storage import queries
-from storage.database import transaction
-from tasks.intake import Intake
+from storage.base.database import transaction
+from storage.judging import queries
+from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 

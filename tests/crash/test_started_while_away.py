@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from storage.database import connect
-from storage.schema import migrate
-from tasks.intake import Intake
+from storage.base.database import connect
+from storage.migrations.schema import migrate
+from tasks.intake.intake import Intake
 from tests.crash.test_redis_away import Probe
 from tests.harness import environment, outcomes, wait_until
 from tests.platform import Platform
 from tests.postgres import Postgres
-from worker.embedded import EmbeddedValkey
-from worker.processes import ChildProcess
+from worker.local.embedded import EmbeddedValkey
+from worker.local.processes import ChildProcess
 
 Started = dict[str, tuple[ChildProcess, Probe]]
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from models.checkpoint import read_info
-from models.preprocessing import READING_VERSION
-from storage.challenger_tables import challenger_verdicts
-from storage.database import transaction
-from storage.tables import dead_letters, flags, verdicts
-from tasks.intake import Intake
+from models.checkpoint.checkpoint import read_info
+from models.serving.preprocessing import READING_VERSION
+from storage.base.database import transaction
+from storage.tables.challenger import challenger_verdicts
+from storage.tables.judging import dead_letters, flags, verdicts
+from tasks.intake.intake import Intake
 from tests.checkpoints import contrary
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
-from worker.processes import ChildProcess
+from worker.local.processes import ChildProcess
 
 IDS = [f"p{n}" for n in range(120)]
 

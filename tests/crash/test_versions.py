@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select, text
 
-from storage.database import transaction
-from storage.tables import flags, verdicts
-from tasks.intake import Intake
+from storage.base.database import transaction
+from storage.tables.judging import flags, verdicts
+from tasks.intake.intake import Intake
 from tests.harness import wait_until, worker
 from tests.platform import Platform
 

@@ -17,14 +17,19 @@ import atheris
 with atheris.instrument_imports(
     include=[
         *(
-            "models.containers",
-            "models.edits",
-            "models.images",
-            "models.letters",
-            "models.markup",
-            "models.normal_form",
+            "models.posts.containers",
+            "models.posts.normal_form.edits",
+            "models.posts.images",
+            "models.posts.normal_form.letters",
+            "models.posts.normal_form.markup",
+            "models.posts.normal_form.normalise",
         ),
-        *("models.names_and_links", "models.text", "sources", "storage.text"),
+        *(
+            "models.posts.normal_form.names_and_links",
+            "models.posts.text",
+            "sources",
+            "storage.base.text",
+        ),
         *("PIL", "requests", "urllib3", "idna", "email"),
     ],
     enable_loader_override=False,

@@ -19,26 +19,26 @@ from datetime import UTC
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from deadpan.errors import ImageError
-from deadpan.post_fields import (
+from deadpan.core.errors import ImageError
+from deadpan.core.post_fields import (
     MAX_AUTHOR_CHARACTERS,
     MAX_LISTED_IMAGES,
     MAX_TEXT_CHARACTERS,
     WrongFieldError,
 )
-from models import letters
-from models.images import PictureFile
-from models.text import MAX_CHARACTERS, normalise_text, trace_text
-from sources.addresses import is_public, unwrapped
+from models.posts.images import PictureFile
+from models.posts.normal_form import letters
+from models.posts.text import MAX_CHARACTERS, normalise_text, trace_text
 from sources.answer import read_answer
-from sources.connection import TransferError
-from sources.download import ImageDownloader, ImageLimits, _RefusalError
 from sources.files import FileSource
 from sources.mapping import PostMapping, post_of
+from sources.net.addresses import is_public, unwrapped
+from sources.net.connection import TransferError
+from sources.net.transport import Transport, read_body, retry_after_seconds
+from sources.pictures.download import ImageDownloader, ImageLimits, _RefusalError
 from sources.post import FetchedPost, Post
-from sources.transport import Transport, read_body, retry_after_seconds
-from storage.text import clean_json, clean_text, post_id_problem, printed_post_id
-from tasks.post_ids import id_problem, printable
+from storage.base.text import clean_json, clean_text, post_id_problem, printed_post_id
+from tasks.intake.post_ids import id_problem, printable
 
 MAX_PIXELS = 250_000
 _MAPPINGS = (

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sources.download import ImageDownloader, ImageLimits
+from sources.pictures.download import ImageDownloader, ImageLimits
 from tests.unit.sources.downloads import answer_for, downloaded
 from tests.unit.sources.source_server import PNG, Handler, Server, serving
 

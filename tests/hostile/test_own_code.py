@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from deadpan.settings import Settings, is_secret, load
+from deadpan.core.settings import Settings, is_secret, load
 from tests.harness import environment
 from tests.hostile.guarded import CANARY, ROOT, SECRETS
 

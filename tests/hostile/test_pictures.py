@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from deadpan.errors import ImageError
-from models import images
-from models.containers import MAX_PARTS, MAX_SCANS, orientation_of, pixels_of
-from models.images import PictureFile
+from deadpan.core.errors import ImageError
+from models.posts import images
+from models.posts.containers import MAX_PARTS, MAX_SCANS, orientation_of, pixels_of
+from models.posts.images import PictureFile
 from tests.hostile import pictures as make
 
 EMPTY_SEGMENT = make.segment(0xFE, b"")
@@ -238,7 +238,7 @@ def test_the_worst_pictures_within_the_limits_fit_into_bounded_memory() -> None:
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from PIL import Image
-from models.images import PictureFile
+from models.posts.images import PictureFile
 from tests.hostile import pictures as make
 content = make.encode(Image.new("RGB", (7071, 7071)), "WEBP", method=0)
 with open("/proc/self/statm") as file:

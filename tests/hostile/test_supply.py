@@ -19,16 +19,19 @@ import redis
 import trustme
 from sqlalchemy import make_url
 
-from deadpan.errors import QueueUnavailable, StorageError
-from storage import audit, claims, decisions, lease, moderators, outbox, queries, sessions
-from storage.database import connect, transaction
-from storage.evidence import EvidenceStore
-from storage.outcomes import record
-from storage.schema import migrate, require_schema
-from tasks.arrivals import read_scaling
-from tasks.erasure import erase
-from tasks.intake import Intake
-from tasks.retention import Periods, Retention
+from deadpan.core.errors import QueueUnavailable, StorageError
+from storage.base.database import connect, transaction
+from storage.flags import claims, decisions
+from storage.judging import outbox, queries
+from storage.judging.evidence import EvidenceStore
+from storage.judging.outcomes import record
+from storage.keeping import lease
+from storage.migrations.schema import migrate, require_schema
+from storage.people import audit, moderators, sessions
+from tasks.housekeeping.erasure import erase
+from tasks.housekeeping.retention import Periods, Retention
+from tasks.intake.arrivals import read_scaling
+from tasks.intake.intake import Intake
 from tests.console_data import verdict
 from tests.harness import environment, outcomes, wait_until, worker
 from tests.hostile.guarded import (
@@ -45,7 +48,7 @@ from tests.hostile.guarded import (
 from tests.hostile.tls import tls_before
 from tests.platform import Platform
 from tests.postgres import Postgres
-from worker.embedded import EmbeddedValkey, free_port
+from worker.local.embedded import EmbeddedValkey, free_port
 
 APPROVE = decisions.Said("approve")
 

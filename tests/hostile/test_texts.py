@@ -18,18 +18,20 @@ import structlog
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, func, inspect, select
 
-from console.access import COOKIE
 from console.app import create_app
-from deadpan import logs
-from storage import moderators, queries, sessions, tables, tokens
-from storage.database import transaction
-from storage.evidence import EvidenceStore
-from tasks.intake import Intake
-from tasks.post_ids import id_problem
+from console.web.access import COOKIE
+from deadpan.core import logs
+from storage.base.database import transaction
+from storage.judging import queries
+from storage.judging.evidence import EvidenceStore
+from storage.people import moderators, sessions, tokens
+from storage.tables import judging as tables
+from tasks.intake.intake import Intake
+from tasks.intake.post_ids import id_problem
 from tests.harness import environment, outcomes, wait_until, worker
 from tests.hostile.texts import TEXTS
 from tests.platform import Platform
-from worker.embedded import EmbeddedValkey
+from worker.local.embedded import EmbeddedValkey
 
 SECRET = "k" * 48
 TIMES: list[Any] = ["'; DROP TABLE flags; --", 10**400, -1, True, {"$gt": ""}, "9999-12-31T23:59"]
@@ -214,7 +216,7 @@ def test_a_logged_error_shows_no_values_of_variables(monkeypatch: pytest.MonkeyP
 def test_tables_on_a_terminal_hold_nothing_that_moves_the_cursor(
     valkey_server: EmbeddedValkey, database_url: str, database: Engine
 ) -> None:
-    from storage.outcomes import NewDeadLetter, record
+    from storage.judging.outcomes import NewDeadLetter, record
 
     odd = [NewDeadLetter(f"{n}-{text}", "fetch", text, 1) for n, text in enumerate(TEXTS.values())]
     with transaction(database) as connection:

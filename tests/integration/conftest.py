@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from storage.evidence import EvidenceStore
-from tasks.intake import Intake
+from storage.judging.evidence import EvidenceStore
+from tasks.intake.intake import Intake
 from tests.console_server import ConsoleServer, serving
 
 

@@ -1,6 +1,7 @@
 """Verdicts, flags, dead letters, gone posts, evidence.
 
-Written out and not taken from `storage.tables`: a migration must do in a year what it does today.
+Written out and not taken from `storage.tables.judging`: a migration must do in a year what it does
+today.
 """
 
 from __future__ import annotations

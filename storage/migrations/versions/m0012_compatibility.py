@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the table; `storage.schema.migrate` writes its row."""
+    """Adds the table; `storage.migrations.schema.migrate` writes its row."""
     op.create_table(
         "compatibility",
         sa.Column("id", sa.Integer(), nullable=False, autoincrement=False),

@@ -15,9 +15,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from deadpan.core.errors import DataError
 from deadpan.demo.platform import SamplePlatform
 from deadpan.demo.posts import SENTIMENTS
-from deadpan.errors import DataError
 
 OWN_POSTS = Path(__file__).parents[3] / "deadpan" / "demo" / "posts.jsonl"
 

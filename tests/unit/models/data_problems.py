@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deadpan.errors import DataError
-from models.posts_file import read_posts
+from deadpan.core.errors import DataError
+from models.data.posts_file import read_posts
 
 
 def problems(path: Path, **options: Any) -> tuple[str, ...]:

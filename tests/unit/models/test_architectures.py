@@ -23,11 +23,11 @@ from transformers import (
     ViTModel,
 )
 
-from deadpan.errors import CheckpointError
-from models.config import ImageEncoderConfig, ModelConfig, bert_resnet50_config
-from models.encoders import load_image_encoder, load_text_encoder, pinned
-from models.fusion import Features, FusionHead
-from models.network import Network
+from deadpan.core.errors import CheckpointError
+from models.network.config import ImageEncoderConfig, ModelConfig, bert_resnet50_config
+from models.network.encoders import load_image_encoder, load_text_encoder, pinned
+from models.network.fusion import Features, FusionHead
+from models.network.network import Network
 from models.training.module import TrainingModule
 from models.training.settings import Stage
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deadpan.errors import CheckpointError, DataError, ModelError
-from models import checkpoint as checkpoint_module
-from models.calibration import (
+from deadpan.core.errors import CheckpointError, DataError, ModelError
+from models.checkpoint import checkpoint as checkpoint_module
+from models.checkpoint.calibration import (
     MAX_TEMPERATURE,
     MIN_POSTS,
     MIN_TEMPERATURE,
@@ -22,12 +22,12 @@ from models.calibration import (
     negative_log_likelihood,
     softmax,
 )
-from models.checkpoint import CONFIG_FILE, read_info, write_calibration
-from models.classifier import Classifier
+from models.checkpoint.checkpoint import CONFIG_FILE, read_info, write_calibration
+from models.data.posts_file import LabelledPost, PostsFile, read_posts
 from models.evaluation.calibrate import Logits, calibrate, refuse_training_data
 from models.evaluation.metrics import expected_calibration_error
-from models.posts_file import LabelledPost, PostsFile, read_posts
-from models.prediction import SENTIMENTS
+from models.posts.prediction import SENTIMENTS
+from models.serving.classifier import Classifier
 from models.training.run import TrainingResult
 
 FILE = PostsFile(Path("held_out.jsonl"), "ab" * 32, (), ())

@@ -16,12 +16,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from deadpan.errors import CheckpointError, ModelError
-from models import checkpoint
-from models.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_info, validate
-from models.classifier import Classifier
-from models.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
-from models.fusion import FusionHead
+from deadpan.core.errors import CheckpointError, ModelError
+from models.checkpoint import checkpoint
+from models.checkpoint.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_info, validate
+from models.network.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
+from models.network.fusion import FusionHead
+from models.serving.classifier import Classifier
 from models.training.run import TrainingResult
 
 
@@ -211,7 +211,7 @@ def test_the_model_card_names_data_scores_and_versions(trained: TrainingResult) 
 
 def test_checking_a_model_needs_no_torch(trained: TrainingResult) -> None:
     script = (
-        "import sys; from models.checkpoint import validate; import models.prediction;"
+        "import sys, models.posts.prediction; from models.checkpoint.checkpoint import validate;"
         f"print(validate({str(trained.path)!r}), 'torch' in sys.modules)"
     )
     done = subprocess.run(

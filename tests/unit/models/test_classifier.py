@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deadpan.errors import ModelError
-from models.classifier import Classifier
+from deadpan.core.errors import ModelError
 from models.engines import torch_engine
-from models.explain import explain
-from models.images import PictureFile
-from models.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
-from models.preprocessing import READING_VERSION
+from models.posts.images import PictureFile
+from models.posts.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost, Scores
+from models.serving.classifier import Classifier
+from models.serving.explain import explain
+from models.serving.preprocessing import READING_VERSION
 from models.training.run import TrainingResult
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from deadpan.errors import DeviceLost, OutOfMemory
-from models.checkpoint import read_info
-from models.classifier import Classifier, make_preparer
+from deadpan.core.errors import DeviceLost, OutOfMemory
+from models.checkpoint.checkpoint import read_info
+from models.checkpoint.loading import load_head, load_network
 from models.engines import torch_engine
 from models.engines.memory import SMALL_SECONDS, BatchBound
 from models.engines.torch_engine import TorchEngine
-from models.loading import load_head, load_network
-from models.network import Network
+from models.network.network import Network
+from models.serving.classifier import Classifier, make_preparer
 from tests.cuda_stand_in import StandIn
 from tests.unit.models.test_engines import TOLERANCE, judge, probabilities
 

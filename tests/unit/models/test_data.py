@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.data.mvsa import decode_mvsa_text
+from models.data.posts_file import read_posts
 from models.data.records import LabelledPost, decode_text
-from models.posts_file import read_posts
 from tests.unit.models.data_problems import problems
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from models.data.posts_file import read_posts
 from models.data.records import LabelledPost
-from models.posts_file import read_posts
 from tests.unit.models.data_problems import problems
 
 

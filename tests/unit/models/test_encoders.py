@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from deadpan.errors import CheckpointError
-from models.config import mini_config
-from models.encoders import check_encoder, load_image_encoder, load_text_encoder, timm_key
-from models.text import TextPreparer
+from deadpan.core.errors import CheckpointError
+from models.network.config import mini_config
+from models.network.encoders import check_encoder, load_image_encoder, load_text_encoder, timm_key
+from models.posts.text import TextPreparer
 
 CONFIG = mini_config()
 

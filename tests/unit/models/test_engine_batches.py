@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.config import ModelConfig, bert_resnet50_config
-from models.encoders import pinned
 from models.engines import base, openvino_engine
 from models.engines.base import pad, padded_length, split, text_batches
 from models.engines.torch_engine import TorchEngine
-from models.network import Network
+from models.network.config import ModelConfig, bert_resnet50_config
+from models.network.encoders import pinned
+from models.network.network import Network
 from tests.unit.models.test_architectures import save_resnet, save_text
 
 

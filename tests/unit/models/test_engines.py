@@ -16,16 +16,16 @@ import pytest
 import torch
 from PIL import Image
 
-from deadpan.errors import ModelError
-from models.checkpoint import CheckpointInfo, read_info
-from models.classifier import Classifier, make_preparer
-from models.config import bert_resnet50_config
-from models.encoders import pinned
+from deadpan.core.errors import ModelError
+from models.checkpoint.checkpoint import CheckpointInfo, read_info
+from models.checkpoint.loading import load_head, load_network
 from models.engines import base, choose, files, openvino_engine, torch_engine
 from models.engines.torch_engine import TorchEngine
-from models.loading import load_head, load_network
-from models.network import Network
-from models.prediction import Prediction
+from models.network.config import bert_resnet50_config
+from models.network.encoders import pinned
+from models.network.network import Network
+from models.posts.prediction import Prediction
+from models.serving.classifier import Classifier, make_preparer
 from models.training.run import TrainingResult
 from tests.unit.models.test_architectures import save_resnet, save_text, vision
 
@@ -178,9 +178,9 @@ FIRST_AT_ONCE = """
 import builtins, faulthandler, sys, threading, time
 from pathlib import Path
 
-from models.checkpoint import read_info
+from models.checkpoint.checkpoint import read_info
 from models.engines import openvino_engine
-from models.loading import load_network
+from models.checkpoint.loading import load_network
 
 real = builtins.__import__
 
@@ -215,7 +215,7 @@ def test_threads_that_compute_for_the_first_time_do_not_wait_for_each_other_for_
 def test_kept_files_make_the_torch_encoders_unnecessary(cache: Path) -> None:
     """Their import is most of the time a worker takes to start."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom models.classifier import Classifier\n"
+        "import sys\nfrom pathlib import Path\nfrom models.serving.classifier import Classifier\n"
         f"model = Classifier.load('mini', engine='openvino', device='cpu', "
         f"cache_dir=Path({str(cache)!r}))\n"
         "model.warm()\n"
@@ -362,8 +362,8 @@ def refuse(*arguments, **others):
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 from models.engines.openvino_engine import convert, import_openvino
-from models.checkpoint import read_info
-from models.loading import load_network
+from models.checkpoint.checkpoint import read_info
+from models.checkpoint.loading import load_network
 ov = import_openvino()
 convert(load_network(read_info("mini")))
 from openvino.tools.ovc import telemetry, telemetry_utils

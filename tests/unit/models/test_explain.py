@@ -13,12 +13,9 @@ import pytest
 from PIL import Image
 
 import deadpan.demo
-from models.classifier import Classifier
-from models.config import mini_config
-from models.encoders import encoder_folder
-from models.explain import MAX_WORDS, Explanation, Limits, as_written, explain, score_of
-from models.leave_out import Kept
-from models.prediction import (
+from models.network.config import mini_config
+from models.network.encoders import encoder_folder
+from models.posts.prediction import (
     ImageProblem,
     Prediction,
     PreparedImage,
@@ -27,7 +24,10 @@ from models.prediction import (
     Sentiment,
     Window,
 )
-from models.text import OCR_MARKER, TextPreparer, join_ocr, split_ocr
+from models.posts.text import OCR_MARKER, TextPreparer, join_ocr, split_ocr
+from models.serving.classifier import Classifier
+from models.serving.explain import MAX_WORDS, Explanation, Limits, as_written, explain, score_of
+from models.serving.leave_out import Kept
 
 
 class Watching:
@@ -169,7 +169,7 @@ def test_a_row_is_json_and_short() -> None:
 
 
 def test_scores_have_the_names_that_policies_know() -> None:
-    from tasks.policy import SCORE_NAMES, scores_of
+    from tasks.policy.rules import SCORE_NAMES, scores_of
 
     model = Watching()
     (prediction,) = model.predict([PreparedPost("an awful day", (1,), (picture((0, 0)),))])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from models.feature_cache import FeatureCache, features_identity
+from models.serving.feature_cache import FeatureCache, features_identity
 
 DIM = 50
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deadpan.errors import ImageError
-from models import images as images_module
-from models.images import PictureFile, decode_image
-from models.prediction import PreparedImage
+from deadpan.core.errors import ImageError
+from models.posts import images as images_module
+from models.posts.images import PictureFile, decode_image
+from models.posts.prediction import PreparedImage
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from deadpan.errors import ImageError
-from models import frames
-from models.containers import pixels_of
-from models.images import CUT_SHORT, PictureFile, decode_image
+from deadpan.core.errors import ImageError
+from models.posts import frames
+from models.posts.containers import pixels_of
+from models.posts.images import CUT_SHORT, PictureFile, decode_image
 from tests.unit.models.test_images import BLUE, RED, decode, encode, picture
 
 Pixels = npt.NDArray[np.uint8]

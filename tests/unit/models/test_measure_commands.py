@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from deadpan.cli import app
-from deadpan.errors import ConfigurationError, DataError
-from models.checkpoint import read_info
+from deadpan.core.errors import ConfigurationError, DataError
+from models.checkpoint.checkpoint import read_info
 from models.training.run import TrainingResult
-from tasks.policy import parse_policy
+from tasks.policy.rules import parse_policy
 from tests.unit.models.conftest import Toy, toy_posts, write_posts
 
 

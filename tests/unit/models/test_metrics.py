@@ -12,7 +12,7 @@ from sklearn.metrics import (
 )
 
 from models.evaluation.metrics import ECE_BINS, macro_f1, measure
-from models.prediction import SENTIMENTS
+from models.posts.prediction import SENTIMENTS
 
 
 def answers(posts: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

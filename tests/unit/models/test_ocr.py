@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from deadpan.errors import ModelError
-from models.config import mini_config
-from models.encoders import encoder_folder
-from models.ocr import MAX_CHARACTERS, NOTHING, MemoryCache, OcrText, Reader
-from models.preprocessing import Preparer
-from models.text import TextPreparer
+from deadpan.core.errors import ModelError
+from models.network.config import mini_config
+from models.network.encoders import encoder_folder
+from models.posts.ocr import MAX_CHARACTERS, NOTHING, MemoryCache, OcrText, Reader
+from models.posts.text import TextPreparer
+from models.serving.preprocessing import Preparer
 
 
 def picture(*words: str, size: tuple[int, int] = (400, 300)) -> Image.Image:

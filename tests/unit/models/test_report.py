@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from deadpan.errors import DataError
+from deadpan.core.errors import DataError
+from models.data.posts_file import LabelledPost, PostsFile
 from models.evaluation.agreement import auc, conflict_scores, measure_conflict
 from models.evaluation.judge import Answers, Judged, measure_judged
 from models.evaluation.metrics import compare, measure
 from models.evaluation.plots import average_precision, precision_recall
 from models.evaluation.report import MISTAKES, render_report, write_report
-from models.posts_file import LabelledPost, PostsFile
-from models.prediction import SENTIMENTS
+from models.posts.prediction import SENTIMENTS
 
 # Marks of HTML are read as a browser shows them; these are none, and stand as they were written.
 HOSTILE = "<scripts>alert(1)</scripts> & \"quotes\" 'n' {{ 7*7 }}"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.config import mini_config
-from models.encoders import encoder_folder
-from models.text import (
+from models.network.config import mini_config
+from models.network.encoders import encoder_folder
+from models.posts.text import (
     MAX_CHARACTERS,
     MAX_OCR_CHARACTERS,
     TextPreparer,

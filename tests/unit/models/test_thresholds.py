@@ -7,10 +7,10 @@ import tomllib
 import numpy as np
 import pytest
 
-from deadpan.errors import ConfigurationError
+from deadpan.core.errors import ConfigurationError
 from models.evaluation.thresholds import Wanted, choose, for_flags, for_precision, rows, wilson
-from tasks.policy import decide, parse_policy
-from tasks.policy_file import policy_toml
+from tasks.policy.rules import decide, parse_policy
+from tasks.policy.write import policy_toml
 
 
 def posts(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from deadpan.errors import DataError, ModelError
-from models.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_info
-from models.classifier import Classifier
+from deadpan.core.errors import DataError, ModelError
+from models.checkpoint.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_info
+from models.data.posts_file import LabelledPost, read_posts
 from models.evaluation.judge import judge, measure_judged
-from models.posts_file import LabelledPost, read_posts
+from models.serving.classifier import Classifier
 from models.training.dataset import PostSet, Row
 from models.training.features import FeatureCache
 from models.training.fit import Average

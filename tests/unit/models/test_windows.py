@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.config import mini_config
-from models.encoders import encoder_folder
-from models.text import MAX_CHARACTERS, TextPreparer, split_ocr
-from models.windows import MAX_WINDOWS, cut
+from models.network.config import mini_config
+from models.network.encoders import encoder_folder
+from models.posts.text import MAX_CHARACTERS, TextPreparer, split_ocr
+from models.posts.windows import MAX_WINDOWS, cut
 
 
 @pytest.fixture(scope="module")

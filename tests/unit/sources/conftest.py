@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sources.download import ImageDownloader, ImageLimits
 from sources.http import HttpSource
+from sources.pictures.download import ImageDownloader, ImageLimits
 from tests.unit.sources.source_answers import Open
 from tests.unit.sources.source_server import LOOPBACK, Server, serving
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from sources.download import ImageDownloader, ImageLimits
+from sources.pictures.download import ImageDownloader, ImageLimits
 from sources.post import FetchedImage
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from storage.agreement import cohen_kappa, krippendorff_alpha
-from storage.sampling import Sampling
+from storage.flags.sampling import Sampling
+from storage.reports.agreement import cohen_kappa, krippendorff_alpha
 
 
 def test_kappa_is_that_of_cohens_own_example() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deadpan.errors import FlagConflict
-from storage.flags import (
+from deadpan.core.errors import FlagConflict
+from storage.flags.states import (
     Claim,
     Decide,
     Escalate,
@@ -24,7 +24,7 @@ from storage.flags import (
     is_held,
     transition,
 )
-from storage.tables import FLAG_STATES
+from storage.tables.judging import FLAG_STATES
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(minutes=5), NOW - timedelta(minutes=5)

@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from storage.migrations import online
-from storage.schema import OLDEST_REVISION, _config
+from storage.migrations.schema import OLDEST_REVISION, _config
 
 RULES = {
     r"DROP TABLE|ALTER TABLE .* (DROP (COLUMN|CONSTRAINT)|RENAME) ": "takes something away",

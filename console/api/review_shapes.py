@@ -1,0 +1,163 @@
+"""What the JSON API takes and gives of second looks, appeals and agreement."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from console.api.shapes import Taken
+from storage.flags.decisions import MAX_NOTE_CHARACTERS
+
+
+class Appeal(Taken):
+    """What is said against a decision."""
+
+    why: (
+        Annotated[str, StringConstraints(max_length=MAX_NOTE_CHARACTERS, pattern=r"^[^\x00]*$")]
+        | None
+    ) = None
+
+
+class Appealed(BaseModel):
+    """An appeal; its outcome is a decision, with the event `decision.created`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    flag_id: int
+    decision_id: int = Field(description="The decision that it is against.")
+    state: str
+    opened_at: datetime
+
+
+class Vote(Taken):
+    """What a moderator says in a second look."""
+
+    action: Literal["approve", "remove", "skip"]
+    reason_code: Annotated[str, StringConstraints(max_length=64)] | None = None
+    note: Annotated[str, StringConstraints(max_length=MAX_NOTE_CHARACTERS)] | None = None
+    sentiment: Literal["negative", "neutral", "positive"] | None = None
+    sarcastic: bool | None = None
+
+
+class Voted(BaseModel):
+    """A vote as it was written."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    action: str
+    reason_code: str | None
+    note: str | None
+    sentiment: str | None
+    sarcastic: bool | None
+    settles: bool = Field(description="Whether a lead said it, of two who disagreed.")
+    decision_id: int | None = Field(description="Of an appeal: the decision that it became.")
+    created_at: datetime
+
+
+class Look(BaseModel):
+    """A second look. Before the vote it tells nothing of what was decided or judged."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    flag_id: int
+    post_id: str
+    queue: str
+    is_appeal: bool
+    why: str | None = Field(description="Of an appeal: what is said against the decision.")
+    claim_expires_at: datetime | None = Field(description="None when it is not held any more.")
+    vote: Voted | None = None
+    decided_before: str | None = Field(
+        None,
+        description="What the flag's decision was; none before the vote, and after a skip. Only "
+        "the vote on an appeal changes it.",
+    )
+
+
+class LookAt(Look):
+    """A second look with the post, as its author wrote it."""
+
+    text: str
+    pictures: list[str] = Field(description="SHA-256 of each, in the evidence store.")
+    degraded: list[dict[str, Any]]
+    unread: list[dict[str, Any]]
+
+
+class Looks(BaseModel):
+    """A page of second looks, newest first."""
+
+    reviews: list[Look]
+    next_before: int | None
+
+
+class NextLook(BaseModel):
+    """What was taken."""
+
+    review: Look | None = Field(description="None when no look waits for this moderator.")
+
+
+class HeldLook(BaseModel):
+    """A look that is held for longer."""
+
+    review_id: int
+    claim_expires_at: datetime
+
+
+class ReleasedLook(BaseModel):
+    """A look that was given back."""
+
+    review_id: int
+
+
+class PairAgreement(BaseModel):
+    """Of two moderators, on the same flags."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    first: str
+    second: str
+    looks: int
+    same: int
+    kappa: float | None = Field(description="Cohen's; none where it is not defined.")
+
+
+class GroupAgreement(BaseModel):
+    """Of everybody, on the flags of a queue or on whether a reason code is right."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    looks: int
+    same: int
+    alpha: float | None = Field(description="Krippendorff's, nominal; none where not defined.")
+
+
+class HitRate(BaseModel):
+    """How often somebody gave the known answer, with Wilson's 95 % interval."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    moderator: str
+    hits: int
+    answered: int
+    value: float
+    low: float
+    high: float
+
+
+class Agreement(BaseModel):
+    """How much moderators agree, by the sample of decisions that had a blind second look."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    looks: int
+    same: int
+    alpha: float | None
+    pairs: list[PairAgreement]
+    queues: list[GroupAgreement]
+    reasons: list[GroupAgreement]
+    known_answers: list[HitRate] = []

@@ -1,0 +1,281 @@
+"""What the JSON API takes and gives; its OpenAPI document is made of these.
+
+They are written out, though `storage` has values much like them: what is given is a promise to
+others, and a column more in a table must not change it. Second looks are in `review_shapes`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import Path, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from console.web.filters import language_word
+from storage.flags.decisions import MAX_NOTE_CHARACTERS
+
+BIGGEST = 2**63 - 1
+Number = Annotated[int, Path(ge=1, le=BIGGEST)]
+Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
+BeforeId = Annotated[
+    int | None, Query(ge=1, le=BIGGEST, description="The id of the last one seen; reads on.")
+]
+# The database takes no NUL.
+Language = Annotated[
+    str,
+    Query(
+        description="Of the post: `de`, or `und` for unknown ones.",
+        json_schema_extra={"pattern": "^[A-Za-z]{2,3}$"},
+    ),
+    AfterValidator(language_word),
+]
+Words = Annotated[
+    str,
+    Query(
+        max_length=256,
+        pattern=r"^[^\x00]*$",
+        description="All of these words, or parts of words, in the post or read in its pictures.",
+    ),
+]
+Word = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
+LanguageWord = Annotated[
+    str,
+    Field(json_schema_extra={"pattern": "^[A-Za-z]{2,3}$"}),
+    AfterValidator(language_word),
+]
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Taken(BaseModel):
+    """What is taken refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Enqueue(Taken):
+    """Post ids to judge."""
+
+    post_ids: list[str] = Field(min_length=1, max_length=1000)
+    priority: Literal["high", "normal", "low"] = "normal"
+
+
+class Pushed(BaseModel):
+    """How many ids were pushed."""
+
+    pushed: int
+
+
+class Verdict(BaseModel):
+    """A prediction written down; docs/tables.md says what each field means."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    post_id: str
+    author: str | None
+    content_hash: str
+    model_version: str
+    calibration_version: str
+    policy_version: str
+    negative: float
+    neutral: float
+    positive: float
+    sarcasm: float
+    text_alone: dict[str, float] | None
+    image_alone: dict[str, float] | None
+    degraded: list[dict[str, Any]]
+    unread: list[dict[str, Any]]
+    evidence: list[dict[str, str]]
+    timings: dict[str, float]
+    posted_at: datetime | None
+    created_at: datetime
+    explanation: dict[str, Any] | None
+    traceparent: str | None
+
+
+class Outcome(BaseModel):
+    """What became of a post."""
+
+    post_id: str
+    outcome: Literal["judged", "gone", "dead_letter"]
+    verdict: Verdict | None
+
+
+class Flag(BaseModel):
+    """A post waiting for, or closed by, a human."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    post_id: str
+    verdict_id: int
+    state: str
+    queue: str
+    priority: int
+    reasons: list[dict[str, Any]]
+    claimed_by: str | None
+    claim_expires_at: datetime | None
+    row_version: int
+    opened_at: datetime
+    due_at: datetime | None
+    closed_at: datetime | None
+    author: str | None
+    escalated_at: datetime | None
+    outcome: str | None
+    language: str = Field(description="Of the post: `de`, or `und` where the platform says none.")
+    verdict: Verdict
+
+
+class Flags(BaseModel):
+    """A page of flags."""
+
+    flags: list[Flag]
+    next_cursor: str | None = Field(description="Give it as `cursor` to read on; none at the end.")
+
+
+class Claimed(BaseModel):
+    """A claim."""
+
+    flag_id: int | None = Field(description="None when nothing waits.")
+    claim_expires_at: datetime | None
+
+
+class Released(BaseModel):
+    """A flag that was given back."""
+
+    flag_id: int
+
+
+class Decide(Taken):
+    """What a moderator says of a flag."""
+
+    action: Literal["approve", "remove", "escalate", "skip"]
+    reason_code: Annotated[str, StringConstraints(max_length=64)] | None = None
+    note: Annotated[str, StringConstraints(max_length=MAX_NOTE_CHARACTERS)] | None = None
+    sentiment: Literal["negative", "neutral", "positive"] | None = None
+    sarcastic: bool | None = None
+    verdict_id: Annotated[int, Field(ge=1, le=BIGGEST)] | None = Field(
+        None, description="The verdict that was looked at; a newer one refuses the decision."
+    )
+
+
+class ClaimNextReview(Taken):
+    """Which second looks; no more, for by words or scores it would tell what is hidden."""
+
+    queue: Word | None = None
+    language: LanguageWord | None = None
+
+
+class ClaimNext(ClaimNextReview):
+    """Which flags, as `GET /flags` takes it."""
+
+    rule: Word | None = None
+    author: Word | None = None
+    post_id: Word | None = None
+    words: Word | None = None
+
+
+class Decision(BaseModel):
+    """A decision as it was written."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    flag_id: int
+    post_id: str
+    verdict_id: int
+    moderator: str
+    action: str
+    reason_code: str | None
+    note: str | None
+    sentiment: str | None
+    sarcastic: bool | None
+    agrees_sentiment: bool | None
+    agrees_sarcasm: bool | None
+    seconds_taken: float | None
+    undoes: int | None
+    undone: bool
+    appeal: bool = Field(False, description="Whether it is the outcome of an appeal.")
+    batch: str | None
+    created_at: datetime
+
+
+class Decisions(BaseModel):
+    """A page of decisions, newest first."""
+
+    decisions: list[Decision]
+    next_before: int | None
+
+
+class Scaling(BaseModel):
+    """How many workers are wanted, and what that rests on; see docs/autoscaling.md."""
+
+    desired: int
+    why: str
+    ready: int | None = None
+    waiting: dict[str, int] | None = None
+    oldest_age_seconds: float | None = None
+    unfinished: int | None = None
+    posts_per_second: float | None = None
+    needed_posts_per_second: float | None = None
+    worker_posts_per_second: float | None = None
+    drain_seconds: float | None = None
+
+
+class DeadLetter(BaseModel):
+    """A post that could not be judged."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    post_id: str
+    stage: str
+    error: str
+    attempts: int
+    created_at: datetime
+    updated_at: datetime
+    replayed_at: datetime | None
+
+
+class DeadLetters(BaseModel):
+    """A page of dead letters, newest first."""
+
+    dead_letters: list[DeadLetter]
+    next_before: int | None
+
+
+class Replayed(BaseModel):
+    """Post ids that were pushed again."""
+
+    replayed: list[str]
+
+
+class Entry(BaseModel):
+    """One thing that was done."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    address: str | None
+
+
+class Entries(BaseModel):
+    """A page of the audit log, newest first."""
+
+    entries: list[Entry]
+    next_before: int | None

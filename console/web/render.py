@@ -1,0 +1,176 @@
+"""Pages from templates, and answers to what went wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.templating import Jinja2Templates
+from starlette.exceptions import HTTPException
+
+from console.web import reasons, words
+from console.web.state import Visitor, console_of
+from deadpan.core.errors import (
+    AccessDenied,
+    ConfigurationError,
+    DeadpanError,
+    EvidenceUnavailable,
+    FlagConflict,
+    NotFound,
+    QueueUnavailable,
+    SignInUnavailable,
+    StorageError,
+)
+from storage.base.database import transaction
+from storage.people import exposures
+
+#: Forms of these pages send to addresses below their own.
+_FORM_ON = re.compile(r"(/(?:flags|reviews)/\d{1,19})/")
+PROBLEM = "application/problem+json"
+_TITLES = {
+    400: "That cannot be read",
+    401: "Please sign in",
+    403: "Not for your role",
+    404: "Nothing here",
+    405: "Not like this",
+    409: "Somebody was faster",
+    422: "Something is missing",
+    429: "Please wait a little",
+    500: "Something broke here",
+    503: "A service is away",
+}
+#: What the framework says by itself.
+_UNSAID = {
+    "Not Found": "there is no page at this address",
+    "Method Not Allowed": "this address is reached from a page of the console only",
+}
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def asset(name: str) -> str:
+    """The address of a static file, another one for another content, so that browsers keep it."""
+    return f"/static/{name}?v={_digest(name)}"
+
+
+@cache
+def _digest(name: str) -> str:
+    return hashlib.sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+templates = Jinja2Templates(Path(__file__).parent / "templates")
+templates.env.globals["asset"] = asset
+templates.env.filters |= {
+    "ago": words.ago,
+    "brief": words.brief,
+    "stamp": words.stamp,
+    "duration": words.duration,
+    "condition": words.condition_words,
+    "rule": words.rule_words,
+    "reason": reasons.words,
+    "thresholds": words.thresholds,
+    "state": lambda state: words.STATES.get(state, state),
+    "done": lambda action: words.DONE.get(action, action),
+    "number": lambda number: f"{number:,}".replace(",", "\u202f"),
+}
+
+
+def page(request: Request, template: str, /, *, status: int = 200, **context: Any) -> Response:
+    """A page, with who is signed in and what waits in its header."""
+    visitor = getattr(request.state, "visitor", None)
+    if isinstance(visitor, Visitor):
+        context |= {"me": visitor.moderator, "csrf": visitor.csrf}
+        exact = request.url.path == "/" or request.method != "GET"
+        context.setdefault("waiting", console_of(request).waiting(exact=exact))
+        if visitor.moderator.may("moderator"):
+            with transaction(console_of(request).database, read_only=True) as connection:
+                context["exposure"] = exposures.this_hour(connection, visitor.moderator)
+    return templates.TemplateResponse(request, template, context, status_code=status)
+
+
+def see_other(path: str) -> Response:
+    """Where to go after a form; the back button does not send it again."""
+    return RedirectResponse(path, 303)
+
+
+def status_of(error: DeadpanError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, AccessDenied):
+        return 403 if error.signed_in else 401
+    kinds: tuple[tuple[type[DeadpanError], int], ...] = (
+        (ConfigurationError, 422),
+        (FlagConflict, 409),
+        (NotFound, 404),
+        (EvidenceUnavailable, 404),
+        (QueueUnavailable, 503),
+        (SignInUnavailable, 503),
+        (StorageError, 503),
+    )
+    return next((status for kind, status in kinds if isinstance(error, kind)), 500)
+
+
+def install(app: FastAPI) -> None:
+    """Answers errors in the way of whoever asked: a page, or application/problem+json."""
+
+    @app.exception_handler(DeadpanError)
+    def _ours(request: Request, error: DeadpanError) -> Response:
+        return _answer(request, status_of(error), str(error))
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> Response:
+        return _answer(request, error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(request: Request, error: RequestValidationError) -> Response:
+        # What a browser sends may be a password.
+        is_program = request.url.path.startswith("/api/")
+        said = "; ".join(_what_is_wrong(each, named=is_program) for each in error.errors())
+        return _answer(request, 422, said)
+
+    @app.exception_handler(Exception)
+    def _unexpected(request: Request, error: Exception) -> Response:
+        # What it was is in the log, where the server writes it after this answer.
+        said = "the fault is the console's, not yours, and is in its log; try again"
+        return _answer(request, 500, said)
+
+
+def _what_is_wrong(error: Mapping[str, Any], *, named: bool) -> str:
+    """A value that cannot be used: which, if it is to be named, and what could be."""
+    where = ".".join(str(part) for part in error["loc"][1:]) or "body"
+    given, said = error.get("input"), str(error["msg"]).removeprefix("Value error, ")
+    if named and isinstance(given, str | int | float) and repr(given)[:60] not in said:
+        return f"{where} {repr(given)[:60]} cannot be used: {said}"
+    return f"{where}: {said}"
+
+
+def _answer(request: Request, status: int, detail: str, headers: Any = None) -> Response:
+    title = _TITLES.get(status, "That did not work")
+    if request.url.path.startswith("/api/") or request.url.path == "/metrics":
+        body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        extra = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        return JSONResponse(body, status, {**(headers or {}), **extra}, PROBLEM)
+    if "application/json" in request.headers.get("Accept", ""):
+        return JSONResponse({"detail": detail}, status)
+    if status == 401 and request.method == "GET":
+        path = request.url.path
+        onwards = f"?next={quote(path)}" if path != "/" and path != "/sign-in" else ""
+        if path != "/sign-in":
+            return see_other(f"/sign-in{onwards}")
+    detail = _UNSAID.get(detail, detail)
+    context: dict[str, Any] = {"status": status, "detail": detail, "title": title}
+    if request.method == "POST" and (sent_from := _FORM_ON.match(request.url.path)):
+        context["back"] = sent_from[1]
+        if status == 401:
+            context["detail"] = "your session has ended; sign in, and you are back on the page"
+    visitor = getattr(request.state, "visitor", None)
+    if isinstance(visitor, Visitor):
+        context |= {"me": visitor.moderator, "csrf": visitor.csrf}
+    return templates.TemplateResponse(request, "problem.html", context, status_code=status)

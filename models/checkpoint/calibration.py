@@ -1,0 +1,230 @@
+"""Calibration: probabilities that mean what they say. Needs no torch.
+
+A trained network is surer than it is right. Dividing its logits by one number, the temperature,
+mends most of that and changes no answer (Guo et al., On Calibration of Modern Neural Networks, ICML
+2017). How much too sure depends on what the model could see, so each head has a temperature for
+posts of words and pictures, of words only and of pictures only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deadpan.core.errors import CheckpointError
+from models.posts.prediction import PreparedImage, PreparedPost
+
+READ_OUTS = ("fused", "text_alone", "image_alone")
+HEADS = ("sentiment", "sarcasm")
+
+PATTERNS = ("both", "text", "image")
+"""What of a post the model could see. A read-out of words alone has the temperature of posts that
+are words alone, so that leaving out a picture that says nothing changes nothing."""
+
+MIN_POSTS = 100
+"""Fewer labelled posts of a pattern give no temperature: at 100, it is known to 15 % or so."""
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
+
+UNCALIBRATED = "none"
+"""The version of no calibration."""
+
+Array = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Temperatures, and where they come from.
+
+    Attributes:
+        temperatures: by head, then by pattern; a pattern that is not there has 1.
+        data: "name", "sha256" and "n" of each file they were fitted on.
+        measured: by head and pattern: what `models.evaluation.calibrate` reports.
+        thresholds: chosen on the same data, a mapping each; for people, not used by the model.
+    """
+
+    temperatures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    data: Sequence[Mapping[str, Any]] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def version(self) -> str:
+        """12 hexadecimal digits that change with, and only with, a temperature."""
+        if all(t == 1.0 for by_pattern in self.temperatures.values() for t in by_pattern.values()):
+            return UNCALIBRATED
+        text = json.dumps(self.temperatures, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def temperature(self, head: str, pattern: str) -> float:
+        """What the logits of a head are divided by."""
+        return self.temperatures.get(head, {}).get(pattern, 1.0)
+
+    def probabilities(self, head: str, logits: Array, patterns: Sequence[str]) -> Array:
+        """Calibrated probabilities.
+
+        Args:
+            head: "sentiment" or "sarcasm".
+            logits: float [posts, classes].
+            patterns: of each post, one of `PATTERNS`, or "" for a post with nothing to see.
+
+        Returns:
+            float64 [posts, classes], rows that sum to 1.
+        """
+        known = {pattern: self.temperature(head, pattern) for pattern in ("", *PATTERNS)}
+        temperatures = np.array([known[pattern] for pattern in patterns])
+        return softmax(logits / temperatures.reshape(-1, 1))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain objects, as `from_json` reads them."""
+        return {
+            "version": self.version,
+            "temperatures": {head: dict(found) for head, found in self.temperatures.items()},
+            "data": [dict(file) for file in self.data],
+            "measured": dict(self.measured),
+            "thresholds": [dict(threshold) for threshold in self.thresholds],
+        }
+
+    @classmethod
+    def from_json(cls, document: object) -> Calibration:
+        """Read what `to_json` wrote; None is a model that was never calibrated.
+
+        Raises:
+            CheckpointError: it is none, or was altered.
+        """
+        if document is None:
+            return cls()
+        if not isinstance(document, Mapping):
+            raise CheckpointError(f"calibration is {document!r:.60}, not an object")
+        temperatures = document.get("temperatures")
+        problems = _temperature_problems(temperatures)
+        data, measured = document.get("data", []), document.get("measured", {})
+        thresholds = document.get("thresholds", [])
+        if not isinstance(data, list) or not all(
+            isinstance(file, dict) and file.get("name") and file.get("sha256") for file in data
+        ):
+            problems.append("calibration.data does not name its files with SHA-256")
+        if not isinstance(measured, dict) or not isinstance(thresholds, list):
+            problems.append("calibration.measured or calibration.thresholds is malformed")
+        if problems:
+            raise CheckpointError("; ".join(problems))
+        assert isinstance(temperatures, Mapping)
+        found = cls(
+            {head: dict(by_pattern) for head, by_pattern in temperatures.items()},
+            tuple(data),
+            measured,
+            tuple(thresholds),
+        )
+        if found.version != document.get("version"):
+            raise CheckpointError(
+                f"calibration.version is {document.get('version')!r:.60}, and its temperatures "
+                f"have {found.version}: they were altered"
+            )
+        if found.version != UNCALIBRATED and not data:
+            raise CheckpointError("calibration.data is empty; temperatures come from data")
+        return found
+
+
+def given(posts: Sequence[PreparedPost]) -> tuple[Bools, Bools]:
+    """Whether each post has words, and whether it has a picture that can be seen: bool [posts]."""
+    return (
+        np.array([bool(post.token_ids) for post in posts], dtype=bool),
+        np.array(
+            [any(isinstance(image, PreparedImage) for image in post.images) for post in posts],
+            dtype=bool,
+        ),
+    )
+
+
+def patterns_of(has_text: Bools, has_image: Bools) -> dict[str, list[str]]:
+    """The pattern of every post, one of `PATTERNS` or "" for nothing, by read-out."""
+
+    def pattern(text: bool, image: bool) -> str:
+        return ("" if not image else "image") if not text else ("both" if image else "text")
+
+    pairs = list(zip(has_text.tolist(), has_image.tolist(), strict=True))
+    return {
+        "fused": [pattern(text, image) for text, image in pairs],
+        "text_alone": [pattern(text, False) for text, _ in pairs],
+        "image_alone": [pattern(False, image) for _, image in pairs],
+    }
+
+
+def softmax(logits: Array) -> Array:
+    """Probabilities along the last axis: float [..., classes] to float64 of the same shape."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float64)
+
+
+def negative_log_likelihood(logits: Array, labels: npt.NDArray[np.int64]) -> float:
+    """Mean over posts.
+
+    Args:
+        logits: float [posts, classes].
+        labels: int [posts].
+    """
+    highest = logits.max(axis=1)
+    total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+    return float((total - logits[np.arange(len(labels)), labels]).mean())
+
+
+def fit_temperature(logits: Array, labels: npt.NDArray[np.int64]) -> float:
+    """The temperature with the least negative log-likelihood.
+
+    The likelihood is convex in 1 / temperature, so golden-section search on the logarithm of the
+    temperature finds the one minimum.
+
+    Args:
+        logits: float [posts, classes], not all of them on the right side, or the answer is
+            `MIN_TEMPERATURE`.
+        labels: int [posts].
+
+    Returns:
+        Between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`, with four decimals.
+    """
+    ratio = (math.sqrt(5.0) - 1.0) / 2.0
+    low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
+
+    def loss(log_temperature: float) -> float:
+        return negative_log_likelihood(logits / math.exp(log_temperature), labels)
+
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    loss_left, loss_right = loss(left), loss(right)
+    while high - low > 1e-5:
+        if loss_left <= loss_right:
+            high, right, loss_right = right, left, loss_left
+            left = high - ratio * (high - low)
+            loss_left = loss(left)
+        else:
+            low, left, loss_left = left, right, loss_right
+            right = low + ratio * (high - low)
+            loss_right = loss(right)
+    return round(math.exp((low + high) / 2), 4)
+
+
+def _temperature_problems(temperatures: object) -> list[str]:
+    if not isinstance(temperatures, Mapping):
+        return [f"calibration.temperatures is {temperatures!r:.60}, not an object"]
+    problems = []
+    for head, by_pattern in temperatures.items():
+        if head not in HEADS or not isinstance(by_pattern, Mapping):
+            problems.append(f"calibration.temperatures.{head} is {by_pattern!r:.60}")
+            continue
+        for pattern, value in by_pattern.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if pattern not in PATTERNS or not number:
+                problems.append(f"calibration.temperatures.{head}.{pattern} is {value!r:.60}")
+            elif not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
+                problems.append(
+                    f"calibration.temperatures.{head}.{pattern} is {value}, "
+                    f"not in [{MIN_TEMPERATURE}, {MAX_TEMPERATURE}]"
+                )
+    return problems

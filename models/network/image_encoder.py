@@ -1,0 +1,170 @@
+"""An image encoder of timm, torchvision or Hugging Face: pixels to regions and one vector."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, Self
+
+import timm
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from deadpan.core.errors import CheckpointError
+from models.network.config import ImageEncoderConfig
+from models.network.encoders import timm_key
+
+
+class ImageEncoder(nn.Module):
+    """Legend: `batch` pictures, `height` and `width` in pixels, `regions` of the last feature map
+    (7 x 7 of 224 x 224 pixels, for most), `dim` features."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: Any, config: ImageEncoderConfig) -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.kind = config.kind
+        for name, values in (("mean", config.mean), ("std", config.std)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    @classmethod
+    def from_folder(cls, folder: Path, config: ImageEncoderConfig) -> Self:
+        """Load frozen, in evaluation mode.
+
+        Raises:
+            CheckpointError: the weights do not fit the architecture.
+        """
+        path = folder / config.weights
+        try:
+            if path.suffix == ".safetensors":
+                weights = load_file(path)
+            else:
+                weights = torch.load(path, map_location="cpu", weights_only=True)
+            backbone, dim = _architecture(folder, config)
+            if config.key_style == "lukemelas":
+                stages = tuple(len(stage) for stage in backbone.blocks)
+                weights = {timm_key(key, stages): value for key, value in weights.items()}
+            if config.kind == "huggingface":
+                prefix = f"{backbone.base_model_prefix}."
+                weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+            # a classifier may be missing, or there for another number of classes
+            own = backbone.state_dict()
+            fitting = {
+                name: value
+                for name, value in weights.items()
+                if name in own and own[name].shape == value.shape
+            }
+            missing = [
+                name
+                for name in own
+                if name not in fitting
+                and not name.startswith(("fc.", "classifier.", "head.", "pooler."))
+                and not name.endswith("num_batches_tracked")
+            ]
+            if missing:
+                raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
+            backbone.load_state_dict(fitting, strict=False)
+        except (
+            OSError,
+            KeyError,
+            ValueError,
+            RuntimeError,
+            AttributeError,
+            SafetensorError,
+            pickle.UnpicklingError,
+        ) as error:
+            raise CheckpointError(
+                f"{path} cannot be loaded as {config.architecture or config.kind}: {error}; "
+                f"replace {folder} by a whole copy"
+            ) from error
+        if dim != config.dim:
+            raise CheckpointError(
+                f"{config.architecture or folder} has features of width {dim}, "
+                f"and the model was trained with {config.dim}"
+            )
+        encoder = cls(backbone, config).eval()
+        encoder.requires_grad_(False)
+        return encoder
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Parameters by stage, from the pixels up, classifier left out; the last entries are those
+        to fine-tune first. ResNet's stages are `layer1` to `layer4`."""
+        found: dict[str, list[nn.Parameter]] = {}
+        key = ""
+        for name, parameter in self.backbone.named_parameters():
+            parts = name.split(".")
+            if parts[0] in ("fc", "classifier", "head", "pooler"):
+                continue
+            number = next((index for index, part in enumerate(parts) if part.isdigit()), None)
+            if parts[0].startswith("layer") and parts[0] != "layernorm":
+                key = parts[0]
+            elif number is not None:
+                key = ".".join(parts[: number + 1])
+            # what has no number (stem, last convolution, last norm) belongs to what is before it
+            found.setdefault(key, []).append(parameter)
+        return list(found.values())
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        # permuting NHWC bytes gives NCHW in channels-last order, which CPUs convolve fastest
+        return (pixels.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
+
+    def regions(self, pixels: Tensor) -> Tensor:
+        """What the last layer says of every place.
+
+        Args:
+            pixels: uint8 [batch, height, width, 3], RGB.
+
+        Returns:
+            float32 [batch, regions, dim].
+        """
+        x = self._normalised(pixels)
+        if self.kind == "huggingface":
+            maps = self.backbone(pixel_values=x).last_hidden_state
+        elif self.kind == "timm":
+            maps = self.backbone.forward_features(x)
+        elif hasattr(self.backbone, "features"):
+            maps = self.backbone.features(x)
+        else:
+            b = self.backbone
+            maps = b.maxpool(b.relu(b.bn1(b.conv1(x))))
+            maps = b.layer4(b.layer3(b.layer2(b.layer1(maps))))
+        if maps.ndim == 4:
+            maps = maps.flatten(2).transpose(1, 2)
+        regions: Tensor = maps.float()
+        return regions
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pool over places: uint8 [batch, height, width, 3] to float32 [batch, dim]."""
+        return self.regions(pixels).mean(dim=1)
+
+    def classify(self, pixels: Tensor) -> Tensor:
+        """ImageNet logits, float32 [batch, 1000], to check the weights against known ones."""
+        logits: Tensor = self.backbone(self._normalised(pixels))
+        return logits.float()
+
+
+def _architecture(folder: Path, config: ImageEncoderConfig) -> tuple[Any, int]:
+    """The untrained network and the width of its features."""
+    if config.kind == "timm":
+        backbone: Any = timm.create_model(config.architecture, pretrained=False)
+        return backbone, int(backbone.num_features)
+    if config.kind == "torchvision":
+        backbone = torchvision.models.get_model(config.architecture, weights=None)
+        if hasattr(backbone, "layer4"):
+            return backbone, int(backbone.fc.in_features)
+        if hasattr(backbone, "features"):
+            linears = [m for m in backbone.classifier.modules() if isinstance(m, nn.Linear)]
+            return backbone, int(linears[0].in_features)
+        raise ValueError(f"torchvision's {config.architecture} has neither layer4 nor features")
+    architecture = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    backbone = AutoModel.from_config(  # type: ignore[no-untyped-call]
+        architecture, trust_remote_code=False
+    )
+    sizes = getattr(architecture, "hidden_sizes", None)
+    return backbone, int(sizes[-1] if sizes else architecture.hidden_size)

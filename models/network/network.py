@@ -1,0 +1,164 @@
+"""The whole model as one module: encoders and fusion head, and what of it a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from deadpan.core.errors import CheckpointError
+from models.network.config import ModelConfig, expected_tensors
+from models.network.encoders import load_image_encoder, load_text_encoder
+from models.network.fusion import Features, FusionHead
+
+_PREFIXES = {"text.": "text.backbone.", "image.": "image.backbone."}
+
+
+class Network(nn.Module):
+    """Encoders and head.
+
+    Legend: `batch` posts, `tokens` of the longest text, `pictures` of all posts together.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Encoders with the weights that training starts from, frozen; a fresh head.
+
+        Raises:
+            CheckpointError: an encoder is not there, or is another one.
+        """
+        super().__init__()
+        self.config = config
+        self.text = load_text_encoder(config.text)
+        self.image = load_image_encoder(config.image)
+        self.head = FusionHead.from_config(config)
+
+    @classmethod
+    def with_weights(cls, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Self:
+        """Put the tensors of a checkpoint over the encoders' own, ready to judge.
+
+        Args:
+            tensors: by the names of `trained_tensors`, of any float type.
+
+        Raises:
+            CheckpointError: they do not fit, or are not finite numbers.
+        """
+        network = cls(config)
+        network.load_trained(tensors)
+        return network.eval().requires_grad_(False)
+
+    def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overlay tensors, named as `trained_tensors` names them.
+
+        Raises:
+            CheckpointError: they do not fit, or are not finite numbers.
+        """
+        own = self.state_dict()
+        problems = []
+        for name, tensor in tensors.items():
+            place = _place(name)
+            if place not in own:
+                problems.append(f"{name} is unknown")
+            elif own[place].shape != tensor.shape:
+                problems.append(f"{name} is {list(tensor.shape)}, not {list(own[place].shape)}")
+            elif not bool(tensor.isfinite().all()):
+                problems.append(f"{name} holds NaN or infinity")
+        if problems:
+            raise CheckpointError("; ".join(problems[:10]))
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                own[_place(name)].copy_(tensor)
+
+    def trained_tensors(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a checkpoint must hold: the head, and the encoders' tensors that changed.
+
+        Args:
+            base: the state of a fresh network of the same configuration.
+
+        Returns:
+            By the checkpoint's names, float16, on the CPU; the shapes are those of the parameters.
+        """
+        names = expected_tensors(self.config)
+        found = {}
+        for place, tensor in self.state_dict().items():
+            name = _name(place)
+            if name in names or not torch.equal(tensor.cpu(), base[place].cpu()):
+                found[name] = tensor.detach().cpu().to(torch.float16).contiguous()
+        return found
+
+    def text_features(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Int64 [batch, tokens], twice, to pooled [batch, dim] and states [batch, tokens, dim]."""
+        states = self.text.states(token_ids, attention_mask)
+        return self.text.pool(states, attention_mask), states
+
+    @property
+    def needs_regions(self) -> bool:
+        """Whether the fusion looks at single words and regions, and not only at pooled features."""
+        return self.config.fusion == "cross_attention"
+
+
+def gather_images(regions: Tensor, image_index: Tensor, with_regions: bool) -> dict[str, Tensor]:
+    """Spread the pictures of a batch over its posts.
+
+    Args:
+        regions: float [pictures, regions, dim]; pooled features have one region.
+        image_index: int64 [batch, images], a row of `regions`, or -1 for none.
+        with_regions: whether regions are wanted, and not only their mean.
+
+    Returns:
+        "image", "image_mask" and maybe "regions", as `Features` has them.
+    """
+    mask = image_index >= 0
+    if not len(regions):
+        regions = regions.new_zeros(1, 1, regions.shape[-1])
+    chosen = regions[image_index.clamp(min=0)]
+    found = {"image": chosen.mean(dim=2), "image_mask": mask}
+    return {**found, "regions": chosen} if with_regions else found
+
+
+def make_features(
+    with_regions: bool,
+    text: Tensor,
+    states: Tensor,
+    attention_mask: Tensor,
+    has_text: Tensor,
+    images: Mapping[str, Tensor],
+) -> Features:
+    """Put the encoders' outputs together for the head.
+
+    Args:
+        with_regions: whether the fusion looks at single words and regions.
+        text: float [batch, text_dim], pooled.
+        states: float [batch, tokens, text_dim]; not looked at without `with_regions`.
+        attention_mask: int [batch, tokens], 0 where a text is shorter; the same.
+        has_text: bool [batch].
+        images: as `gather_images` gives them.
+    """
+    if not with_regions:
+        return Features(text, has_text, images["image"], images["image_mask"])
+    return Features(
+        text=text,
+        has_text=has_text,
+        image=images["image"],
+        image_mask=images["image_mask"],
+        tokens=states,
+        token_mask=attention_mask.bool(),
+        regions=images["regions"],
+    )
+
+
+def _place(name: str) -> str:
+    """Where a checkpoint's tensor belongs in `Network`."""
+    for prefix, place in _PREFIXES.items():
+        if name.startswith(prefix):
+            return place + name.removeprefix(prefix)
+    return f"head.{name}"
+
+
+def _name(place: str) -> str:
+    """How a checkpoint names a tensor of `Network`."""
+    for name, prefix in _PREFIXES.items():
+        if place.startswith(prefix):
+            return name + place.removeprefix(prefix)
+    return place.removeprefix("head.")

@@ -1,0 +1,421 @@
+"""Which words and which parts of a picture moved a score: by leaving each out. Needs no torch.
+
+Occlusion (Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 2014) asks the
+model itself and nothing of its inside, so it holds for every encoder, fusion and engine. It costs a
+prediction for every part left out, which is why the parts are bounded. Where that is too much, a
+model may leave a part out of features that it has computed already (`models.serving.leave_out`),
+which is rougher.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.posts import frames
+from models.posts.prediction import Prediction, PreparedImage, PreparedPost, Scores, Window
+from models.posts.text import OCR_MARKER, trace_text
+
+MAX_WORDS = 128
+"""Words looked at; the model reads at most as many tokens, and a word is at least one."""
+
+_BETWEEN = ("disagreement", "opposition")
+"""Scores that compare words with pictures."""
+
+_WORD = re.compile(r"\S+")
+_SCORE = re.compile(
+    r"(?:(?P<read_out>text_alone|image_alone)\.)?"
+    r"(?:(?P<sarcasm>sarcasm)|sentiment\.(?P<label>negative|neutral|positive))"
+)
+
+
+class Model(Protocol):
+    """What of a `Classifier` is needed."""
+
+    def encode(self, joined: str) -> tuple[int, ...]:
+        """Token ids of a prepared post's text, or of a part of it."""
+        ...
+
+    def predict_without(
+        self, posts: Sequence[PreparedPost], parts: Sequence[Sequence[Part]], kept: Any
+    ) -> list[Prediction] | None:
+        """Judge posts as they are and without each part, or say None when it cannot.
+
+        A prediction for each post, its numbers arrays: float64 [1 + parts]."""
+        ...
+
+    def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
+        """Judge posts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is left out, one part at a time.
+
+    Attributes:
+        windows: of a text, at most; a text of more words is cut into so many runs of words.
+        grid: a picture is cut into so many rows and columns; 0 leaves pictures alone.
+        images: of a post, at most; the others are not looked at.
+    """
+
+    windows: int = 16
+    grid: int = 4
+    images: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WordEffect:
+    """A word, or a run of words.
+
+    Attributes:
+        start: first character in the normalised text.
+        end: after the last character.
+        word: what stands there.
+        effect: by how much the score is higher with it than without.
+        original: where it stands in the text as its author wrote it, first character and after the
+            last, where that is known.
+    """
+
+    start: int
+    end: int
+    word: str
+    effect: float
+    original: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionEffect:
+    """A part of a picture.
+
+    Attributes:
+        image: position among the post's pictures.
+        x0, y0, x1, y1: left, top, right and bottom, as fractions of width and height.
+        effect: by how much the score is higher with it than with its place in the mean colour.
+    """
+
+    image: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    effect: float
+
+
+Part = WordEffect | RegionEffect
+"""What is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What moved a score.
+
+    Attributes:
+        score: its name, as policies know it.
+        method: "occlusion", or "features" where parts were left out of features.
+        value: of the whole post.
+        words: in the order of the text.
+        regions: row by row.
+        disagreement: of words and pictures, None when the post has only one of them.
+        window: of a text that is read in windows, the part that decided: first character and after
+            the last, in the normalised text.
+    """
+
+    score: str
+    method: str
+    value: float
+    words: tuple[WordEffect, ...]
+    regions: tuple[RegionEffect, ...]
+    disagreement: float | None
+    window: tuple[int, int] | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """Plain objects, for a table or JSON; effects with four decimals."""
+        window = self.window and {"window": {"start": self.window[0], "end": self.window[1]}}
+        return {
+            **(window or {}),
+            "score": self.score,
+            "method": self.method,
+            "value": round(self.value, 4),
+            "disagreement": None if self.disagreement is None else round(self.disagreement, 4),
+            "words": [
+                {
+                    "start": one.start,
+                    "end": one.end,
+                    "word": one.word,
+                    "effect": round(one.effect, 4),
+                    **({"original": list(one.original)} if one.original else {}),
+                }
+                for one in self.words
+            ],
+            "regions": [
+                {
+                    "image": one.image,
+                    "x0": round(one.x0, 4),
+                    "y0": round(one.y0, 4),
+                    "x1": round(one.x1, 4),
+                    "y1": round(one.y1, 4),
+                    "effect": round(one.effect, 4),
+                }
+                for one in self.regions
+            ],
+        }
+
+
+def explain(
+    model: Model,
+    posts: Sequence[PreparedPost],
+    score_names: Sequence[str],
+    limits: Limits | None = None,
+    *,
+    ask_again: bool = True,
+    kept: Any = None,
+    predictions: Sequence[Prediction] | None = None,
+) -> list[Explanation | None]:
+    """Explain a score of each post, all in one batch.
+
+    Args:
+        model: the one that judged them.
+        posts: any number.
+        score_names: of each post, as policies name them; "degraded" and "unread" are nothing
+            the model said.
+        limits: how much is left out.
+        ask_again: by occlusion; else from features, where the model has such.
+        kept: what the model kept of these posts when it judged them, if it did.
+        predictions: of each post, where a text may be read in windows: the window that decided is
+            what is explained. Without them the first is.
+
+    Returns:
+        An explanation of each post, in order; None where the post does not have the score.
+    """
+    limits = limits or Limits()
+    windows = [
+        _deciding(post, name, predictions[row] if predictions else None)
+        for row, (post, name) in enumerate(zip(posts, score_names, strict=True))
+    ]
+    posts = [
+        post if window is None else _in_window(post, window)
+        for post, window in zip(posts, windows, strict=True)
+    ]
+    plans = [_parts(post, name, limits) for post, name in zip(posts, score_names, strict=True)]
+    parts: list[list[Part]] = [[*words, *regions] for words, regions in plans]
+    told = None if ask_again else model.predict_without(posts, parts, kept)
+    if told is not None:
+        method = "features"
+        scores = [
+            [_columns(one, name), _columns(one, "disagreement")]
+            for one, name in zip(told, score_names, strict=True)
+        ]
+    else:
+        method = "occlusion"
+        scores = [
+            [[score_of(one, name) for one in row], [row[0].disagreement]]
+            for row, name in zip(_occluded(model, posts, parts), score_names, strict=True)
+        ]
+    found: list[Explanation | None] = []
+    for post, name, (words, regions), ((value, *without), disagreement), window in zip(
+        posts, score_names, plans, scores, windows, strict=True
+    ):
+        if value is None:
+            found.append(None)
+            continue
+        effects = [0.0 if one is None else value - one for one in without]
+        found.append(
+            Explanation(
+                score=name,
+                method=method,
+                value=value,
+                words=tuple(_in_whole(map(_word_with, words, effects), window)),
+                regions=tuple(
+                    _as_seen(post, list(map(_region_with, regions, effects[len(words) :])))
+                ),
+                disagreement=disagreement[0],
+                window=window.own if window else None,
+            )
+        )
+    return found
+
+
+def as_written(explanation: Explanation, text: str) -> Explanation:
+    """The same, and where its words stand in the post's text as its author wrote it.
+
+    Args:
+        explanation: of a prepared post.
+        text: as its author wrote it; those in its pictures stand nowhere in it.
+    """
+    traced = trace_text(text)
+    words = [
+        replace(word, original=traced.original(word.start, word.end))
+        if traced.text[word.start : word.end] == word.word
+        else word
+        for word in explanation.words
+    ]
+    return replace(explanation, words=tuple(words))
+
+
+def _deciding(post: PreparedPost, name: str, prediction: Prediction | None) -> Window | None:
+    """The window that a score is of; None where the post has one."""
+    if not post.windows:
+        return None
+    match = _SCORE.fullmatch(name)
+    read_out = (match["read_out"] if match else None) or ("fused" if match else "text_alone")
+    scores: Scores | None = getattr(prediction, read_out, None)
+    if scores is None:
+        return post.windows[0]
+    is_sarcasm = match is not None and match["sarcasm"] is not None
+    return post.windows[scores.sarcasm_window if is_sarcasm else scores.sentiment_window]
+
+
+def _in_window(post: PreparedPost, window: Window) -> PreparedPost:
+    return replace(post, text=window.text, token_ids=window.token_ids, windows=())
+
+
+def _in_whole(words: Iterable[WordEffect], window: Window | None) -> Iterator[WordEffect]:
+    """Words of a window where they stand in the whole text."""
+    if window is None:
+        yield from words
+        return
+    start, end = window.own
+    own = end - start
+    for word in words:
+        # those in pictures stand behind the window's own, and the line break between them
+        by = start if word.start < own else window.in_pictures[0] - own - len(OCR_MARKER)
+        yield WordEffect(word.start + by, word.end + by, word.word, word.effect)
+
+
+def _columns(prediction: Prediction, name: str) -> list[float | None]:
+    """A score of every row of a prediction whose numbers are arrays."""
+    found: Any = score_of(prediction, name)
+    return [None] if found is None else found.tolist()
+
+
+def _occluded(
+    model: Model,
+    posts: Sequence[PreparedPost],
+    parts: Sequence[Sequence[Part]],
+) -> list[list[Prediction]]:
+    """Every post judged as it is, and again without each of its parts."""
+    batch: list[PreparedPost] = []
+    for post, cuts in zip(posts, parts, strict=True):
+        batch.append(post)
+        batch += [
+            _without_word(model, post, cut)
+            if isinstance(cut, WordEffect)
+            else _without_region(post, cut)
+            for cut in cuts
+        ]
+    predictions = iter(model.predict(batch) if batch else [])
+    return [list(islice(predictions, 1 + len(cuts))) for cuts in parts]
+
+
+def score_of(prediction: Prediction, name: str) -> float | None:
+    """A score by the name that policies know it by; None when the prediction has no such score."""
+    if name in _BETWEEN:
+        between: float | None = getattr(prediction, name)
+        return between
+    match = _SCORE.fullmatch(name)
+    if match is None:
+        return None
+    scores: Scores | None = getattr(prediction, match["read_out"] or "fused")
+    if scores is None:
+        return None
+    found: float = scores.sarcasm if match["sarcasm"] else getattr(scores.sentiment, match["label"])
+    return found
+
+
+def _parts(
+    post: PreparedPost, name: str, limits: Limits
+) -> tuple[list[WordEffect], list[RegionEffect]]:
+    """What to leave out; nothing of a modality that the score does not look at."""
+    if name not in _BETWEEN and _SCORE.fullmatch(name) is None:
+        return [], []
+    words = [] if name.startswith("image_alone.") else _windows(post.text, limits.windows)
+    regions = [] if name.startswith("text_alone.") else _regions(post, limits)
+    return words, regions
+
+
+def _windows(text: str, most: int) -> list[WordEffect]:
+    spans = []
+    for match in _WORD.finditer(text):
+        if match[0] == OCR_MARKER.strip():
+            continue
+        spans.append(match.span())
+        if len(spans) == MAX_WORDS:
+            break
+    size = -(-len(spans) // most) if most else 0
+    if not size or len(spans) < 2:
+        # one word left out leaves no text, which is another question
+        return []
+    return [
+        WordEffect(run[0][0], run[-1][1], text[run[0][0] : run[-1][1]], 0.0)
+        for run in (spans[start : start + size] for start in range(0, len(spans), size))
+    ]
+
+
+def _regions(post: PreparedPost, limits: Limits) -> list[RegionEffect]:
+    seen = [i for i, image in enumerate(post.images) if isinstance(image, PreparedImage)]
+    steps = range(limits.grid)
+    return [
+        RegionEffect(
+            image,
+            column / limits.grid,
+            row / limits.grid,
+            (column + 1) / limits.grid,
+            (row + 1) / limits.grid,
+            0.0,
+        )
+        for image in seen[: limits.images]
+        for row in steps
+        for column in steps
+    ]
+
+
+def _without_word(model: Model, post: PreparedPost, word: WordEffect) -> PreparedPost:
+    # the text is normalised already, and may say which of its words stand in a picture
+    text = f"{post.text[: word.start].rstrip(' ')}{post.text[word.end :]}"
+    return replace(post, text=text, token_ids=model.encode(text))
+
+
+def _without_region(post: PreparedPost, region: RegionEffect) -> PreparedPost:
+    image = post.images[region.image]
+    assert isinstance(image, PreparedImage)
+    squares = [_without_place(square, region) for square in image.squares]
+    # another picture needs another name: the model computes pictures of one name once
+    name = f"{image.sha256} without {region.x0},{region.y0}"
+    images = list(post.images)
+    images[region.image] = PreparedImage(name, squares)
+    return replace(post, images=tuple(images))
+
+
+def _without_place(square: npt.NDArray[np.uint8], region: RegionEffect) -> npt.NDArray[np.uint8]:
+    left: npt.NDArray[np.uint8] = square.copy()
+    height, width = left.shape[:2]
+    rows = slice(round(region.y0 * height), round(region.y1 * height))
+    columns = slice(round(region.x0 * width), round(region.x1 * width))
+    left[rows, columns] = square.mean(axis=(0, 1)).astype(np.uint8)
+    return left
+
+
+def _as_seen(post: PreparedPost, regions: Sequence[RegionEffect]) -> Iterator[RegionEffect]:
+    """Regions as people see their picture: of an animation, on the sheet of its frames."""
+    for region in regions:
+        image = post.images[region.image]
+        assert isinstance(image, PreparedImage)
+        edges = (region.x0, region.y0, region.x1, region.y1)
+        for place in frames.on_sheet(edges, len(image.squares)):
+            yield RegionEffect(region.image, *place, region.effect)
+
+
+# Not by `dataclasses.replace`: a flag has dozens of parts, and it takes several times as long.
+def _word_with(word: WordEffect, effect: float) -> WordEffect:
+    return WordEffect(word.start, word.end, word.word, effect)
+
+
+def _region_with(region: RegionEffect, effect: float) -> RegionEffect:
+    return RegionEffect(region.image, region.x0, region.y0, region.x1, region.y1, effect)

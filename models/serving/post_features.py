@@ -1,0 +1,101 @@
+"""What the encoders say of a batch of prepared posts; of a picture that is known, nothing new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.engines.base import Engine, encode_pictures
+from models.network.config import ModelConfig
+from models.network.fusion import Features
+from models.network.network import gather_images, make_features
+from models.posts.prediction import PreparedImage, PreparedPost
+from models.serving.feature_cache import FeatureCache
+from models.serving.leave_out import Kept, has_parts
+
+
+class PostFeatures:
+    """Encodes posts with an engine. Safe to use from several threads.
+
+    Args:
+        engine: encodes token ids and pixels.
+        config: of the model.
+        cache: features of pictures that were seen before; None keeps none.
+    """
+
+    def __init__(self, engine: Engine, config: ModelConfig, cache: FeatureCache | None) -> None:
+        self._engine = engine
+        self._config = config
+        self._cache = cache
+
+    def __call__(self, posts: Sequence[PreparedPost], kept: Kept | None) -> Features:
+        """Encode a batch.
+
+        Args:
+            posts: at least one.
+            kept: gets what leaving out parts of these posts would compute again.
+        """
+        config = self._config
+        if kept is not None and not has_parts(self._engine, config):
+            kept = None
+        count = len(posts)
+        has_text = torch.tensor([bool(post.token_ids) for post in posts])
+        longest = max(1, *(len(post.token_ids) for post in posts), 1)
+        text = torch.zeros(count, config.text.dim)
+        states = torch.zeros(count, longest, config.text.dim)
+        mask = torch.zeros(count, longest, dtype=torch.int64)
+        if has_text.any():
+            rows = has_text.nonzero().flatten().tolist()
+            ids = [posts[row].token_ids for row in rows]
+            pooled, tokens = self._engine.encode_texts(ids, parts=kept is not None)
+            text[rows] = pooled
+            if kept is not None:
+                kept.states |= zip(ids, tokens, strict=True)
+                tokens = []
+            for row, state in zip(rows, tokens, strict=False):
+                states[row, : len(state)] = state
+                mask[row, : len(state)] = 1
+        seen = [
+            [image for image in post.images if isinstance(image, PreparedImage)] for post in posts
+        ]
+        # one picture posted many times is computed once
+        distinct = {image.sha256: image for images in seen for image in images}
+        index = torch.full((count, max(1, *map(len, seen), 1)), -1)
+        regions = torch.zeros(0, 1, config.image.dim)
+        if distinct:
+            regions = self._regions(list(distinct.values()), kept)
+            places = {sha256: row for row, sha256 in enumerate(distinct)}
+            for row, images in enumerate(seen):
+                for column, image in enumerate(images):
+                    index[row, column] = places[image.sha256]
+        with_regions = self._engine.needs_regions
+        images_found = gather_images(regions, index, with_regions)
+        return make_features(with_regions, text, states, mask, has_text, images_found)
+
+    def _regions(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
+        """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""
+        if self._cache is None:
+            return self._encoded(images, kept)
+        # Another chunk may have encoded a picture since this one was prepared.
+        known = self._cache.in_memory(image.sha256 for image in images)
+        known |= {image.sha256: image.features for image in images if image.features is not None}
+        fresh = [image for image in images if image.sha256 not in known]
+        if fresh:
+            encoded = self._encoded(fresh, kept)
+            # Rounded as the cache rounds them, so that a picture has the same features ever after.
+            for image, features in zip(fresh, encoded.numpy().astype(np.float16), strict=True):
+                known[image.sha256] = features
+                # what was not seen of a file is known only while it is decoded
+                if image.file is not None and image.unread is None:
+                    self._cache.add(image.sha256, features)
+        return torch.from_numpy(np.stack([known[image.sha256] for image in images])).float()
+
+    def _encoded(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
+        if kept is None:
+            return encode_pictures(self._engine, images)
+        parts = encode_pictures(self._engine, images, parts=True)
+        kept.regions |= zip((image.sha256 for image in images), parts, strict=True)
+        return parts.mean(dim=1, keepdim=True)

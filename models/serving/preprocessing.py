@@ -1,0 +1,170 @@
+"""Prepare: a post's words and pictures in the form the encoders take. Needs no torch.
+
+`TextPreparer` and `normalise_text` live in `models.posts.text`, `decode_image` in
+`models.posts.images`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from deadpan.core.errors import ImageError
+from models.posts.images import PictureFile, decode_image
+from models.posts.ocr import Reader
+from models.posts.prediction import ImageProblem, PreparedImage, PreparedPost, Unread
+from models.posts.text import TextPreparer, normalise_text
+from models.serving.feature_cache import FeatureCache
+
+__all__ = ["Preparer", "TextPreparer", "decode_image", "normalise_text"]
+
+Unprepared = tuple[str, Sequence[bytes | ImageProblem]]
+"""A post's words as its author wrote them, and undecoded files, or why there is none."""
+
+READING_VERSION = 2
+"""Raised whenever other words, pixels or parts come out of the same post. It is part of the model's
+version, so that posts that were judged before can be judged again; what a checkpoint was trained
+with is `models.network.config.PREPROCESSING_VERSION`."""
+
+_AT_ONCE = 4
+"""Fewer pictures than this are decoded where they are: handing them over takes as long."""
+
+
+class Preparer:
+    """Prepares posts; safe to call from several threads at once.
+
+    Args:
+        text: normalises and tokenises.
+        image_size: side of the square for the image encoder, in pixels.
+        max_image_pixels: a picture with more is not decoded.
+        ocr: reads the words in pictures; None leaves them unread.
+        features: pictures that it knows are not decoded before somebody looks at them.
+        threads: that decode pictures, shared by all who call; None for as many as there are CPUs.
+    """
+
+    def __init__(
+        self,
+        text: TextPreparer,
+        *,
+        image_size: int,
+        max_image_pixels: int,
+        ocr: Reader | None = None,
+        features: FeatureCache | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._text = text
+        self._ocr = ocr
+        self.reads_pictures = ocr is not None
+        self._image_size = image_size
+        self._max_image_pixels = max_image_pixels
+        self._features = features
+        self._threads = threads or min(8, _cpus())
+        # One pool for all chunks in hand, so that they do not decode more at once than CPUs can.
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="deadpan-decode")
+
+    def __call__(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
+        """Prepare one post; see `all`."""
+        (post,) = self.all([(text, images)])
+        return post
+
+    def all(self, posts: Sequence[Unprepared]) -> list[PreparedPost]:
+        """Prepare posts together: the same picture once, pictures in parallel, texts in a batch.
+
+        Args:
+            posts: any number.
+
+        Returns:
+            Of each post, in order, what was made of it, with one entry for every image given.
+            Content never makes this raise.
+        """
+        files: dict[int, bytes] = {
+            id(image): image for _, images in posts for image in images if isinstance(image, bytes)
+        }
+        names = {key: hashlib.sha256(content).hexdigest() for key, content in files.items()}
+        distinct = {names[key]: content for key, content in files.items()}
+        pictures = self._pictures(distinct)
+        prepared = [
+            tuple(
+                pictures[names[id(image)]] if isinstance(image, bytes) else image
+                for image in images
+            )
+            for _, images in posts
+        ]
+        words = [self._words_in(images) for images in prepared]
+        texts = self._text.all([(text, ocr) for (text, _), ocr in zip(posts, words, strict=True)])
+        return [
+            PreparedPost(
+                read.text, read.token_ids, images, read.unread + _unseen(images), read.windows
+            )
+            for read, images in zip(texts, prepared, strict=True)
+        ]
+
+    def encode(self, joined: str) -> tuple[int, ...]:
+        """Token ids of a prepared post's text, or of a part of it; () when there are no words."""
+        return self._text.encode(joined)
+
+    def spans(self, joined: str) -> list[tuple[int, int]]:
+        """Where each token of `encode` stands in the text: see `TextPreparer.spans`."""
+        return self._text.spans(joined)
+
+    def _pictures(self, files: dict[str, bytes]) -> dict[str, PreparedImage | ImageProblem]:
+        """Pictures by name; decoded, or with features that are known."""
+        known = {} if self._features is None else self._features.load(files)
+        found: dict[str, PreparedImage | ImageProblem] = {
+            name: PreparedImage(name, features=features, file=self._file(files[name]))
+            for name, features in known.items()
+        }
+        todo = [(name, content) for name, content in files.items() if name not in known]
+        if len(todo) < _AT_ONCE or self._threads == 1:
+            return found | self._decoded(todo)
+        # A slice for each thread: handing over every picture by itself costs 50 µs each.
+        slices = [todo[start :: self._threads] for start in range(self._threads)]
+        for part in self._pool.map(self._decoded, slices):
+            found |= part
+        return found
+
+    def _decoded(
+        self, files: Sequence[tuple[str, bytes]]
+    ) -> dict[str, PreparedImage | ImageProblem]:
+        found: dict[str, PreparedImage | ImageProblem] = {}
+        for name, content in files:
+            file = self._file(content)
+            try:
+                found[name] = PreparedImage(name, *file.decode(), file=file)
+            except ImageError as error:
+                found[name] = ImageProblem(str(error))
+        return found
+
+    def _file(self, content: bytes) -> PictureFile:
+        return PictureFile(content, self._max_image_pixels, self._image_size)
+
+    def _words_in(self, images: Sequence[PreparedImage | ImageProblem]) -> list[str]:
+        if self._ocr is None:
+            return []
+        words = []
+        for image in images:
+            if isinstance(image, PreparedImage):
+                try:
+                    # what a moderator sees as evidence, and pictures are small enough there
+                    words.append(self._ocr.read(image.thumbnail, sha256=image.sha256).text)
+                except ImageError:  # its square could be decoded; it has no words then
+                    words.append("")
+        return words
+
+
+def _unseen(images: Sequence[PreparedImage | ImageProblem]) -> tuple[Unread, ...]:
+    """What of pictures that were decoded is in none of their frames."""
+    return tuple(
+        Unread("image", image.unread, index)
+        for index, image in enumerate(images)
+        if isinstance(image, PreparedImage) and image.unread is not None
+    )
+
+
+def _cpus() -> int:
+    """CPUs that this process may use; a container may be given fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS

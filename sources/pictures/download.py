@@ -1,0 +1,458 @@
+"""Downloads the images of posts from addresses that strangers chose."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from sources.net.addresses import Address, NameLookupError, Network, is_public, is_within, resolve
+from sources.net.connection import TransferError
+from sources.net.threads import Threads
+from sources.net.transport import (
+    BodyTooLargeError,
+    Response,
+    Transport,
+    canonical,
+    read_body,
+    retry_after_seconds,
+)
+from sources.pictures.awaited import (
+    NOT_IN_TIME,
+    PATIENT_SECONDS,
+    POST_SECONDS,
+    AwaitedPost,
+    Batch,
+    Picture,
+    completed,
+)
+from sources.pictures.hosts import Hosts, Name, names_of
+from sources.pictures.lanes import Lanes
+from sources.post import FetchedImage, FetchedPost, Post
+
+log = logging.getLogger(__name__)
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LATER = (408, 425, 429)
+_MAX_URL_CHARACTERS = 8192
+_MAX_ADDRESSES = 4  # of one host; a name server may list hundreds
+_MAX_LOOKUPS = 64  # of names at once; one that is not answered lasts up to half a minute
+
+QUICK_SECONDS = 1.5
+"""For the first try of a picture, with its redirects."""
+
+LISTED_QUICK_SECONDS = 3.0
+"""The same for hosts that the operator named (DEADPAN_IMAGE_HOSTS)."""
+
+SLOW_SECONDS = 5.0
+"""For a try in the slow threads."""
+
+MAX_TRIES = 3
+"""Of one picture. Of those that last until their time is up, a second one is the last."""
+
+AGAIN_SECONDS = 0.5
+"""After a try that ended at once, such as a 503; doubles."""
+
+MAX_WAIT_SECONDS = 3.0
+"""For so long a host is waited for that names a time (Retry-After); one that asks for more is left
+alone, and its pictures are looked for again much later."""
+
+_LEFT_ALONE = "the image host did not answer in time before, and is left alone for a while"
+_STOPPED = "the worker was stopped before the image was downloaded"
+_BROKE = "the image could not be downloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What an image may cost, and where it may come from.
+
+    Attributes:
+        max_bytes: of one image, decompressed.
+        max_images: of one post; the others are left out and say so.
+        max_fetch_bytes: of all images of one fetch, which are in memory together.
+        hosts: names that images may come from, such as `img.example.com` or `*.example.com`
+            (any name below it); empty for any.
+        allowed_networks: addresses that are allowed although they are not public.
+        timeout_seconds: for one try of an image, with its redirects, where it is less than ours.
+        max_redirects: followed for one image.
+    """
+
+    max_bytes: int = 10 * 1024 * 1024
+    max_images: int = 10
+    max_fetch_bytes: int = 1024 * 1024 * 1024
+    hosts: tuple[str, ...] = ()
+    allowed_networks: tuple[Network, ...] = ()
+    timeout_seconds: float = 10.0
+    max_redirects: int = 3
+
+
+class _RefusalError(Exception):
+    """The image is not there; the text is for a moderator.
+
+    Args:
+        transient: whether another try may end otherwise.
+        answered: whether the host said so itself, and means it.
+        later_seconds: what it asked for before it is asked again.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        transient: bool = False,
+        answered: bool = False,
+        later_seconds: float | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.transient = transient
+        self.answered = answered
+        self.later_seconds = later_seconds
+
+
+class ImageDownloader:
+    """Downloads images in bounded sets of threads. Safe to use from several threads.
+
+    A picture has few and short tries, a post a time for all of its pictures, and no host, domain
+    or address more than a part of the threads; see `sources.pictures.lanes` and decision 0016.
+
+    Args:
+        limits: what an image may cost, and where it may come from.
+        threads: how many images of good hosts are downloaded at once, over all fetches; as many
+            again wait for hosts that are slow.
+    """
+
+    def __init__(self, limits: ImageLimits, *, threads: int) -> None:
+        self._limits = limits
+        self._transport = Transport(connections=2 * threads)
+        self._hosts = Hosts(closed=_say_closed)
+        self._lanes: Lanes[Picture] = Lanes(
+            2 * threads,
+            self._hosts,
+            step=self._step,
+            refuse=lambda picture: self._over(picture, _LEFT_ALONE, transient=True),
+            cancel=lambda picture: self._over(picture, _STOPPED, transient=True),
+        )
+        self._readers = Threads(threads, "deadpan-image-file")
+        self._lookups = threading.BoundedSemaphore(_MAX_LOOKUPS)
+
+    def close(self) -> None:
+        """Give back connections and threads, after the downloads that are under way."""
+        self._lanes.close()
+        self._readers.close()
+        self._transport.close()
+
+    def closed_hosts(self) -> int:
+        """How many hosts are not asked now, because they did not answer."""
+        return self._hosts.closed()
+
+    def begin(
+        self, posts: Sequence[Post], read: Callable[[str], FetchedImage | None] | None = None
+    ) -> list[FetchedPost | AwaitedPost]:
+        """Begin to download the images of posts; an address named twice is downloaded once.
+
+        Args:
+            posts: of one fetch.
+            read: reads an image that is no download, and gives None for one that is.
+
+        Returns:
+            One for each post, in order: posts without images are there at once.
+        """
+        batch = Batch(self._limits.max_fetch_bytes)
+        wanted: dict[str, Picture] = {}
+        too_many = f"only the first {self._limits.max_images} images of a post are looked at"
+        if self._limits.max_images == 0:
+            too_many = "images are not looked at (DEADPAN_MAX_IMAGES is 0)"
+        begun: list[FetchedPost | AwaitedPost] = []
+        for post in posts:
+            taken = post.images[: self._limits.max_images]
+            left_out = [
+                FetchedImage(location, problem=too_many) for location in post.images[len(taken) :]
+            ]
+            for location in taken:
+                if location not in wanted:
+                    ends_at = batch.began_at + (POST_SECONDS if read is None else PATIENT_SECONDS)
+                    wanted[location] = Picture((), location=location, batch=batch, ends_at=ends_at)
+            if taken:
+                pictures = [wanted[location] for location in taken]
+                begun.append(AwaitedPost(post, pictures, left_out, batch, self._is_good))
+            else:
+                begun.append(FetchedPost(post, tuple(left_out)))
+        for picture in wanted.values():
+            if read is None:
+                self._submit(picture)
+            else:
+                future = self._readers.submit(self._read, picture, read)
+                if future.cancelled():
+                    self._over(picture, _STOPPED, transient=True)
+        return begun
+
+    def complete(
+        self, posts: Sequence[Post], read: Callable[[str], FetchedImage | None] | None = None
+    ) -> list[FetchedPost]:
+        """The same, and wait for all of them; their time is bounded."""
+        begun = self.begin(posts, read)
+        done = iter(completed([post for post in begun if isinstance(post, AwaitedPost)]))
+        return [next(done) if isinstance(post, AwaitedPost) else post for post in begun]
+
+    def download(self, url: str) -> FetchedImage:
+        """Download one image, or say why not. Never raises for what the host does."""
+        (post,) = self.complete([Post("", "", (url,))])
+        return post.images[0]
+
+    def _is_good(self, picture: Picture) -> bool:
+        return picture.is_listed or self._hosts.standing(picture.names) == "good"
+
+    def _read(self, picture: Picture, read: Callable[[str], FetchedImage | None]) -> None:
+        try:
+            image = read(picture.location)
+        except Exception:
+            log.exception("reading an image failed unexpectedly")
+            image = FetchedImage(picture.location, problem=_BROKE)
+        if image is None:
+            self._submit(picture)
+        else:
+            self._came(picture, image)
+
+    def _submit(self, picture: Picture) -> None:
+        try:
+            self._aim(picture, picture.location)
+        except _RefusalError as refusal:
+            self._over(picture, str(refusal))
+            return
+        except Exception:
+            log.exception("an image address could not be read")
+            self._over(picture, _BROKE)
+            return
+        picture.ends_at = picture.batch.began_at + POST_SECONDS
+        self._begin_try(picture)
+        self._lanes.submit(picture)
+
+    def _aim(self, picture: Picture, url: str) -> None:
+        """Note the URL that is asked next."""
+        picture.url = self._checked_url(url)
+        parts = urlsplit(picture.url)
+        host = parts.hostname or ""
+        picture.names = names_of(host, _port(parts))
+        picture.addresses = None
+        picture.is_listed = bool(self._limits.hosts)  # no others pass
+
+    def _begin_try(self, picture: Picture) -> None:
+        if picture.lane == "quick" and self._hosts.standing(picture.names) == "slow":
+            picture.lane = "slow"
+        seconds = SLOW_SECONDS
+        if picture.lane == "quick":
+            seconds = LISTED_QUICK_SECONDS if picture.is_listed else QUICK_SECONDS
+        picture.left_seconds = min(seconds, self._limits.timeout_seconds)
+
+    def _step(self, picture: Picture) -> float | None:
+        """One step of a download; see `Lanes`."""
+        try:
+            return self._stepped(picture)
+        except Exception:
+            # One image never takes a chunk down, whatever a stranger found to break us with.
+            log.exception("downloading an image failed unexpectedly")
+            self._over(picture, _BROKE)
+            return None
+
+    def _stepped(self, picture: Picture) -> float | None:
+        began_at = time.monotonic()
+        if self._is_good(picture):
+            # It may have waited for a thread for longer than a post's time.
+            picture.ends_at = max(picture.ends_at, began_at + picture.left_seconds)
+        ends_at = min(picture.ends_at, began_at + picture.left_seconds)
+        host = picture.names[0]
+        try:
+            answer: bytes | str | None = picture.url
+            while isinstance(answer, str) and picture.names[0] == host:
+                answer = self._hop(picture, ends_at)
+        except _RefusalError as refusal:
+            return self._refused(picture, refusal, is_late=time.monotonic() >= ends_at - 0.01)
+        spent_seconds = time.monotonic() - began_at
+        if isinstance(answer, bytes):
+            self._hosts.gave(picture.names, quick=spent_seconds <= QUICK_SECONDS)
+            image = FetchedImage(picture.location, content=answer, final_url=picture.url)
+            self._came(picture, image)
+            return None
+        picture.left_seconds -= spent_seconds
+        if self._hosts.standing(picture.names) == "slow":
+            picture.lane = "slow"
+        return 0.0
+
+    def _refused(self, picture: Picture, refusal: _RefusalError, *, is_late: bool) -> float | None:
+        """After a try that was in vain: when the next one begins, or None."""
+        picture.tries += 1
+        names, later = picture.names, refusal.later_seconds
+        if refusal.answered:
+            self._hosts.gave(names, quick=False)
+        if is_late and refusal.transient:
+            self._hosts.hung(names)
+        wait_seconds = later
+        if wait_seconds is None:
+            wait_seconds = 0.0 if is_late else AGAIN_SECONDS * 2.0 ** (picture.tries - 1)
+        may_go_on = (
+            refusal.transient
+            and picture.tries < MAX_TRIES
+            and not (is_late and picture.lane == "slow")
+            and wait_seconds <= MAX_WAIT_SECONDS
+            and time.monotonic() + wait_seconds + AGAIN_SECONDS < picture.ends_at
+        )
+        if may_go_on:
+            picture.lane = "slow" if is_late else picture.lane
+            self._begin_try(picture)
+            return wait_seconds
+        if refusal.transient:
+            self._hosts.failed(names)
+        if later:
+            self._hosts.leave_alone(names[0], later)
+        self._over(picture, str(refusal), transient=refusal.transient)
+        return None
+
+    def _came(self, picture: Picture, image: FetchedImage) -> None:
+        content = image.content
+        if content is not None and not picture.batch.room.take(len(content)):
+            # In another chunk, with smaller neighbours, it may fit.
+            problem = "the images of the posts fetched together are too large"
+            image = FetchedImage(picture.location, problem=problem, transient=True)
+        picture.batch.note(picture, image)
+
+    def _over(self, picture: Picture, problem: str, *, transient: bool = False) -> None:
+        image = FetchedImage(picture.location, problem=problem, transient=transient)
+        picture.batch.note(picture, image)
+
+    def _hop(self, picture: Picture, ends_at: float) -> bytes | str | None:
+        """The image's bytes, or the URL that is asked next, or None where the address that was
+        found has no thread left."""
+        parts = urlsplit(picture.url)
+        if picture.addresses is None:
+            picture.addresses = self._checked_addresses(parts, ends_at)
+        first = picture.addresses[0]
+        names = names_of(parts.hostname or "", _port(parts), first)
+        if not self._lanes.may_ask(picture, names):
+            return None
+        answer = self._ask(picture.url, picture.addresses, ends_at)
+        if isinstance(answer, bytes):
+            return answer
+        picture.redirects += 1
+        if picture.redirects > self._limits.max_redirects:
+            raise _RefusalError(
+                f"the image was redirected more than {self._limits.max_redirects} times",
+                answered=True,
+            )
+        self._aim(picture, answer)
+        return picture.url
+
+    def _checked_url(self, url: str) -> str:
+        if len(url) > _MAX_URL_CHARACTERS:
+            raise _RefusalError(
+                f"the image address is longer than {_MAX_URL_CHARACTERS} characters"
+            )
+        try:
+            url = canonical(url.strip())
+        except ValueError as error:
+            raise _RefusalError(f"the image address cannot be used: {error}") from error
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise _RefusalError("the image address holds a user name or password")
+        if self._limits.hosts and not _is_listed(parts.hostname or "", self._limits.hosts):
+            raise _RefusalError(f"the image host {parts.hostname} is not one of the allowed hosts")
+        return url
+
+    def _checked_addresses(self, parts: SplitResult, ends_at: float) -> list[Address]:
+        """Look the host up, once, and check every address that comes back.
+
+        One wrong address among right ones refuses the host: which of them a connection goes to
+        would otherwise be the stranger's choice.
+        """
+        port = _port(parts)
+        seconds = max(0.0, ends_at - time.monotonic())
+        try:
+            addresses = resolve(parts.hostname or "", port, seconds=seconds, lookups=self._lookups)
+        except NameLookupError as failure:
+            raise _RefusalError(
+                f"the image host {parts.hostname} was not found: {failure}",
+                transient=failure.transient,
+            ) from failure
+        inside = all(is_within(address, self._limits.allowed_networks) for address in addresses)
+        for address in addresses:
+            if not is_within(address, self._limits.allowed_networks) and not is_public(address):
+                # The address itself is left out: it would tell a stranger about the network.
+                raise _RefusalError("the image address leads into a private network")
+        if port not in (80, 443) and not inside:
+            raise _RefusalError(f"the image address uses port {port}; only 80 and 443 are allowed")
+        return addresses[:_MAX_ADDRESSES]
+
+    def _ask(self, url: str, addresses: list[Address], ends_at: float) -> bytes | str:
+        """The image's bytes, or the URL that the host redirects to."""
+        for number, address in enumerate(addresses):
+            left_seconds = ends_at - time.monotonic()
+            if left_seconds <= 0:
+                break
+            try:
+                with self._transport.get(
+                    url,
+                    seconds=left_seconds,
+                    connect_seconds=left_seconds / (len(addresses) - number),
+                    headers={"User-Agent": "Deadpan", "Accept": "image/*"},
+                    address=address,
+                ) as response:
+                    return self._taken(response, url)
+            except BodyTooLargeError as error:
+                limit = self._limits.max_bytes
+                raise _RefusalError(
+                    f"the image is larger than {limit} bytes", answered=True
+                ) from error
+            except TransferError as error:
+                if error.before_request and number + 1 < len(addresses):
+                    continue
+                raise _RefusalError(f"the image host {error}", transient=error.transient) from error
+        raise _RefusalError(NOT_IN_TIME, transient=True)
+
+    def _taken(self, response: Response, url: str) -> bytes | str:
+        status = response.status
+        if status in _REDIRECTS and "Location" in response.headers:
+            try:
+                return urljoin(url, response.headers["Location"])
+            except ValueError as error:
+                raise _RefusalError(
+                    "the image host redirects to no valid address", answered=True
+                ) from error
+        if status in (200, 203):
+            content = read_body(response, self._limits.max_bytes)
+            if not content:
+                raise _RefusalError("the image host sent nothing", answered=True)
+            return content
+        raise _RefusalError(
+            f"the image host answered {described(status)}",
+            transient=status in _LATER or status >= 500,
+            answered=status not in _LATER and status < 500,
+            later_seconds=retry_after_seconds(response) if status in (*_LATER, 503) else None,
+        )
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _say_closed(name: Name, seconds: float) -> None:
+    log.warning("the image %s %s does not answer; it is not asked for %.0f seconds", *name, seconds)
+
+
+def described(status: int) -> str:
+    """An HTTP status as a person reads it: `404 (not found)`."""
+    try:
+        return f"{status} ({HTTPStatus(status).phrase.lower()})"
+    except ValueError:
+        return str(status)
+
+
+def _is_listed(host: str, listed: Iterable[str]) -> bool:
+    host = host.rstrip(".").lower()
+    for name in listed:
+        name = name.rstrip(".").lower()
+        if host == name or (name.startswith("*.") and host.endswith(name[1:])):
+            return True
+    return False

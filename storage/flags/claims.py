@@ -1,0 +1,336 @@
+"""Who holds which flag: taken, renewed, given back, handed over. Of two, one gets it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Table, and_, exists, select, update
+
+from deadpan.core.errors import FlagConflict, NotFound
+from storage.flags import worklist
+from storage.flags.states import (
+    Claim,
+    Event,
+    Expire,
+    HandOver,
+    Release,
+    Renew,
+    Standing,
+    is_held,
+    transition,
+)
+from storage.flags.worklist import Filter
+from storage.people import audit
+from storage.people.moderators import Moderator
+from storage.tables import judging as tables
+from storage.tables.console import decisions
+
+#: A flag that was skipped is not offered to the same moderator again for a shift.
+SKIPPED_FOR: Final = timedelta(hours=12)
+_EXPIRED_AT_ONCE: Final = 200
+#: So many flags that are like what is asked for are tried at once, and so often.
+_OFFERED: Final = 25
+_SEARCHES: Final = 20
+_NAMES: Final = tuple(field.name for field in fields(Standing))
+
+
+def lock(connection: Connection, flag_id: int) -> Row[Any]:
+    """Gives a flag's row and keeps others from changing it until the transaction ends.
+
+    Raises:
+        NotFound: there is no such flag.
+    """
+    row = connection.execute(
+        select(tables.flags).where(tables.flags.c.id == flag_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no flag {flag_id}")
+    return row
+
+
+def change(
+    connection: Connection,
+    row: Row[Any],
+    event: Event,
+    *,
+    now: datetime,
+    table: Table = tables.flags,
+) -> Standing:
+    """Writes where a locked flag stands after an event.
+
+    Args:
+        table: another one whose rows stand as flags do.
+
+    Raises:
+        FlagConflict: the event cannot happen.
+    """
+    before = standing_of(row)
+    after = transition(before, event, now=now)
+    if after != before:
+        connection.execute(
+            update(table)
+            .where(table.c.id == row.id, table.c.row_version == row.row_version)
+            .values(
+                {name: getattr(after, name) for name in _NAMES}
+                | {"row_version": table.c.row_version + 1}
+            )
+        )
+    return after
+
+
+def standing_of(row: Any) -> Standing:
+    """Gives where a flag stands."""
+    return Standing(**{name: getattr(row, name) for name in _NAMES})
+
+
+def claim_next(
+    connection: Connection,
+    moderator: Moderator,
+    *,
+    claim_seconds: float,
+    queue: str | None = None,
+    like: Filter | None = None,
+    now: datetime | None = None,
+) -> int | None:
+    """Takes the best flag for a moderator: what they hold already, else the highest priority, then
+    the oldest; leads are given what was escalated first.
+
+    Two who ask at once get two flags: PostgreSQL skips rows that another transaction has locked,
+    and on SQLite one transaction writes at a time.
+
+    Args:
+        claim_seconds: how long they hold it.
+        queue: only of this one.
+        like: only such, whatever states and queue it names; what they hold already is given
+            without asking.
+
+    Returns:
+        the flag's id, or None when nothing waits.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    held = held_by(connection, moderator, now=moment)
+    if held:
+        return held[0]
+    expire(connection, now=moment)
+    for state in ("escalated", "open") if moderator.is_lead else ("open",):
+        if like is None:
+            row = connection.execute(_best(moderator, state, queue, moment)).one_or_none()
+        else:
+            wanted = replace(like, states=(state,), queue=queue)
+            row = _best_like(connection, moderator, wanted, moment)
+        if row is not None:
+            _claim(connection, row, moderator, claim_seconds, moment)
+            return int(row.id)
+    return None
+
+
+def held_by(connection: Connection, moderator: Moderator, *, now: datetime) -> list[int]:
+    """Gives the ids of flags that a moderator holds, the one that ends first, first."""
+    columns = tables.flags.c
+    statement = (
+        select(columns.id)
+        .where(
+            columns.state == "claimed",
+            columns.claimed_by == moderator.name,
+            columns.claim_expires_at > now,
+        )
+        .order_by(columns.claim_expires_at, columns.id)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def claim(
+    connection: Connection,
+    flag_id: int,
+    moderator: Moderator,
+    *,
+    claim_seconds: float,
+    now: datetime | None = None,
+) -> datetime:
+    """Takes a certain flag, and gives when the claim ends.
+
+    Raises:
+        FlagConflict: somebody else has it, or it is decided.
+        NotFound: there is no such flag.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    return _claim(connection, lock(connection, flag_id), moderator, claim_seconds, moment)
+
+
+def renew(
+    connection: Connection,
+    flag_id: int,
+    moderator: Moderator,
+    *,
+    claim_seconds: float,
+    now: datetime | None = None,
+) -> datetime:
+    """Goes on holding a flag, and gives when the claim ends.
+
+    Raises:
+        FlagConflict: it is not theirs any more.
+        NotFound: there is no such flag.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    until = moment + timedelta(seconds=claim_seconds)
+    change(connection, lock(connection, flag_id), Renew(moderator.name, until), now=moment)
+    return until
+
+
+def release(
+    connection: Connection, flag_id: int, moderator: Moderator, *, now: datetime | None = None
+) -> None:
+    """Gives a flag back.
+
+    Raises:
+        FlagConflict: they do not hold it, and are no lead.
+        NotFound: there is no such flag.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    row = lock(connection, flag_id)
+    change(connection, row, Release(moderator.name, moderator.is_lead), now=moment)
+    audit.write(
+        connection,
+        moderator.name,
+        "flag.release",
+        f"flag {flag_id}",
+        before={"claimed_by": row.claimed_by},
+        now=moment,
+    )
+
+
+def hand_over(
+    connection: Connection,
+    flag_id: int,
+    moderator: Moderator,
+    to: Moderator,
+    *,
+    claim_seconds: float,
+    now: datetime | None = None,
+) -> None:
+    """Gives a flag to another moderator.
+
+    Args:
+        moderator: who holds it, or a lead.
+        to: who holds it from now on.
+        claim_seconds: for how long.
+
+    Raises:
+        FlagConflict: they do not hold it and are no lead, or the other one may not decide it.
+        NotFound: there is no such flag.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    if to.disabled_at is not None or not to.may("moderator"):
+        raise FlagConflict(f"{to.name} does not decide flags; hand it to somebody else")
+    row = lock(connection, flag_id)
+    until = moment + timedelta(seconds=claim_seconds)
+    event = HandOver(moderator.name, to.name, until, moderator.is_lead)
+    change(connection, row, event, now=moment)
+    audit.write(
+        connection,
+        moderator.name,
+        "flag.hand-over",
+        f"flag {flag_id}",
+        before={"claimed_by": row.claimed_by},
+        after={"claimed_by": to.name},
+        now=moment,
+    )
+
+
+def expire(connection: Connection, *, now: datetime | None = None) -> int:
+    """Ends claims whose time is up, and gives how many there were."""
+    moment = now if now is not None else datetime.now(UTC)
+    rows = connection.execute(
+        select(tables.flags)
+        .where(_is_over(moment))
+        .limit(_EXPIRED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in rows:
+        change(connection, row, Expire(), now=moment)
+        audit.write(
+            connection,
+            str(row.claimed_by),
+            "flag.claim-expired",
+            f"flag {row.id}",
+            before={"claimed_by": row.claimed_by},
+            now=moment,
+        )
+    return len(rows)
+
+
+def any_expired(connection: Connection, *, now: datetime | None = None) -> bool:
+    """Whether there is anything for `expire` to do; a read."""
+    moment = now if now is not None else datetime.now(UTC)
+    statement = select(tables.flags.c.id).where(_is_over(moment)).limit(1)
+    return connection.execute(statement).one_or_none() is not None
+
+
+def _is_over(now: datetime) -> Any:
+    columns = tables.flags.c
+    return and_(columns.state == "claimed", columns.claim_expires_at <= now)
+
+
+def _claim(
+    connection: Connection,
+    row: Row[Any],
+    moderator: Moderator,
+    claim_seconds: float,
+    now: datetime,
+) -> datetime:
+    until = now + timedelta(seconds=claim_seconds)
+    was_mine = row.claimed_by == moderator.name and is_held(standing_of(row), now)
+    change(connection, row, Claim(moderator.name, until, moderator.is_lead), now=now)
+    if not was_mine:
+        audit.write(
+            connection,
+            moderator.name,
+            "flag.claim",
+            f"flag {row.id}",
+            before={"state": row.state},
+            now=now,
+        )
+    return until
+
+
+def _best_like(
+    connection: Connection, moderator: Moderator, wanted: Filter, now: datetime
+) -> Row[Any] | None:
+    """The best of the flags that the list shows, which are found without a lock and taken with one.
+
+    Who is offered none has had the list looked through, up to `_SEARCHES` times what a page is.
+    """
+    (state,) = wanted.states
+    after = None
+    for _ in range(_SEARCHES):
+        found = worklist.search(connection, wanted, limit=_OFFERED, after=after)
+        numbers = [each.id for each in found.flags]
+        if numbers:
+            best = _best(moderator, state, wanted.queue, now).where(tables.flags.c.id.in_(numbers))
+            row = connection.execute(best).one_or_none()
+            if row is not None:
+                return row
+        after = found.flags[-1].position if len(numbers) == _OFFERED else found.stopped_at
+        if after is None:
+            break
+    return None
+
+
+def _best(moderator: Moderator, state: str, queue: str | None, now: datetime) -> Any:
+    columns = tables.flags.c
+    skipped = exists().where(
+        decisions.c.flag_id == columns.id,
+        decisions.c.moderator_id == moderator.id,
+        decisions.c.action == "skip",
+        decisions.c.created_at > now - SKIPPED_FOR,
+    )
+    statement = (
+        select(tables.flags)
+        .where(columns.state == state, ~skipped)
+        .order_by(columns.priority.desc(), columns.opened_at, columns.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=tables.flags)
+    )
+    return statement if queue is None else statement.where(columns.queue == queue)

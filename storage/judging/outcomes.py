@@ -1,0 +1,315 @@
+"""`record` writes down what became of a chunk, in one transaction of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, case, delete, func, insert, text
+
+from storage.base.database import insert as _insert
+from storage.base.text import (
+    MAX_ERROR_CHARACTERS,
+    MAX_RULE_CHARACTERS,
+    clean_json,
+    clean_text,
+    primary_language,
+    printed_post_id,
+    search_form,
+)
+from storage.judging.outbox import add_events
+from storage.judging.values import (
+    EVIDENCE_KINDS,
+    SCORES,
+    EvidenceKind,
+    GonePost,
+    NewDeadLetter,
+    NewEvidence,
+    NewFlag,
+    NewVerdict,
+    Recorded,
+)
+from storage.judging.verdict_event import Report, is_reported, verdict_created
+from storage.tables import judging as tables
+from storage.tables import tallies
+
+__all__ = [
+    "EVIDENCE_KINDS",
+    "SCORES",
+    "EvidenceKind",
+    "GonePost",
+    "NewDeadLetter",
+    "NewEvidence",
+    "NewFlag",
+    "NewVerdict",
+    "Recorded",
+    "record",
+]
+
+
+def record(
+    connection: Connection,
+    *,
+    verdicts: Iterable[NewVerdict],
+    dead_letters: Iterable[NewDeadLetter] = (),
+    gone: Iterable[GonePost] = (),
+    evidence: Iterable[NewEvidence] = (),
+    report: Report = "none",
+    now: datetime | None = None,
+) -> Recorded:
+    """Writes what became of a chunk; doing it twice leaves the same rows.
+
+    A verdict that is there already (same post, content, model and policy) is left as it is, and
+    opens no flag: a chunk done again must not reopen what a human has closed. A new verdict with a
+    flag opens one, or renews the one its post already has: reasons, queue and verdict of the new
+    one, the higher priority, the earlier due time.
+
+    All rows go in a fixed order of tables and keys, so that two workers who write about the same
+    posts wait for one another and never in a circle.
+
+    Args:
+        connection: inside a transaction; the caller commits.
+        report: of which new verdicts the platform is told, through the outbox.
+        now: aware; the present if left out.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    new_evidence = _write_evidence(connection, evidence, moment)
+    judged = {_key(verdict): verdict for verdict in verdicts}
+    new_verdicts = _write_verdicts(connection, [judged[key] for key in sorted(judged)], moment)
+    written = [(judged[key], number) for key, number in sorted(new_verdicts.items())]
+    _write_uses(connection, written)
+    opened, updated = _write_flags(connection, written, moment)
+    add_events(
+        connection,
+        (
+            verdict_created(
+                verdict,
+                number,
+                flag_id=opened.get(verdict.post_id, updated.get(verdict.post_id)),
+                created_at=moment,
+            )
+            for verdict, number in written
+            if is_reported(verdict, report)
+        ),
+    )
+    tallies.add(connection, {"verdicts": len(new_verdicts), "flags": len(opened)})
+    return Recorded(
+        verdict_ids={key[0]: number for key, number in sorted(new_verdicts.items())},
+        opened_flag_ids=opened,
+        updated_flag_ids=updated,
+        dead_letters=_write_dead_letters(connection, dead_letters, moment),
+        gone=_write_gone(connection, gone, moment),
+        evidence=new_evidence,
+    )
+
+
+#: What makes a verdict unique: the same content, judged in the same way, is judged once.
+_KEY = ("post_id", "content_hash", "model_version", "calibration_version", "policy_version")
+
+
+def _key(verdict: NewVerdict) -> tuple[str, ...]:
+    return tuple(getattr(verdict, name) for name in _KEY)
+
+
+def _write_verdicts(
+    connection: Connection, verdicts: Sequence[NewVerdict], now: datetime
+) -> dict[tuple[str, ...], int]:
+    if not verdicts:
+        return {}
+    columns = tables.verdicts.c
+    statement = (
+        _insert(connection, tables.verdicts)
+        .on_conflict_do_nothing(index_elements=_KEY)
+        .returning(columns.id, *(columns[name] for name in _KEY))
+    )
+    found = connection.execute(statement, [_verdict_values(v, now) for v in verdicts])
+    return {tuple(row[1:]): row[0] for row in found}
+
+
+def _verdict_values(verdict: NewVerdict, now: datetime) -> dict[str, Any]:
+    author = verdict.author
+    return {
+        "post_id": verdict.post_id,
+        "author": None if author is None else clean_text(author, 256),
+        "content_hash": verdict.content_hash,
+        "model_version": verdict.model_version,
+        "calibration_version": verdict.calibration_version,
+        "policy_version": verdict.policy_version,
+        **{name: float(getattr(verdict, name)) for name in SCORES},
+        "text_alone": clean_json(verdict.text_alone),
+        "image_alone": clean_json(verdict.image_alone),
+        "degraded": clean_json(verdict.degraded),
+        "evidence": clean_json(verdict.evidence),
+        "timings": clean_json(verdict.timings),
+        "posted_at": verdict.posted_at,
+        "explanation": clean_json(verdict.explanation),
+        "traceparent": verdict.traceparent,
+        "unread": clean_json(verdict.unread),
+        "created_at": now,
+    }
+
+
+def _write_uses(connection: Connection, written: Sequence[tuple[NewVerdict, int]]) -> None:
+    rows = [
+        {"sha256": sha256, "verdict_id": number}
+        for verdict, number in written
+        for sha256 in sorted({item["sha256"] for item in verdict.evidence})
+    ]
+    if rows:
+        connection.execute(insert(tables.evidence_uses), rows)
+
+
+def _write_flags(
+    connection: Connection, written: Sequence[tuple[NewVerdict, int]], now: datetime
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Gives the ids of flags opened, and of those renewed, by post id."""
+    rows: dict[str, dict[str, Any]] = {}
+    rules: dict[str, list[str]] = {}
+    for verdict, verdict_id in written:
+        if verdict.flag is None:
+            continue
+        # PostgreSQL refuses to touch one row twice in a statement, so a post whose content changed
+        # within the chunk brings its last flag only.
+        rows[verdict.post_id] = {
+            "post_id": verdict.post_id,
+            "verdict_id": verdict_id,
+            "state": "open",
+            "queue": verdict.flag.queue,
+            "priority": verdict.flag.priority,
+            "reasons": clean_json(verdict.flag.reasons),
+            "row_version": 1,
+            "opened_at": now,
+            "due_at": verdict.flag.due_at,
+            "author": None if verdict.author is None else clean_text(verdict.author, 256),
+            "negative": float(verdict.negative),
+            "sarcasm": float(verdict.sarcasm),
+            "search_text": None if verdict.flag.text is None else search_form(verdict.flag.text),
+            "language": primary_language(verdict.flag.language),
+        }
+        rules[verdict.post_id] = _rules(verdict.flag)
+    if not rows:
+        return {}, {}
+    upsert = _insert(connection, tables.flags)
+    there, new = tables.flags.c, upsert.excluded
+    statement = upsert.on_conflict_do_update(
+        index_elements=["post_id"],
+        index_where=text(tables.UNCLOSED_FLAG),
+        set_={
+            "verdict_id": new.verdict_id,
+            "queue": new.queue,
+            "reasons": new.reasons,
+            "author": new.author,
+            "negative": new.negative,
+            "sarcasm": new.sarcasm,
+            "search_text": new.search_text,
+            "language": new.language,
+            "priority": case((new.priority > there.priority, new.priority), else_=there.priority),
+            "due_at": case(
+                (new.due_at < func.coalesce(there.due_at, new.due_at), new.due_at),
+                else_=func.coalesce(there.due_at, new.due_at),
+            ),
+            "row_version": there.row_version + 1,
+        },
+    ).returning(there.id, there.post_id, there.row_version)
+    opened: dict[str, int] = {}
+    updated: dict[str, int] = {}
+    for number, post_id, row_version in connection.execute(statement, list(rows.values())):
+        (opened if row_version == 1 else updated)[post_id] = number
+    _write_rules(connection, opened | updated, updated.values(), rules)
+    return opened, updated
+
+
+def _rules(flag: NewFlag) -> list[str]:
+    found = (reason.get("rule") for reason in flag.reasons)
+    names = (name for name in found if isinstance(name, str))
+    return sorted({clean_text(name, MAX_RULE_CHARACTERS) for name in names})
+
+
+def _write_rules(
+    connection: Connection,
+    flag_ids: Mapping[str, int],
+    renewed: Collection[int],
+    rules: Mapping[str, Sequence[str]],
+) -> None:
+    """The rows of a flag are guarded by the lock on the flag itself, which was written before."""
+    if renewed:
+        connection.execute(
+            delete(tables.flag_rules).where(tables.flag_rules.c.flag_id.in_(renewed))
+        )
+    rows = [
+        {"rule": rule, "flag_id": number}
+        for post_id, number in flag_ids.items()
+        for rule in rules[post_id]
+    ]
+    if rows:
+        connection.execute(insert(tables.flag_rules), rows)
+
+
+def _write_dead_letters(
+    connection: Connection, dead_letters: Iterable[NewDeadLetter], now: datetime
+) -> int:
+    rows = {
+        post_id: {
+            "post_id": post_id,
+            "stage": clean_text(letter.stage, 64),
+            "error": clean_text(letter.error, MAX_ERROR_CHARACTERS),
+            "attempts": letter.attempts,
+            "created_at": now,
+            "updated_at": now,
+        }
+        for letter in dead_letters
+        for post_id in (printed_post_id(letter.post_id),)
+    }
+    if not rows:
+        return 0
+    upsert = _insert(connection, tables.dead_letters)
+    statement = upsert.on_conflict_do_update(
+        index_elements=["post_id"],
+        index_where=text(tables.UNREPLAYED_DEAD_LETTER),
+        set_={name: upsert.excluded[name] for name in ("stage", "error", "attempts", "updated_at")},
+    )
+    connection.execute(statement, [rows[key] for key in sorted(rows)])
+    return len(rows)
+
+
+def _write_gone(connection: Connection, gone: Iterable[GonePost], now: datetime) -> int:
+    rows = {
+        post.post_id: {
+            "post_id": post.post_id,
+            "why": clean_text(post.why, MAX_ERROR_CHARACTERS),
+            "seen_at": now,
+            "last_seen_at": now,
+        }
+        for post in gone
+    }
+    if not rows:
+        return 0
+    upsert = _insert(connection, tables.gone_posts)
+    statement = upsert.on_conflict_do_update(
+        index_elements=["post_id"],
+        set_={name: upsert.excluded[name] for name in ("why", "last_seen_at")},
+    )
+    connection.execute(statement, [rows[key] for key in sorted(rows)])
+    return len(rows)
+
+
+def _write_evidence(connection: Connection, evidence: Iterable[NewEvidence], now: datetime) -> int:
+    rows = {
+        item.sha256: {
+            "sha256": item.sha256,
+            "kind": item.kind,
+            "media_type": clean_text(item.media_type, 100),
+            "bytes": item.size,
+            "created_at": now,
+        }
+        for item in evidence
+    }
+    if not rows:
+        return 0
+    statement = (
+        _insert(connection, tables.evidence)
+        .on_conflict_do_nothing(index_elements=["sha256"])
+        .returning(tables.evidence.c.sha256)
+    )
+    return len(connection.execute(statement, [rows[key] for key in sorted(rows)]).all())

@@ -1,0 +1,372 @@
+"""The reads that have a name. Each takes a connection and gives frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final, Literal, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    and_,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from storage.base.database import transaction
+from storage.base.text import printed_post_id
+from storage.tables import judging as tables
+from storage.tables import tallies
+
+Outcome = Literal["judged", "gone", "dead_letter"]
+_T = TypeVar("_T")
+#: SQLite takes at most 32766 parameters in a statement, older builds 999.
+_MANY: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verdict as it was written; see `docs/tables.md`."""
+
+    id: int
+    post_id: str
+    author: str | None
+    content_hash: str
+    model_version: str
+    calibration_version: str
+    policy_version: str
+    negative: float
+    neutral: float
+    positive: float
+    sarcasm: float
+    text_alone: Mapping[str, float] | None
+    image_alone: Mapping[str, float] | None
+    degraded: Sequence[Mapping[str, Any]]
+    evidence: Sequence[Mapping[str, str]]
+    timings: Mapping[str, float]
+    posted_at: datetime | None
+    created_at: datetime
+    explanation: Mapping[str, Any] | None
+    traceparent: str | None = None
+    unread: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def sentiment(self) -> str:
+        """The most probable sentiment."""
+        scores = {"negative": self.negative, "neutral": self.neutral, "positive": self.positive}
+        return max(scores, key=lambda label: scores[label])
+
+
+@dataclass(frozen=True, slots=True)
+class FlagPosition:
+    """Where a flag stands in its queue; `open_flags` goes on after it."""
+
+    priority: int
+    opened_at: datetime
+    id: int
+
+
+#: Of a flag, what is read: all but what is only searched in.
+FLAG_COLUMNS: Final = tuple(each for each in tables.flags.c if each.name != "search_text")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag, with the verdict it stands for."""
+
+    id: int
+    post_id: str
+    verdict_id: int
+    state: str
+    queue: str
+    priority: int
+    reasons: Sequence[Mapping[str, Any]]
+    claimed_by: str | None
+    claim_expires_at: datetime | None
+    row_version: int
+    opened_at: datetime
+    due_at: datetime | None
+    closed_at: datetime | None
+    author: str | None
+    negative: float | None
+    sarcasm: float | None
+    escalated_at: datetime | None
+    outcome: str | None
+    language: str
+    verdict: Verdict
+
+    @property
+    def position(self) -> FlagPosition:
+        """Give it as `after` to read on."""
+        return FlagPosition(self.priority, self.opened_at, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A post that could not be judged."""
+
+    id: int
+    post_id: str
+    stage: str
+    error: str
+    attempts: int
+    created_at: datetime
+    updated_at: datetime
+    replayed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows there are; `flags` by state, `dead_letters` those not replayed."""
+
+    verdicts: int
+    flags: Mapping[str, int]
+    dead_letters: int
+    gone: int
+
+
+def ping(engine: Engine) -> None:
+    """Returns if the database answers.
+
+    Raises:
+        DatabaseUnavailable: it does not.
+    """
+    with transaction(engine, read_only=True) as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def latest_verdict(connection: Connection, post_id: str) -> Verdict | None:
+    """Gives the newest verdict of a post, if it has one."""
+    return verdicts_of(connection, [post_id]).get(post_id)
+
+
+def verdicts_of(connection: Connection, post_ids: Iterable[str]) -> dict[str, Verdict]:
+    """Gives the newest verdict of each post that has one, by post id."""
+    columns = tables.verdicts.c
+    found: dict[str, Verdict] = {}
+    for part in in_parts(post_ids):
+        newest = (
+            select(func.max(columns.id)).where(columns.post_id.in_(part)).group_by(columns.post_id)
+        )
+        for row in connection.execute(select(tables.verdicts).where(columns.id.in_(newest))):
+            verdict = Verdict(**row._mapping)
+            found[verdict.post_id] = verdict
+    return found
+
+
+def already_judged(
+    connection: Connection,
+    keys: Collection[tuple[str, str]],
+    *,
+    model_version: str,
+    calibration_version: str,
+    policy_version: str,
+) -> set[tuple[str, str]]:
+    """Gives those that have a verdict of these versions.
+
+    Args:
+        keys: post id and content hash of each; any number.
+    """
+    columns = tables.verdicts.c
+    found: set[tuple[str, str]] = set()
+    for part in in_parts({post_id for post_id, _ in keys}):
+        rows = connection.execute(
+            select(columns.post_id, columns.content_hash).where(
+                columns.post_id.in_(part),
+                columns.model_version == model_version,
+                columns.calibration_version == calibration_version,
+                columns.policy_version == policy_version,
+            )
+        )
+        found.update((row[0], row[1]) for row in rows)
+    return found & set(keys)
+
+
+def open_flags(
+    connection: Connection,
+    *,
+    queue: str | None = None,
+    limit: int,
+    after: FlagPosition | None = None,
+    states: Collection[str] = tables.UNCLOSED_STATES,
+) -> list[Flag]:
+    """Gives flags that wait for a human, highest priority first, then the oldest.
+
+    Args:
+        queue: only of this queue.
+        limit: at most so many.
+        after: the position of the last flag seen.
+        states: only in these; all that are not closed if left out.
+    """
+    columns = tables.flags.c
+    statement = (
+        select(*FLAG_COLUMNS, tables.verdicts)
+        .join(tables.verdicts, columns.verdict_id == tables.verdicts.c.id)
+        .where(columns.state.in_(states))
+        .order_by(columns.priority.desc(), columns.opened_at, columns.id)
+        .limit(limit)
+    )
+    if queue is not None:
+        statement = statement.where(columns.queue == queue)
+    if after is not None:
+        older = or_(
+            columns.opened_at > after.opened_at,
+            and_(columns.opened_at == after.opened_at, columns.id > after.id),
+        )
+        statement = statement.where(
+            or_(columns.priority < after.priority, and_(columns.priority == after.priority, older))
+        )
+    names = [column.name for column in FLAG_COLUMNS]
+    verdict_names = [column.name for column in tables.verdicts.c]
+    flags = []
+    for row in connection.execute(statement):
+        verdict = Verdict(**dict(zip(verdict_names, row[len(names) :], strict=True)))
+        flags.append(Flag(**dict(zip(names, row[: len(names)], strict=True)), verdict=verdict))
+    return flags
+
+
+def counts(connection: Connection) -> Counts:
+    """Counts what there is; every state of a flag is there, with zero if need be.
+
+    Verdicts and decided flags, of which there may be millions, are not counted but taken from
+    tallies; what waits is counted in an index.
+    """
+    states = dict.fromkeys(tables.FLAG_STATES, 0)
+    flags = tables.flags.c
+    for state, number in connection.execute(
+        select(flags.state, func.count())
+        .where(flags.state.in_(tables.UNCLOSED_STATES))
+        .group_by(flags.state)
+    ):
+        states[state] = number
+    states["decided"] = max(0, tallies.total(connection, "flags") - sum(states.values()))
+    return Counts(
+        verdicts=tallies.total(connection, "verdicts"),
+        flags=states,
+        dead_letters=_count(
+            connection, tables.dead_letters, tables.dead_letters.c.replayed_at.is_(None)
+        ),
+        gone=_count(connection, tables.gone_posts),
+    )
+
+
+def dead_letters(
+    connection: Connection, *, limit: int, before_id: int | None = None, replayed: bool = False
+) -> list[DeadLetter]:
+    """Gives dead letters, newest first.
+
+    Args:
+        limit: at most so many.
+        before_id: the id of the last one seen.
+        replayed: those that were replayed too.
+    """
+    columns = tables.dead_letters.c
+    statement = select(tables.dead_letters).order_by(columns.id.desc()).limit(limit)
+    if before_id is not None:
+        statement = statement.where(columns.id < before_id)
+    if not replayed:
+        statement = statement.where(columns.replayed_at.is_(None))
+    return [DeadLetter(**row._mapping) for row in connection.execute(statement)]
+
+
+def dead_letter(connection: Connection, dead_letter_id: int) -> DeadLetter | None:
+    """Gives one dead letter, replayed or not."""
+    statement = select(tables.dead_letters).where(tables.dead_letters.c.id == dead_letter_id)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else DeadLetter(**row._mapping)
+
+
+def mark_replayed(
+    connection: Connection, dead_letter_ids: Iterable[int], *, now: datetime | None = None
+) -> list[DeadLetter]:
+    """Marks dead letters as replayed and gives those that were not so before.
+
+    Push their post ids before the transaction commits: after a crash between the two, a post is
+    judged twice with one effect, and the other way round it would be lost.
+    """
+    columns = tables.dead_letters.c
+    moment = now if now is not None else datetime.now(UTC)
+    marked: list[DeadLetter] = []
+    # In order, so that two who mark the same ones never wait for one another in a circle.
+    for part in in_parts(sorted(set(dead_letter_ids))):
+        locked = (
+            select(columns.id)
+            .where(columns.id.in_(part), columns.replayed_at.is_(None))
+            .order_by(columns.id)
+            .with_for_update()
+        )
+        ids = list(connection.execute(locked).scalars())
+        rows = connection.execute(
+            update(tables.dead_letters)
+            .where(columns.id.in_(ids))
+            .values(replayed_at=moment)
+            .returning(*columns)
+        )
+        marked.extend(DeadLetter(**row._mapping) for row in rows)
+    return sorted(marked, key=lambda letter: letter.id)
+
+
+def outcome_of(
+    connection: Connection, post_ids: Iterable[str], *, since: datetime | None = None
+) -> dict[str, Outcome]:
+    """Says what became last of each post that came through, by post id.
+
+    Args:
+        post_ids: as they were pushed; an id that is not valid is found by its printed form.
+        since: only what was written at or after it; aware.
+    """
+    asked = {printed_post_id(post_id): post_id for post_id in post_ids}
+    verdicts, gone, letters = tables.verdicts.c, tables.gone_posts.c, tables.dead_letters.c
+    found: dict[str, tuple[datetime, Outcome]] = {}
+    for part in in_parts(asked):
+        statements: list[tuple[Outcome, Select[Any]]] = [
+            (
+                "dead_letter",
+                select(letters.post_id, letters.updated_at).where(
+                    letters.post_id.in_(part), letters.replayed_at.is_(None)
+                ),
+            ),
+            ("gone", select(gone.post_id, gone.last_seen_at).where(gone.post_id.in_(part))),
+            (
+                "judged",
+                select(verdicts.post_id, func.max(verdicts.created_at))
+                .where(verdicts.post_id.in_(part))
+                .group_by(verdicts.post_id),
+            ),
+        ]
+        for outcome, statement in statements:
+            for post_id, moment in connection.execute(statement):
+                if since is not None and moment < since:
+                    continue
+                if post_id not in found or moment >= found[post_id][0]:
+                    found[post_id] = (moment, outcome)
+    return {asked[printed]: outcome for printed, (_, outcome) in found.items()}
+
+
+def evidence_kind(connection: Connection, sha256: str) -> str | None:
+    """Gives what a piece of evidence is: text, original_text or image; None when unknown."""
+    columns = tables.evidence.c
+    return connection.execute(
+        select(columns.kind).where(columns.sha256 == sha256)
+    ).scalar_one_or_none()
+
+
+def _count(connection: Connection, table: Table, *conditions: ColumnElement[bool]) -> int:
+    statement = select(func.count()).select_from(table).where(*conditions)
+    return int(connection.execute(statement).scalar_one())
+
+
+def in_parts(values: Iterable[_T]) -> Iterator[list[_T]]:
+    """The values, at most so many at a time as fit into one statement."""
+    rest = iter(values)
+    while part := list(islice(rest, _MANY)):
+        yield part

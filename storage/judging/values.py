@@ -1,0 +1,213 @@
+"""What became of a post, as `storage.judging.outcomes.record` takes it.
+
+The values are checked where they are made, one post at a time, so that a wrong one fails its own
+post and not the transaction of the whole chunk.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from storage.base.text import check_traceparent, clean_json, clean_text, post_id_problem
+
+SCORES: Final = ("negative", "neutral", "positive", "sarcasm")
+EVIDENCE_KINDS: Final = ("text", "original_text", "image")
+EvidenceKind = Literal["text", "original_text", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewFlag:
+    """A post that needs a human.
+
+    Args:
+        queue: at most 64 characters.
+        priority: higher is served first.
+        reasons: the rules that fired, as JSON objects.
+        due_at: until when a human should have seen it; aware.
+        text: what moderators find it by; any text.
+        language: in which it is written, a tag such as `pt-BR`, where that is known.
+
+    Raises:
+        ValueError: a value that cannot be written.
+        TypeError: what should be JSON is none.
+    """
+
+    queue: str
+    priority: int
+    reasons: Sequence[Mapping[str, Any]]
+    due_at: datetime | None = None
+    text: str | None = None
+    language: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_word("queue", self.queue, 64)
+        if not -(2**31) <= self.priority < 2**31:
+            raise ValueError(f"priority is {self.priority}; it must fit into 32 bits")
+        clean_json(self.reasons)
+        _check_moment("due_at", self.due_at)
+
+
+@dataclass(frozen=True, slots=True)
+class NewVerdict:
+    """A prediction to be written down.
+
+    Args:
+        content_hash: SHA-256 of what was judged, 64 hexadecimal digits.
+        negative, neutral, positive, sarcasm: probabilities of text and image together.
+        text_alone, image_alone: the same four by name, as each alone would have said.
+        degraded: images that could not be used: `{"image": index, "location": …, "problem": …}`.
+        evidence: what the model saw: `{"kind": …, "sha256": …}`.
+        timings: seconds by stage.
+        posted_at: when the author posted it; aware.
+        flag: set if the policy gave reasons.
+        explanation: what moved the score that the flag was opened for, as a JSON object.
+        traceparent: of the post's way, as W3C Trace Context writes it.
+        unread: what of it was not read: `{"what": "text" or "image", "index": of the image,
+            "problem": …}`.
+
+    Raises:
+        ValueError: a value that cannot be written.
+        TypeError: what should be JSON is none.
+    """
+
+    post_id: str
+    content_hash: str
+    model_version: str
+    calibration_version: str
+    policy_version: str
+    negative: float
+    neutral: float
+    positive: float
+    sarcasm: float
+    text_alone: Mapping[str, float] | None = None
+    image_alone: Mapping[str, float] | None = None
+    degraded: Sequence[Mapping[str, Any]] = ()
+    evidence: Sequence[Mapping[str, str]] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    author: str | None = None
+    posted_at: datetime | None = None
+    flag: NewFlag | None = None
+    explanation: Mapping[str, Any] | None = None
+    traceparent: str | None = None
+    unread: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        _check_post_id(self.post_id)
+        check_traceparent(self.traceparent)
+        _check_sha256("content_hash", self.content_hash)
+        # A version is part of the key: cutting it could make two versions one.
+        for name in ("model_version", "calibration_version", "policy_version"):
+            _check_word(name, getattr(self, name), 200)
+        _check_scores("", {name: getattr(self, name) for name in SCORES})
+        for name in ("text_alone", "image_alone"):
+            scores = getattr(self, name)
+            if scores is not None:
+                _check_scores(f"{name}.", scores)
+        for given in (self.degraded, self.unread, self.evidence, self.timings, self.explanation):
+            clean_json(given)
+        _check_moment("posted_at", self.posted_at)
+
+
+@dataclass(frozen=True, slots=True)
+class NewDeadLetter:
+    """A post that could not be judged.
+
+    Args:
+        post_id: any string; one that is no valid id is written in a printable form.
+        stage: the verb that failed; at most 64 characters.
+        error: any text; cut at 4000 characters.
+        attempts: how often it was tried.
+    """
+
+    post_id: str
+    stage: str
+    error: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class GonePost:
+    """A post that its source no longer has, and how the source said so."""
+
+    post_id: str
+    why: str
+
+    def __post_init__(self) -> None:
+        _check_post_id(self.post_id)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvidence:
+    """One thing the model saw, put into the evidence store before.
+
+    Args:
+        size: in bytes.
+    """
+
+    sha256: str
+    kind: EvidenceKind
+    media_type: str
+    size: int
+
+    def __post_init__(self) -> None:
+        _check_sha256("sha256", self.sha256)
+        if self.kind not in EVIDENCE_KINDS:
+            raise ValueError(f"kind is {self.kind!r}; it must be one of {EVIDENCE_KINDS}")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a transaction wrote that was not there before.
+
+    Args:
+        verdict_ids: of new verdicts, by post id.
+        opened_flag_ids: of new flags, by post id.
+        updated_flag_ids: of flags that already waited and now point to a new verdict.
+        dead_letters: dead letters added or brought up to date.
+        gone: gone posts added or brought up to date.
+        evidence: evidence that was new.
+    """
+
+    verdict_ids: Mapping[str, int]
+    opened_flag_ids: Mapping[str, int]
+    updated_flag_ids: Mapping[str, int]
+    dead_letters: int
+    gone: int
+    evidence: int
+
+
+def _check_post_id(post_id: str) -> None:
+    problem = post_id_problem(post_id)
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def _check_sha256(name: str, value: str) -> None:
+    if re.fullmatch(r"[0-9a-f]{64}", value) is None:
+        raise ValueError(f"{name} is {clean_text(value, 80)!r}; it must be 64 hexadecimal digits")
+
+
+def _check_word(name: str, value: str, limit: int) -> None:
+    if not 0 < len(value) <= limit or clean_text(value, limit) != value:
+        raise ValueError(
+            f"{name} is {clean_text(value, 80)!r}; it must have 1 to {limit} printable characters"
+        )
+
+
+def _check_scores(prefix: str, scores: Mapping[str, float]) -> None:
+    if set(scores) != set(SCORES):
+        raise ValueError(f"{prefix or 'scores '}has {sorted(scores)}; it must have {SCORES}")
+    for name, value in scores.items():
+        # SQLite would silently turn a NaN into NULL.
+        if not math.isfinite(value):
+            raise ValueError(f"{prefix}{name} is {value}; a probability is a finite number")
+
+
+def _check_moment(name: str, value: datetime | None) -> None:
+    if value is not None and value.utcoffset() is None:
+        raise ValueError(f"{name} is {value.isoformat()} without a time zone; give an aware one")

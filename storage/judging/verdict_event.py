@@ -1,0 +1,89 @@
+"""What the platform is told of a new verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from storage.base.text import clean_json
+from storage.judging.outbox import NewEvent, event_key
+from storage.judging.values import NewVerdict
+
+#: Which new verdicts the platform is told of.
+Report = Literal["all", "flagged", "none"]
+
+
+def is_reported(verdict: NewVerdict, report: Report) -> bool:
+    """Whether the platform is told of this one."""
+    return report == "all" or (report == "flagged" and verdict.flag is not None)
+
+
+def verdict_created(
+    verdict: NewVerdict, verdict_id: int, *, flag_id: int | None, created_at: datetime
+) -> NewEvent:
+    """The event `verdict.created`; `docs/callbacks.md` says what is in it.
+
+    Nothing that the post's author wrote is: no text, and neither words nor addresses of pictures.
+
+    Args:
+        flag_id: of the flag that this verdict opened or renewed.
+        created_at: of the verdict; aware.
+    """
+    scores = {
+        "negative": float(verdict.negative),
+        "neutral": float(verdict.neutral),
+        "positive": float(verdict.positive),
+    }
+    return NewEvent(
+        "verdict.created",
+        verdict.post_id,
+        event_key("verdict", verdict_id, created_at),
+        {
+            "post_id": verdict.post_id,
+            "verdict_id": verdict_id,
+            "label": max(scores, key=lambda label: scores[label]),
+            "sentiment": scores,
+            "sarcasm": float(verdict.sarcasm),
+            "text_alone": _alone(verdict.text_alone),
+            "image_alone": _alone(verdict.image_alone),
+            "degraded": clean_json(
+                [
+                    {name: image[name] for name in ("image", "problem") if name in image}
+                    for image in verdict.degraded
+                ]
+            ),
+            "unread": clean_json(
+                [
+                    {name: each[name] for name in ("what", "index", "problem") if name in each}
+                    for each in verdict.unread
+                ]
+            ),
+            "flag": _flag(verdict, flag_id),
+            "versions": {
+                "model": verdict.model_version,
+                "calibration": verdict.calibration_version,
+                "policy": verdict.policy_version,
+            },
+            "content_hash": verdict.content_hash,
+            "created_at": created_at.astimezone(UTC).isoformat(),
+        },
+        # `NewVerdict` checked its words and numbers; the rest is cleaned above and below.
+        is_clean=True,
+        traceparent=verdict.traceparent,
+    )
+
+
+def _alone(scores: Mapping[str, float] | None) -> dict[str, float] | None:
+    return None if scores is None else {name: float(value) for name, value in scores.items()}
+
+
+def _flag(verdict: NewVerdict, flag_id: int | None) -> dict[str, Any] | None:
+    if verdict.flag is None:
+        return None
+    return {
+        "id": flag_id,
+        "queue": verdict.flag.queue,
+        "priority": verdict.flag.priority,
+        "reasons": clean_json(verdict.flag.reasons),
+    }

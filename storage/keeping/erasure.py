@@ -1,0 +1,334 @@
+"""Erasure: what a post or an author said is removed, and that it was removed stays.
+
+Scores, versions and the states of flags stay, for statistics; they say nothing of the content. A
+receipt keeps the SHA-256 of the id, not the id, so that a post that was erased is known when it
+comes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import Connection, String, cast, delete, exists, insert, select, update
+
+from storage.base.text import UNKNOWN_LANGUAGE, clean_text, printed_post_id
+from storage.judging.queries import in_parts
+from storage.people import audit
+from storage.tables import judging as tables
+from storage.tables.challenger import challenger_verdicts
+from storage.tables.console import decisions
+from storage.tables.reviews import known_answers, review_votes, reviews
+
+Kind = Literal["post", "author"]
+ERASED = "erased on request"
+"""What stands where a text stood that may have quoted the post."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure removed.
+
+    Attributes:
+        receipt: number of the receipt.
+        posts: posts of which something was there; none where a name was misspelt.
+        verdicts: from which the content was taken.
+        flags: that waited for a human and are closed now.
+        notes: of moderators, and errors, that could quote the post.
+        evidence: SHA-256 of what no other post has as evidence; the caller deletes it from the
+            evidence store.
+    """
+
+    receipt: int
+    posts: int
+    verdicts: int
+    flags: int
+    notes: int
+    evidence: tuple[str, ...]
+
+    def counts(self) -> dict[str, int]:
+        """For people and receipts."""
+        found = asdict(self)
+        del found["receipt"]
+        return {**found, "evidence": len(self.evidence)}
+
+
+def digest(subject: str) -> str:
+    """What a receipt keeps of an id: its SHA-256, 64 hexadecimal digits."""
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def erase(
+    connection: Connection,
+    kind: Kind,
+    subject: str,
+    *,
+    requested_by: str,
+    now: datetime | None = None,
+) -> Erased:
+    """Remove what a post, or all posts of an author so far, said. Doing it twice does no harm.
+
+    Args:
+        connection: inside a transaction; the caller deletes the evidence and commits.
+        subject: post id, or the author as the post source names them.
+        requested_by: who asked for it, for the receipt.
+        now: aware; the present if left out.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    verdicts, flags = tables.verdicts.c, tables.flags.c
+    mine = verdicts.post_id == subject
+    if kind == "author":
+        author = clean_text(subject, 256)
+        mine = verdicts.author == author
+    there = kind == "author" or is_known(connection, subject)
+    rows = connection.execute(select(verdicts.id, verdicts.post_id, verdicts.evidence).where(mine))
+    verdict_ids: list[int] = []
+    posts: set[str] = {subject} if kind == "post" else set()
+    hashes: set[str] = set()
+    for number, post_id, evidence in rows:
+        verdict_ids.append(number)
+        posts.add(post_id)
+        hashes.update(item["sha256"] for item in evidence)
+    for part in in_parts(verdict_ids):
+        connection.execute(
+            update(tables.verdicts)
+            .where(verdicts.id.in_(part))
+            .values(
+                author=None,
+                # the hash of a short text can be guessed; with the id it stays unique
+                content_hash=("erased-" + cast(verdicts.id, String)),
+                degraded=[],
+                unread=[],
+                evidence=[],
+                explanation=None,
+            )
+        )
+    closed = notes = 0
+    for named in in_parts(sorted(posts)):
+        connection.execute(
+            update(tables.flags)
+            .where(flags.post_id.in_(named))
+            .values(author=None, search_text=None, language=UNKNOWN_LANGUAGE)
+        )
+        closed += connection.execute(
+            update(tables.flags)
+            .where(flags.post_id.in_(named), flags.state.in_(tables.UNCLOSED_STATES))
+            .values(
+                state="decided",
+                closed_at=moment,
+                claimed_by=None,
+                claim_expires_at=None,
+                row_version=flags.row_version + 1,
+            )
+        ).rowcount
+        notes += _erase_notes(connection, named)
+        notes += _erase_decisions(connection, named)
+        notes += _erase_reviews(connection, named, moment)
+        _erase_events(connection, named)
+        # Of a trial nothing need stay; the hash of a short text can be guessed.
+        connection.execute(
+            delete(challenger_verdicts).where(challenger_verdicts.c.post_id.in_(named))
+        )
+    removed = let_go(connection, verdict_ids, hashes)
+    found = Erased(0, len(posts) if there else 0, len(verdict_ids), closed, notes, removed)
+    receipt = _write_receipts(connection, kind, subject, posts, found, requested_by, moment)
+    audit.write(
+        connection,
+        requested_by,
+        f"erase.{kind}",
+        f"receipt {receipt}",
+        after=found.counts(),
+        now=moment,
+    )
+    return Erased(receipt, found.posts, found.verdicts, closed, notes, found.evidence)
+
+
+def is_known(connection: Connection, post_id: str) -> bool:
+    """Whether anything of a post was ever written down. That it waits in Redis does not count, for
+    nobody looks through millions of ids there."""
+    sought = (
+        tables.verdicts.c.post_id == post_id,
+        tables.flags.c.post_id == post_id,
+        tables.gone_posts.c.post_id == post_id,
+        tables.dead_letters.c.post_id == printed_post_id(post_id),
+    )
+    return any(connection.execute(select(exists().where(each))).scalar() for each in sought)
+
+
+def preview(connection: Connection, kind: Kind, subject: str) -> Erased:
+    """Says what an erasure would remove, by doing it and taking it back.
+
+    Args:
+        connection: inside a transaction, in which nothing is changed in the end.
+    """
+    tried = connection.begin_nested()
+    try:
+        return erase(connection, kind, subject, requested_by="")
+    finally:
+        tried.rollback()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That something was erased; see `docs/tables.md`."""
+
+    id: int
+    kind: str
+    requested_by: str
+    counts: Mapping[str, int]
+    erased_at: datetime
+
+
+def receipts(connection: Connection, *, limit: int) -> list[Receipt]:
+    """Gives receipts, the newest first."""
+    columns = tables.erasures.c
+    wanted = [columns[name] for name in Receipt.__slots__]
+    rows = connection.execute(select(*wanted).order_by(columns.id.desc()).limit(limit))
+    return [Receipt(**row._mapping) for row in rows]
+
+
+def erased(connection: Connection, post_ids: Iterable[str]) -> set[str]:
+    """Those of these posts that were erased."""
+    by_digest = {digest(post_id): post_id for post_id in post_ids}
+    columns = tables.erasures.c
+    found: set[str] = set()
+    for part in in_parts(by_digest):
+        rows = connection.execute(
+            select(columns.subject_sha256).where(
+                columns.kind == "post", columns.subject_sha256.in_(part)
+            )
+        )
+        found.update(by_digest[row[0]] for row in rows)
+    return found
+
+
+def _erase_notes(connection: Connection, post_ids: Sequence[str]) -> int:
+    letters, gone = tables.dead_letters.c, tables.gone_posts.c
+    printed = [printed_post_id(post_id) for post_id in post_ids]
+    changed = connection.execute(
+        update(tables.dead_letters)
+        .where(letters.post_id.in_(printed), letters.error != ERASED)
+        .values(error=ERASED)
+    ).rowcount
+    return (
+        changed
+        + connection.execute(
+            update(tables.gone_posts)
+            .where(gone.post_id.in_(post_ids), gone.why != ERASED)
+            .values(why=ERASED)
+        ).rowcount
+    )
+
+
+def _erase_decisions(connection: Connection, post_ids: Sequence[str]) -> int:
+    """What moderators wrote may quote the post; what they decided does not."""
+    columns = decisions.c
+    of_these = select(tables.flags.c.id).where(tables.flags.c.post_id.in_(post_ids))
+    return connection.execute(
+        update(decisions)
+        .where(columns.flag_id.in_(of_these), columns.note.is_not(None), columns.note != ERASED)
+        .values(note=ERASED)
+    ).rowcount
+
+
+def _erase_reviews(connection: Connection, post_ids: Sequence[str], now: datetime) -> int:
+    """What was written in second looks and appeals; those that wait are closed."""
+    columns, votes = reviews.c, review_votes.c
+    flags = select(tables.flags.c.id).where(tables.flags.c.post_id.in_(post_ids))
+    mine = columns.flag_id.in_(flags)
+    changed = connection.execute(
+        update(reviews)
+        .where(mine, columns.why.is_not(None), columns.why != ERASED)
+        .values(why=ERASED)
+    ).rowcount
+    changed += connection.execute(
+        update(review_votes)
+        .where(
+            votes.review_id.in_(select(columns.id).where(mine)),
+            votes.note.is_not(None),
+            votes.note != ERASED,
+        )
+        .values(note=ERASED)
+    ).rowcount
+    connection.execute(
+        update(reviews)
+        .where(mine, columns.state != "decided")
+        .values(
+            state="decided",
+            closed_at=now,
+            claimed_by=None,
+            claim_expires_at=None,
+            row_version=columns.row_version + 1,
+        )
+    )
+    connection.execute(
+        update(known_answers).where(known_answers.c.flag_id.in_(flags)).values(retired_at=now)
+    )
+    return changed
+
+
+def _erase_events(connection: Connection, post_ids: Sequence[str]) -> None:
+    """What the platform was told, and what of the content stands in what it is still to be told."""
+    columns = tables.outbox.c
+    mine = columns.post_id.in_(post_ids)
+    connection.execute(delete(tables.outbox).where(mine, columns.delivered_at.is_not(None)))
+    for number, payload in connection.execute(select(columns.id, columns.payload).where(mine)):
+        told = ("content_hash", "degraded", "unread")
+        kept = {name: payload[name] for name in payload if name not in told}
+        connection.execute(
+            update(tables.outbox)
+            .where(columns.id == number)
+            .values(payload={**kept, "degraded": [], "unread": []}, last_error=None)
+        )
+
+
+def let_go(
+    connection: Connection, verdict_ids: Sequence[int], hashes: Collection[str]
+) -> tuple[str, ...]:
+    """Takes from verdicts their evidence, and removes what no other verdict has, for the same
+    picture is posted by many.
+
+    Returns:
+        SHA-256 of what was removed; the caller deletes it from the evidence store.
+    """
+    uses, evidence = tables.evidence_uses.c, tables.evidence.c
+    for part in in_parts(verdict_ids):
+        connection.execute(delete(tables.evidence_uses).where(uses.verdict_id.in_(part)))
+    removed: list[str] = []
+    for names in in_parts(sorted(hashes)):
+        removed += connection.execute(
+            delete(tables.evidence)
+            .where(evidence.sha256.in_(names), ~exists().where(uses.sha256 == evidence.sha256))
+            .returning(evidence.sha256)
+        ).scalars()
+    return tuple(sorted(removed))
+
+
+def _write_receipts(
+    connection: Connection,
+    kind: Kind,
+    subject: str,
+    posts: set[str],
+    found: Erased,
+    requested_by: str,
+    now: datetime,
+) -> int:
+    """One for what was asked, and one for every post of an author: each is known by itself."""
+    base = {"requested_by": clean_text(requested_by, 256), "erased_at": now}
+    receipt = connection.execute(
+        insert(tables.erasures)
+        .values(kind=kind, subject_sha256=digest(subject), counts=found.counts(), **base)
+        .returning(tables.erasures.c.id)
+    ).scalar_one()
+    if kind == "author" and posts:
+        connection.execute(
+            insert(tables.erasures),
+            [
+                {"kind": "post", "subject_sha256": digest(post_id), "counts": {}, **base}
+                for post_id in sorted(posts)
+            ],
+        )
+    return int(receipt)

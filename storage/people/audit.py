@@ -1,0 +1,123 @@
+"""The audit log: who did what to what. It can be written and read, and nothing else; triggers in
+the database refuse the rest, but for entries that are older than a period that was said beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from storage.base.database import insert
+from storage.base.text import clean_json, clean_text
+from storage.tables.console import audit_log, audit_retention
+
+COMMAND_LINE: Final = "command line"
+OPENID: Final = "openid"
+"""The provider, where it changes what somebody is here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that was done; see `docs/tables.md`."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    address: str | None
+
+
+def write(
+    connection: Connection,
+    actor: str,
+    action: str,
+    subject: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    address: str | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Adds an entry, in the transaction of what it reports.
+
+    Args:
+        actor: a moderator's name, `COMMAND_LINE` or `OPENID`.
+        action: such as "flag.claim".
+        subject: such as "flag 12".
+        before: what it was; no secrets and no texts of posts.
+        after: what it became.
+        address: where the request came from.
+    """
+    connection.execute(
+        audit_log.insert().values(
+            at=now if now is not None else datetime.now(UTC),
+            actor=clean_text(actor, 64),
+            action=action,
+            subject=clean_text(subject, 300),
+            before=clean_json(before),
+            after=clean_json(after),
+            address=None if address is None else clean_text(address, 64),
+        )
+    )
+
+
+def let_go(connection: Connection, *, before: datetime) -> None:
+    """Says that entries before a moment may be removed, which the database refuses otherwise. To be
+    called in the transaction that removes them.
+
+    Raises:
+        StorageError: the moment is less than 12 hours ago; what was just done never goes.
+    """
+    statement = insert(connection, audit_retention).values(id=1, entries_before=before)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["id"], set_={"entries_before": before})
+    )
+
+
+def read(
+    connection: Connection,
+    *,
+    limit: int,
+    before_id: int | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+) -> list[Entry]:
+    """Gives entries, newest first.
+
+    Args:
+        limit: at most so many.
+        before_id: the id of the last one seen.
+        actor: only theirs.
+        action: only such.
+    """
+    columns = audit_log.c
+    statement = select(audit_log).order_by(columns.id.desc()).limit(limit)
+    if before_id is not None:
+        statement = statement.where(columns.id < before_id)
+    if actor:
+        statement = statement.where(columns.actor == actor)
+    if action:
+        statement = statement.where(columns.action == action)
+    return [Entry(**row._mapping) for row in connection.execute(statement)]
+
+
+def read_all(connection: Connection) -> Iterator[Entry]:
+    """Gives every entry, oldest first, a thousand at a time."""
+    last = 0
+    while True:
+        statement = (
+            select(audit_log).where(audit_log.c.id > last).order_by(audit_log.c.id).limit(1000)
+        )
+        rows = connection.execute(statement).all()
+        if not rows:
+            return
+        for row in rows:
+            yield Entry(**row._mapping)
+        last = rows[-1].id

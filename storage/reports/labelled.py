@@ -1,0 +1,230 @@
+"""Posts that moderators labelled, as a data set that training and evaluation read as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, or_, select
+
+from deadpan.core.errors import ConfigurationError, EvidenceUnavailable
+from storage.judging.evidence import EvidenceStore
+from storage.tables import judging as tables
+from storage.tables.console import decisions
+
+POSTS_FILE: Final = "posts.jsonl"
+_IMAGES: Final = "images"
+_IN_MEMORY_BYTES: Final = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A post and what moderators said of it; at least one of the two labels is known.
+
+    Attributes:
+        evidence: of the verdict that was decided, `{"kind", "sha256"}` each.
+    """
+
+    post_id: str
+    evidence: tuple[dict[str, str], ...]
+    sentiment: str | None
+    sarcastic: bool | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an export holds, counted while it is written.
+
+    Attributes:
+        without_evidence: posts left out because what they said is not kept any more.
+        problem: why the last of them could not be read.
+    """
+
+    posts: int = 0
+    images: int = 0
+    without_evidence: int = 0
+    problem: str | None = None
+
+
+def moment(text: str) -> datetime:
+    """A moment as people write it; UTC where it has no time zone.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ConfigurationError(
+            f"since is {text[:80]!r}; write a day or a moment, as 2026-01-31 or 2026-01-31T12:00Z"
+        ) from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def labelled(connection: Connection, *, since: datetime | None = None) -> Iterator[Labelled]:
+    """Gives the posts of which moderators said how they are meant, in the order of their ids.
+
+    A decision that was undone counts for nothing. Where several were made of the same content, the
+    later one wins, for each label by itself; of a post that was changed, only the content that was
+    decided last counts. What was erased has no evidence and is left out.
+
+    Args:
+        since: only decisions made then or later; aware.
+    """
+    made, flags, verdicts = decisions.c, tables.flags.c, tables.verdicts.c
+    later = decisions.alias("later")
+    statement = (
+        select(
+            flags.post_id,
+            verdicts.content_hash,
+            verdicts.evidence,
+            made.sentiment,
+            made.sarcastic,
+        )
+        .join(tables.flags, flags.id == made.flag_id)
+        .join(tables.verdicts, verdicts.id == made.verdict_id)
+        .where(
+            made.action != "undo",
+            or_(made.sentiment.is_not(None), made.sarcastic.is_not(None)),
+            ~select(later.c.id).where(later.c.undoes == made.id).exists(),
+        )
+        .order_by(flags.post_id, made.id)
+        .execution_options(yield_per=1000)
+    )
+    if since is not None:
+        statement = statement.where(made.created_at >= since)
+    for post_id, rows in groupby(connection.execute(statement), key=lambda row: row.post_id):
+        said = list(rows)
+        last = said[-1]
+        if not last.evidence:
+            continue
+        same = [row for row in said if row.content_hash == last.content_hash]
+        yield Labelled(
+            post_id,
+            tuple(last.evidence),
+            next((row.sentiment for row in reversed(same) if row.sentiment is not None), None),
+            next((row.sarcastic for row in reversed(same) if row.sarcastic is not None), None),
+        )
+
+
+def write_folder(
+    connection: Connection, store: EvidenceStore, folder: Path, *, since: datetime | None = None
+) -> Tally:
+    """Writes `posts.jsonl` and the pictures beside it; the file is there when all of it is.
+
+    Args:
+        folder: made if need be, readable by its owner alone.
+
+    Raises:
+        ConfigurationError: it holds an export already, or cannot be written.
+        EvidenceUnavailable: no post's evidence could be read.
+    """
+    tally = Tally()
+    part = folder / f"{POSTS_FILE}.part"
+    try:
+        if (folder / POSTS_FILE).exists():
+            raise ConfigurationError(
+                f"{folder} holds a {POSTS_FILE} already; name a folder that does not exist yet"
+            )
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / _IMAGES).mkdir(mode=0o700, exist_ok=True)
+        with part.open("w", encoding="utf-8") as lines:
+            for line, pictures in _posts(connection, store, since, tally):
+                for name, content in pictures.items():
+                    (folder / name).write_bytes(content)
+                lines.write(line)
+        os.replace(part, folder / POSTS_FILE)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write {error.filename or folder}: {error.strerror}; name another folder"
+        ) from error
+    return tally
+
+
+def zipped(
+    connection: Connection, store: EvidenceStore, *, since: datetime | None = None
+) -> Iterator[bytes]:
+    """Gives the same as one archive, piece by piece, so that it need not fit into memory."""
+    tally, out = Tally(), _Pieces()
+    with (
+        tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as lines,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive,  # JPEG does not get smaller
+    ):
+        for line, pictures in _posts(connection, store, since, tally):
+            for name, content in pictures.items():
+                archive.writestr(name, content)
+            lines.write(line.encode())
+            yield out.taken()
+        lines.seek(0)
+        with archive.open(POSTS_FILE, "w") as entry:
+            while block := lines.read(2**16):
+                entry.write(block)
+                yield out.taken()
+        archive.close()
+        yield out.taken()
+
+
+def _posts(
+    connection: Connection, store: EvidenceStore, since: datetime | None, tally: Tally
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Each post as a line, with those of its pictures that no post before it had."""
+    written: set[str] = set()
+    for post in labelled(connection, since=since):
+        try:
+            text, images = "", []
+            new: dict[str, bytes] = {}
+            for item in post.evidence:
+                sha256 = item["sha256"]
+                if item["kind"] == "original_text":
+                    text = store.get(sha256).decode("utf-8", "replace")
+                elif item["kind"] == "image":
+                    images.append(f"{_IMAGES}/{sha256}.jpg")
+                    if sha256 not in written:
+                        new[images[-1]] = store.get(sha256)
+                        written.add(sha256)
+        except EvidenceUnavailable as error:
+            written.difference_update(Path(name).stem for name in new)
+            tally.without_evidence += 1
+            tally.problem = str(error)
+            continue
+        tally.posts += 1
+        tally.images += len(new)
+        row: dict[str, Any] = {"id": post.post_id, "text": text, "images": images}
+        for name in ("sentiment", "sarcastic"):
+            if getattr(post, name) is not None:
+                row[name] = getattr(post, name)
+        yield json.dumps(row, ensure_ascii=False) + "\n", new
+    if tally.problem is not None and not tally.posts:
+        raise EvidenceUnavailable(f"no post could be exported: {tally.problem}")
+
+
+class _Pieces:
+    """A file that only takes, for `zipfile`, which finds out by itself that it cannot seek."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+
+    def write(self, content: bytes, /) -> int:
+        """Hold what is written."""
+        self._held.append(bytes(content))
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def taken(self) -> bytes:
+        """Give what was written since the last time."""
+        found = b"".join(self._held)
+        self._held.clear()
+        return found

@@ -1,0 +1,258 @@
+"""Second looks: what they are, who had a part in them, and from whom a flag is hidden meanwhile.
+
+A look stands where a flag stands, and the same function says how it changes: a vote that agrees
+closes it, one that does not leaves it to a lead, who settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, and_, case, literal, or_, select
+
+from deadpan.core.errors import FlagConflict, NotFound
+from storage.base.text import clean_text
+from storage.flags import claims, decisions
+from storage.flags.decisions import MAX_NOTE_CHARACTERS
+from storage.flags.states import Event
+from storage.people import audit
+from storage.people.moderators import Moderator
+from storage.tables.console import decisions as decision_rows
+from storage.tables.console import moderators as people
+from storage.tables.reviews import review_votes, reviews
+
+#: A look of the sample that nobody took within a week is not asked for any more.
+LAPSES_AFTER: Final = timedelta(days=7)
+UNCLOSED: Final = ("open", "claimed", "escalated")
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A second look; see `docs/tables.md`."""
+
+    id: int
+    flag_id: int
+    verdict_id: int
+    decision_id: int
+    kind: str
+    expected: str
+    for_moderator_id: int | None
+    asked_by: str | None
+    why: str | None
+    state: str
+    claimed_by: str | None
+    claim_expires_at: datetime | None
+    row_version: int
+    opened_at: datetime
+    escalated_at: datetime | None
+    closed_at: datetime | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What somebody said in a second look; see `docs/tables.md`."""
+
+    id: int
+    review_id: int
+    moderator_id: int
+    action: str
+    reason_code: str | None
+    note: str | None
+    sentiment: str | None
+    sarcastic: bool | None
+    settles: bool
+    decision_id: int | None
+    created_at: datetime
+
+
+def by_id(connection: Connection, review_id: int) -> Review:
+    """Gives a second look.
+
+    Raises:
+        NotFound: there is none of this id.
+    """
+    row = connection.execute(select(reviews).where(reviews.c.id == review_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no second look {review_id}")
+    return Review(**row._mapping)
+
+
+def of_flag(connection: Connection, flag_id: int) -> list[Review]:
+    """Gives the looks at a flag's decisions, oldest first, without known answers."""
+    statement = (
+        select(reviews)
+        .where(reviews.c.flag_id == flag_id, reviews.c.kind != "known")
+        .order_by(reviews.c.id)
+    )
+    return [Review(**row._mapping) for row in connection.execute(statement)]
+
+
+def votes(connection: Connection, review_id: int) -> list[Vote]:
+    """Gives what was said in a second look, oldest first."""
+    statement = select(review_votes).where(review_votes.c.review_id == review_id)
+    rows = connection.execute(statement.order_by(review_votes.c.id))
+    return [Vote(**row._mapping) for row in rows]
+
+
+def hidden_from(
+    connection: Connection,
+    moderator: Moderator,
+    flag_ids: Collection[int],
+    *,
+    now: datetime | None = None,
+) -> dict[int, int | None]:
+    """Gives the flags of which this person may not see now what was decided and judged: those that
+    they hold for a second look, with the look's id; and, for moderators, those that they may yet
+    be given, with None. Leads watch over the work and see the latter.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    columns = reviews.c
+    holds = and_(columns.state == "claimed", columns.claimed_by == moderator.name)
+    may_come = and_(
+        columns.state.in_(UNCLOSED),
+        columns.for_moderator_id.is_(None),
+        has_not_lapsed(moment),
+        ~had_a_part(moderator),
+    )
+    what = or_(holds, may_come) if moderator.role == "moderator" else holds
+    rows = connection.execute(
+        select(columns.flag_id, case((holds, columns.id)))
+        .where(columns.flag_id.in_(list(flag_ids)), what)
+        .order_by(columns.id)
+    )
+    found: dict[int, int | None] = {}
+    for flag_id, held in rows:
+        found[flag_id] = held if held is not None else found.get(flag_id)
+    return found
+
+
+def has_not_lapsed(now: datetime) -> Any:
+    """Whether a look is still asked for, as a condition."""
+    columns = reviews.c
+    return or_(
+        columns.opened_at > now - LAPSES_AFTER,
+        columns.kind == "appeal",
+        columns.escalated_at.is_not(None),
+    )
+
+
+def had_a_part(moderator: Moderator) -> Any:
+    """Whether they said anything of the flag before, as a decision or in another look: a condition.
+
+    Written as "is among those who spoke of this flag": asked for "a decision of this flag and this
+    moderator", SQLite walks all decisions of the moderator (766 ms for 5,000 looks, measured).
+    """
+    return _had_a_part(literal(moderator.id))
+
+
+def _had_a_part(me: Any) -> Any:
+    other = reviews.alias("other")
+    decided = select(decision_rows.c.moderator_id).where(
+        decision_rows.c.flag_id == reviews.c.flag_id
+    )
+    voted = (
+        select(review_votes.c.moderator_id)
+        .join(other, other.c.id == review_votes.c.review_id)
+        .where(other.c.flag_id == reviews.c.flag_id)
+    )
+    return or_(me.in_(decided), me.in_(voted))
+
+
+def is_for_others(moderator: Moderator) -> Any:
+    """Whether somebody else has to look, as a condition: who had a part in the flag does not.
+
+    In a small team everybody may have had one by the time of an appeal. Then it is for all but
+    whoever made the decision that is appealed against, so that it never waits for nobody.
+    """
+    me = literal(moderator.id)
+    made = select(decision_rows.c.moderator_id).where(decision_rows.c.id == reviews.c.decision_id)
+    impartial = select(people.c.id).where(
+        people.c.disabled_at.is_(None),
+        people.c.role != "viewer",
+        ~_had_a_part(people.c.id),
+    )
+    somebody_else_can = or_(reviews.c.kind != "appeal", impartial.exists(), me.in_(made))
+    return and_(had_a_part(moderator), somebody_else_can)
+
+
+def deciding(connection: Connection, flag: Row[Any]) -> decisions.Decision:
+    """The decision that closed a flag, whose row is locked.
+
+    Raises:
+        FlagConflict: nobody closed it.
+    """
+    said = decisions.of_flags(connection, [flag.id])[flag.id]
+    closing = [d for d in said if d.action in ("approve", "remove") and not d.undone]
+    if flag.state != "decided" or not closing:
+        raise FlagConflict(f"nobody has decided flag {flag.id}; decide it instead")
+    return closing[-1]
+
+
+def open_look(
+    connection: Connection, flag: Row[Any], kind: str, *, opened_at: datetime, **more: Any
+) -> int:
+    """Opens a look at the decision that closed a flag, whose row is locked.
+
+    Raises:
+        FlagConflict: nobody closed it.
+    """
+    decision = deciding(connection, flag)
+    values = {"expected": decision.action, **more}
+    if values.get("why"):
+        values["why"] = clean_text(values["why"].strip(), MAX_NOTE_CHARACTERS)
+    statement = reviews.insert().values(
+        flag_id=flag.id,
+        verdict_id=decision.verdict_id,
+        decision_id=decision.id,
+        kind=kind,
+        state="open",
+        row_version=1,
+        opened_at=opened_at,
+        **values,
+    )
+    return int(connection.execute(statement.returning(reviews.c.id)).scalar_one())
+
+
+def lock(connection: Connection, review_id: int) -> Row[Any]:
+    """Gives a look's row and keeps others from changing it until the transaction ends.
+
+    Raises:
+        NotFound: there is no such look.
+    """
+    row = connection.execute(
+        select(reviews).where(reviews.c.id == review_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no second look {review_id}")
+    return row
+
+
+def change(connection: Connection, row: Row[Any], event: Event, now: datetime) -> None:
+    """Writes where a locked look stands after an event.
+
+    Raises:
+        FlagConflict: the event cannot happen.
+    """
+    claims.change(connection, row, event, now=now, table=reviews)
+
+
+def note(
+    connection: Connection,
+    moderator: Moderator,
+    action: str,
+    review_id: int,
+    *,
+    now: datetime,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Adds what was done with a look to the audit log.
+
+    Args:
+        action: such as "review.claim".
+        after: what is to be remembered of it.
+    """
+    audit.write(connection, moderator.name, action, f"review {review_id}", after=after, now=now)

@@ -1,0 +1,89 @@
+"""A policy's file as it is written, and the reason codes in it. Needs nothing of the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from deadpan.core.errors import PolicyError
+from deadpan.core.people_files import UnreadableFileError, read_toml, toml_of
+
+ReasonCodes = Mapping[str, str]
+"""What moderators choose a reason from: words for people by code, in the order of the file."""
+
+SHIPPED: Final = "default_policy.toml"
+MAX_WORDS_CHARACTERS: Final = 80
+_CODE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def read_policy(path: str = "") -> Mapping[str, Any]:
+    """Read a policy's file, unchecked.
+
+    Args:
+        path: a TOML file; empty takes the policy that ships with Deadpan.
+
+    Raises:
+        PolicyError: it cannot be read, or is not TOML.
+    """
+    try:
+        if not path:
+            return toml_of((resources.files("tasks.policy") / SHIPPED).read_text(encoding="utf-8"))
+        return read_toml(Path(path))
+    except UnreadableFileError as error:
+        raise PolicyError(
+            f"policy {path} {error}; set DEADPAN_POLICY to a TOML file, "
+            "or to nothing for the policy that ships with Deadpan"
+        ) from None
+
+
+def read_reason_codes(path: str = "") -> ReasonCodes:
+    """Give the reason codes of a policy; those of the policy that ships where it has none.
+
+    Args:
+        path: as `read_policy`.
+
+    Raises:
+        PolicyError: with everything that is wrong with them.
+    """
+    data = read_policy(path)
+    if "reason_codes" not in data:
+        data = read_policy()
+    codes, problems = parse_reason_codes(data["reason_codes"], shown=path or SHIPPED)
+    if problems:
+        raise PolicyError(problems)
+    return codes
+
+
+def parse_reason_codes(given: Any, *, shown: str) -> tuple[ReasonCodes, list[str]]:
+    """Check what a policy has as `[reason_codes]`.
+
+    Returns:
+        the codes that can be used, and what is wrong with the others.
+    """
+    if not isinstance(given, dict) or not given:
+        return {}, [
+            f"{shown}: reason_codes is written as a table [reason_codes] with a line such as "
+            'hate = "Hate speech" each; leave it out to take those that ship with Deadpan'
+        ]
+    codes, problems = {}, []
+    for code, words in given.items():
+        if not _CODE.fullmatch(code):
+            problems.append(
+                f"{shown}: reason code {code[:80]!r} is none; "
+                "use at most 64 lower-case letters, digits, - and _"
+            )
+        elif (
+            not isinstance(words, str)
+            or not 0 < len(words.strip()) <= MAX_WORDS_CHARACTERS
+            or not words.isprintable()
+        ):
+            problems.append(
+                f"{shown}: reason code {code!r} is {str(words)[:80]!r}; "
+                f"give it words for people, at most {MAX_WORDS_CHARACTERS} characters"
+            )
+        else:
+            codes[code] = words.strip()
+    return codes, problems

@@ -1,0 +1,225 @@
+"""Policy: versioned rules in TOML that turn a prediction into zero or more reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deadpan.core.errors import PolicyError
+from models.posts.prediction import SENTIMENTS, Prediction, Scores
+from tasks.policy.read import SHIPPED, parse_reason_codes, read_policy
+
+_READ_OUTS = ("", "text_alone.", "image_alone.")
+SCORE_NAMES = (
+    *(f"{r}sentiment.{s}" for r in _READ_OUTS for s in SENTIMENTS),
+    *(f"{r}sarcasm" for r in _READ_OUTS),
+    "disagreement",
+    "opposition",
+    "degraded",
+    "unread",
+)
+"""Everything a rule may speak of; each is between 0 and 1."""
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_CONDITION = re.compile(r"\s*([a-z_.]+)\s*(>=|<=|>|<)\s*([0-9]*\.?[0-9]+)\s*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_FIELDS = {"name", "when", "queue", "priority"}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison of a score with a threshold."""
+
+    score: str
+    comparison: str
+    threshold: float
+
+    def holds(self, scores: Mapping[str, float]) -> bool:
+        """Whether the post has the score and the comparison holds."""
+        value = scores.get(self.score)
+        return value is not None and _COMPARISONS[self.comparison](value, self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When all conditions hold, the post is flagged in `queue` with `priority` (0 to 100)."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+    queue: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A rule that fired, with the scores that made it fire.
+
+    Attributes:
+        conditions: one mapping for each condition: score, comparison, threshold, value.
+    """
+
+    rule: str
+    queue: str
+    priority: int
+    conditions: tuple[Mapping[str, Any], ...]
+
+    def as_row(self) -> dict[str, Any]:
+        """As it is stored with a flag."""
+        return {**asdict(self), "conditions": [dict(c) for c in self.conditions]}
+
+    def __str__(self) -> str:
+        return " and ".join(
+            f"{c['score']} {c['value']:.2f} {c['comparison']} {c['threshold']:g}"
+            for c in self.conditions
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rules and the version that names them: it changes when, and only when, a rule does. Reason
+    codes judge nothing, so they are no part of it.
+    """
+
+    rules: tuple[Rule, ...]
+    version: str
+
+
+def load_policy(path: str = "") -> Policy:
+    """Read and check a policy.
+
+    Args:
+        path: a TOML file; empty takes the policy that ships with Deadpan.
+
+    Raises:
+        PolicyError: with everything that is wrong in the file.
+    """
+    return parse_policy(read_policy(path), shown=path or SHIPPED)
+
+
+def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
+    """Check a policy's data and give it its version.
+
+    Raises:
+        PolicyError: with everything that is wrong.
+    """
+    problems = [
+        f"{shown}: unknown field {key!r}; known are [[rules]] and [reason_codes]"
+        for key in sorted(data.keys() - {"rules", "reason_codes"})
+    ]
+    if "reason_codes" in data:
+        problems += parse_reason_codes(data["reason_codes"], shown=shown)[1]
+    listed = data.get("rules", [])
+    if not isinstance(listed, list) or not all(isinstance(rule, dict) for rule in listed):
+        raise PolicyError([*problems, f"{shown}: rules are written as [[rules]] tables"])
+    rules = []
+    for number, fields in enumerate(listed, 1):
+        rule, wrong = _parse_rule(fields)
+        problems += [
+            f"{shown}: rule {number} ({fields.get('name', 'no name')}): {w}" for w in wrong
+        ]
+        if rule:
+            rules.append(rule)
+    names = [rule.name for rule in rules]
+    problems += [
+        f"{shown}: rule name {name!r} is used {names.count(name)} times; names are unique"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    if problems:
+        raise PolicyError(problems)
+    canonical = json.dumps([asdict(rule) for rule in rules], sort_keys=True)
+    return Policy(tuple(rules), hashlib.sha256(canonical.encode()).hexdigest()[:12])
+
+
+def scores_of(
+    prediction: Prediction, *, degraded: float = 0.0, unread: bool = False
+) -> dict[str, float]:
+    """Every score of `SCORE_NAMES` that this prediction has.
+
+    Args:
+        degraded: the share of the post's images that could not be seen.
+        unread: whether anything of the post was not read: a score of 1, else 0.
+    """
+    scores = {"degraded": degraded, "unread": float(unread), **_named("", prediction.fused)}
+    if prediction.text_alone:
+        scores |= _named("text_alone.", prediction.text_alone)
+    if prediction.image_alone:
+        scores |= _named("image_alone.", prediction.image_alone)
+    if (disagreement := prediction.disagreement) is not None:
+        scores["disagreement"] = disagreement
+    if (opposition := prediction.opposition) is not None:
+        scores["opposition"] = opposition
+    return scores
+
+
+def decide(scores: Mapping[str, float], policy: Policy) -> tuple[Reason, ...]:
+    """The rules that fire, the most urgent first; none means that the post is not flagged."""
+    fired = [
+        Reason(
+            rule.name,
+            rule.queue,
+            rule.priority,
+            tuple({**asdict(c), "value": scores[c.score]} for c in rule.conditions),
+        )
+        for rule in policy.rules
+        if all(condition.holds(scores) for condition in rule.conditions)
+    ]
+    return tuple(sorted(fired, key=lambda reason: -reason.priority))
+
+
+def _named(read_out: str, scores: Scores) -> dict[str, float]:
+    sentiment = scores.sentiment._asdict()
+    return {f"{read_out}sentiment.{label}": p for label, p in sentiment.items()} | {
+        f"{read_out}sarcasm": scores.sarcasm
+    }
+
+
+def _parse_rule(fields: Mapping[str, Any]) -> tuple[Rule | None, list[str]]:
+    problems = [
+        f"unknown field {key!r}; known are {', '.join(sorted(_FIELDS))}"
+        for key in sorted(fields.keys() - _FIELDS)
+    ]
+    problems += [f"field {key!r} is missing" for key in sorted(_FIELDS - fields.keys())]
+    for key in ("name", "queue"):
+        value = fields.get(key)
+        if value is not None and not (isinstance(value, str) and _NAME.fullmatch(value)):
+            problems.append(
+                f"{key} is {value!r}; use at most 64 lower-case letters, digits, - and _"
+            )
+    priority = fields.get("priority")
+    if priority is not None and (type(priority) is not int or not 0 <= priority <= 100):
+        problems.append(f"priority is {priority!r}; use a whole number from 0 to 100")
+    conditions: list[Condition] = []
+    if (when := fields.get("when")) is not None:
+        conditions, wrong = _parse_conditions(when)
+        problems += wrong
+    if problems:
+        return None, problems
+    return Rule(fields["name"], tuple(conditions), fields["queue"], fields["priority"]), []
+
+
+def _parse_conditions(when: Any) -> tuple[list[Condition], list[str]]:
+    if not isinstance(when, str):
+        return [], [f"when is {when!r}; write a sentence such as 'sarcasm >= 0.7'"]
+    conditions, problems = [], []
+    for part in re.split(r"\sand\s", when):
+        match = _CONDITION.fullmatch(part)
+        if not match:
+            problems.append(f"cannot read {part.strip()!r}; write a score, >= or <, and a number")
+            continue
+        score, comparison, number = match.groups()
+        if score not in SCORE_NAMES:
+            problems.append(f"score {score!r} is unknown; known are {', '.join(SCORE_NAMES)}")
+        if not 0 <= float(number) <= 1:
+            problems.append(f"threshold {number} is outside 0 to 1, which every score lies in")
+        conditions.append(Condition(score, comparison, float(number)))
+    return conditions, problems

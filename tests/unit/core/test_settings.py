@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deadpan.core.errors import SettingsError
+from deadpan.core.settings import (
+    _ROLES,
+    cache_folder,
+    claimed_roles,
+    describe,
+    load,
+    queue_days,
+    without_password,
+)
+from storage.tables.console import ROLES
+from worker.checks import configuration_problems
+
+
+def test_every_wrong_variable_is_named_at_once_with_its_value() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(
+            {
+                "DEADPAN_CHUNK_SIZE": "many",
+                "DEADPAN_LEASE_SECONDS": "-3",
+                "DEADPAN_ALLOW_PRIVATE_ADDRESSES": "10.0.0.0/8,nowhere",
+                "DEADPAN_DEVICE": "tpu",
+            }
+        )
+    shown = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 4
+    for part in ("DEADPAN_CHUNK_SIZE is 'many'", "'-3'", "'nowhere'", "'tpu'"):
+        assert part in shown
+
+
+def test_a_secret_is_neither_in_an_error_nor_in_the_list_nor_in_the_repr() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"DEADPAN_SECRET_KEY": "hush", "DEADPAN_REDIS_URL": "http://:hush@redis"})
+    assert "hush" not in str(caught.value)
+    assert len(caught.value.problems) == 2
+    settings = load(
+        {
+            "DEADPAN_REDIS_URL": "redis://user:hush@redis:6379/0",
+            "DEADPAN_SOURCE_TOKEN": "hush",
+            "DEADPAN_DATABASE_URL": "postgresql://me:hush@db/deadpan",
+        }
+    )
+    assert "hush" not in repr(settings)
+    assert "hush" not in str(describe(settings))
+    assert "redis://user:***@redis:6379/0" in str(describe(settings))
+
+
+def test_lists_are_written_with_commas() -> None:
+    settings = load({"DEADPAN_IMAGE_HOSTS": "a.example, *.b.example ,"})
+    assert settings.image_hosts == ("a.example", "*.b.example")
+    assert [
+        str(n)
+        for n in load(
+            {"DEADPAN_ALLOW_PRIVATE_ADDRESSES": "10.0.0.0/8,fd00::/8"}
+        ).allow_private_addresses
+    ] == [
+        "10.0.0.0/8",
+        "fd00::/8",
+    ]
+
+
+def test_every_setting_says_what_it_means() -> None:
+    for row in describe(load({})):
+        assert len(row["meaning"].split()) >= 4, row["variable"]
+        assert row["variable"].startswith("DEADPAN_")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:hush@host/0", "redis://:***@host/0"),
+        ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+        (
+            "postgresql://h/db?user=me&password=hu@sh&x=1",
+            "postgresql://h/db?user=me&password=***&x=1",
+        ),
+        ("rediss://h/0?ssl_password=hush&db=3", "rediss://h/0?ssl_password=***&db=3"),
+    ],
+)
+def test_a_password_in_a_url_is_masked(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_the_cache_is_where_its_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder(load({})) == tmp_path / ".cache" / "deadpan"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
+    assert cache_folder(load({})) == Path("/var/cache/deadpan")
+    assert cache_folder(load({"DEADPAN_CACHE_DIR": "/srv/kept"})) == Path("/srv/kept")
+
+
+def test_an_engine_that_cannot_be_is_found_before_the_worker_starts() -> None:
+    settings = load({"DEADPAN_ENGINE": "openvino", "DEADPAN_DEVICE": "cuda"})
+    assert "OpenVINO runs on the CPU" in " ".join(configuration_problems(settings))
+
+
+def test_queues_have_days_of_their_own() -> None:
+    settings = load({"DEADPAN_RETENTION_EVIDENCE_QUEUES": "degraded:7, a:b:0"})
+    assert queue_days(settings.retention_evidence_queues) == {"degraded": 7, "a:b": 0}
+    for wrong in ("degraded", "degraded:x", ":7", "degraded:-1", "degraded:36501", "a:1,a:2"):
+        with pytest.raises(SettingsError, match=r"RETENTION_DECISIONS_QUEUES.*'(degraded|:7|a)"):
+            load({"DEADPAN_RETENTION_DECISIONS_QUEUES": wrong})
+
+
+OIDC = {
+    "DEADPAN_OIDC_ISSUER": "https://login.example/realm/",
+    "DEADPAN_OIDC_CLIENT_ID": "deadpan",
+    "DEADPAN_OIDC_CLIENT_SECRET": "hush",
+    "DEADPAN_CONSOLE_URL": "https://deadpan.example/",
+}
+
+
+def test_a_provider_is_named_letter_by_letter_and_needs_all_its_settings() -> None:
+    loaded = load(OIDC)
+    assert loaded.oidc_issuer == "https://login.example/realm/"
+    assert loaded.console_url == "https://deadpan.example"
+    for missing in list(OIDC)[1:]:
+        with pytest.raises(SettingsError, match=f"DEADPAN_OIDC_ISSUER is set and {missing} not"):
+            load({name: value for name, value in OIDC.items() if name != missing})
+    with pytest.raises(SettingsError, match="CLIENT_ID is set and DEADPAN_OIDC_ISSUER"):
+        load({"DEADPAN_OIDC_CLIENT_ID": "deadpan"})
+
+
+def test_roles_of_a_provider_are_a_claim_and_what_its_values_mean() -> None:
+    roles = {
+        "DEADPAN_OIDC_ROLE_CLAIM": "realm_access.roles",
+        "DEADPAN_OIDC_ROLES": "team:moderator, urn:x:leads:lead",
+    }
+    loaded = load(OIDC | roles)
+    assert claimed_roles(loaded.oidc_roles) == {"team": "moderator", "urn:x:leads": "lead"}
+    assert _ROLES == ROLES
+    for name in roles:
+        with pytest.raises(SettingsError, match=f"{name} is set and DEADPAN_OIDC_ROLE"):
+            load(OIDC | {name: roles[name]})
+    with pytest.raises(SettingsError, match="ROLE_CLAIM is set and DEADPAN_OIDC_ISSUER not"):
+        load(roles)
+    for wrong in ("team", "team:", ":lead", "team:boss", "team:Lead", "team:lead,team:admin"):
+        with pytest.raises(SettingsError, match=r"DEADPAN_OIDC_ROLES.*'(team|:lead)"):
+            load(OIDC | roles | {"DEADPAN_OIDC_ROLES": wrong})
+
+
+def test_scopes_are_words_and_openid_is_among_them() -> None:
+    assert load({}).oidc_scopes == ("openid", "email")
+    more = {"DEADPAN_OIDC_SCOPES": "openid,email,groups"}
+    assert load(OIDC | more).oidc_scopes == ("openid", "email", "groups")
+    for wrong, says in (("email", "'openid' is missing"), ("openid,a b", "'a b' is no scope")):
+        with pytest.raises(SettingsError, match=says):
+            load(OIDC | {"DEADPAN_OIDC_SCOPES": wrong})
+
+
+def test_passwords_are_off_only_beside_a_provider() -> None:
+    off = {"DEADPAN_CONSOLE_PASSWORDS": "off"}
+    assert load(OIDC | off).console_passwords == "off"
+    assert load({}).console_passwords == "on"
+    with pytest.raises(SettingsError, match="CONSOLE_PASSWORDS is 'off' and DEADPAN_OIDC_ISSUER"):
+        load(off)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DEADPAN_OIDC_ISSUER", "http://login.example", "needs https"),
+        ("DEADPAN_OIDC_ISSUER", "login.example", "write https"),
+        ("DEADPAN_OIDC_ISSUER", "https://u:p@login.example", "write https"),
+        ("DEADPAN_CONSOLE_URL", "https://deadpan.example/console", "at the root of its host"),
+        ("DEADPAN_CONSOLE_URL", "https://deadpan.example/?x=1", "write https"),
+    ],
+)
+def test_an_address_that_cannot_be_trusted_is_refused(name: str, value: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load(OIDC | {name: value})
+
+
+def test_a_setting_that_is_gone_says_where_it_went() -> None:
+    with pytest.raises(SettingsError, match=r"DEADPAN_REASON_CODES: .*\[reason_codes\]"):
+        load({"DEADPAN_REASON_CODES": "hate:Hate speech"})
+    assert load({"DEADPAN_REASON_CODES": ""}).policy == ""
+
+
+@pytest.mark.parametrize("name", ["SOURCE_TOKEN", "SECRET_KEY", "OIDC_CLIENT_SECRET", "SOURCE"])
+@pytest.mark.parametrize("written", ["{}\n", "{}\r\n", "\ufeff{}\n", "  {} "])
+def test_what_files_add_around_a_value_is_no_part_of_it(name: str, written: str) -> None:
+    value = "0123456789abcdef" * 3
+    environment = OIDC if name.startswith("OIDC") else {}
+    loaded = getattr(load({**environment, f"DEADPAN_{name}": written.format(value)}), name.lower())
+    assert (loaded if isinstance(loaded, str) else loaded.get_secret_value()) == value

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deadpan.core.errors import PolicyError
+from models.posts.prediction import Prediction, Scores, Sentiment
+from tasks.policy.read import read_reason_codes
+from tasks.policy.rules import SCORE_NAMES, decide, load_policy, parse_policy, scores_of
+from tasks.policy.write import policy_toml
+
+RULE = {"name": "loud", "when": "sarcasm >= 0.7", "queue": "sarcasm", "priority": 10}
+
+
+def scores(negative: float = 0.1, sarcasm: float = 0.1) -> Scores:
+    return Scores(Sentiment(negative, 1 - negative, 0.0), sarcasm)
+
+
+def test_the_shipped_policy_is_valid_and_flags_negative_and_sarcastic_posts() -> None:
+    policy = load_policy()
+    calm = Prediction(scores(), scores(), None)
+    assert decide(scores_of(calm), policy) == ()
+    negative = Prediction(scores(negative=0.9), scores(), None)
+    assert decide(scores_of(negative), policy)[0].queue == "negative"
+    sarcastic = Prediction(scores(sarcasm=0.9), scores(), None)
+    assert decide(scores_of(sarcastic), policy)[0].queue == "sarcasm"
+
+
+def test_a_reason_carries_the_rule_the_score_and_the_threshold() -> None:
+    policy = parse_policy({"rules": [RULE]})
+    (reason,) = decide(scores_of(Prediction(scores(sarcasm=0.75), None, None)), policy)
+    assert reason.as_row() == {
+        "rule": "loud",
+        "queue": "sarcasm",
+        "priority": 10,
+        "conditions": [{"score": "sarcasm", "comparison": ">=", "threshold": 0.7, "value": 0.75}],
+    }
+
+
+def test_the_most_urgent_reason_comes_first() -> None:
+    policy = parse_policy(
+        {"rules": [RULE, {**RULE, "name": "louder", "when": "sarcasm > 0.8", "priority": 90}]}
+    )
+    fired = decide(scores_of(Prediction(scores(sarcasm=0.9), None, None)), policy)
+    assert [reason.rule for reason in fired] == ["louder", "loud"]
+
+
+def test_all_conditions_of_a_rule_must_hold() -> None:
+    policy = parse_policy(
+        {"rules": [{**RULE, "when": "sarcasm >= 0.7 and sentiment.negative < 0.5"}]}
+    )
+    assert decide(scores_of(Prediction(scores(0.4, 0.8), None, None)), policy)
+    assert not decide(scores_of(Prediction(scores(0.6, 0.8), None, None)), policy)
+
+
+def test_a_condition_about_a_score_that_the_post_lacks_does_not_hold() -> None:
+    policy = parse_policy({"rules": [{**RULE, "when": "image_alone.sarcasm >= 0.0"}]})
+    assert not decide(scores_of(Prediction(scores(), scores(), None)), policy)
+    assert decide(scores_of(Prediction(scores(), scores(), scores())), policy)
+
+
+def test_a_rule_may_ask_whether_anything_was_not_read() -> None:
+    policy = parse_policy({"rules": [{**RULE, "when": "unread >= 1"}]})
+    calm = Prediction(scores(), scores(), None)
+    assert not decide(scores_of(calm), policy)
+    (reason,) = decide(scores_of(calm, unread=True), policy)
+    assert str(reason) == "unread 1.00 >= 1"
+
+
+def test_disagreement_and_opposition_compare_text_alone_with_image_alone() -> None:
+    text = Scores(Sentiment(0.0, 0.1, 0.9), 0.1)
+    image = Scores(Sentiment(0.8, 0.1, 0.1), 0.1)
+    named = scores_of(Prediction(text, text, image))
+    assert named["disagreement"] == pytest.approx(0.8)
+    assert named["opposition"] == pytest.approx(0.9 * 0.8)
+    assert set(named) == set(SCORE_NAMES)
+
+
+def test_everything_wrong_in_a_policy_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        """
+        colour = "red"
+        [[rules]]
+        name = "Loud"
+        when = "sarkasm >= 0.7 and sarcasm >= 7 and nonsense"
+        priority = 1000
+        [[rules]]
+        nmae = "typo"
+        """
+    )
+    with pytest.raises(PolicyError) as caught:
+        load_policy(str(path))
+    shown = str(caught.value)
+    for part in (
+        "'colour'", "'Loud'", "'sarkasm'", "threshold 7", "'nonsense'", "1000",
+        "'queue' is missing", "unknown field 'nmae'", "'when' is missing",
+    ):  # fmt: skip
+        assert part in shown, part
+
+
+@pytest.mark.parametrize(
+    "text", ["rules = 3", "rules = [1]", "= nonsense", "[[rules]]\nname = 'x'\nname = 'y'"]
+)
+def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(PolicyError):
+        load_policy(str(path))
+
+
+def test_a_policy_that_is_not_there_is_named_with_the_remedy() -> None:
+    with pytest.raises(PolicyError, match=r"nowhere\.toml.*DEADPAN_POLICY"):
+        load_policy("nowhere.toml")
+
+
+def test_the_version_changes_when_and_only_when_a_rule_does() -> None:
+    version = parse_policy({"rules": [RULE]}).version
+    assert parse_policy({"rules": [dict(reversed(RULE.items()))]}).version == version
+    assert parse_policy({"rules": [{**RULE, "priority": 11}]}).version != version
+    assert parse_policy({"rules": [{**RULE, "when": "sarcasm >= 0.71"}]}).version != version
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_threshold_is_compared_exactly(score: float, threshold: float) -> None:
+    written = f"{threshold:.6f}"
+    policy = parse_policy({"rules": [{**RULE, "when": f"sarcasm >= {written}"}]})
+    fired = decide(scores_of(Prediction(scores(sarcasm=score), None, None)), policy)
+    assert bool(fired) == (score >= float(written))
+
+
+CODES = {"nudity": 'Nudity, of "art" too', "other": "Ünd sonst"}
+
+
+def test_a_policy_says_what_moderators_choose_from_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        """
+        [reason_codes]
+        z-last = "Comes first"
+        a = " Comes second "
+        """
+    )
+    assert list(read_reason_codes(str(path)).items()) == [
+        ("z-last", "Comes first"), ("a", "Comes second"),
+    ]  # fmt: skip
+    assert load_policy(str(path)).rules == ()
+
+
+def test_a_policy_without_reason_codes_takes_those_that_ship(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("")
+    assert read_reason_codes(str(path)) == read_reason_codes()
+    assert read_reason_codes()["hate"] == "Hate speech"
+
+
+def test_reason_codes_judge_nothing_and_change_no_version() -> None:
+    version = parse_policy({"rules": [RULE]}).version
+    assert parse_policy({"rules": [RULE], "reason_codes": CODES}).version == version
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("reason_codes = {}", "leave it out to take those that ship"),
+        ("reason_codes = ['hate']", "written as a table"),
+        ('[reason_codes]\n"No Code" = "x"', "reason code 'No Code' is none"),
+        ('[reason_codes]\nhate = ""', "reason code 'hate' is ''"),
+        ("[reason_codes]\nhate = 3", "reason code 'hate' is '3'"),
+        ('[reason_codes]\nhate = "a\\nb"', "give it words for people"),
+        (f'[reason_codes]\nhate = "{"x" * 81}"', "at most 80 characters"),
+    ],
+)
+def test_reason_codes_that_cannot_be_used_are_refused_by_worker_and_console(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(line)
+    for read in (load_policy, read_reason_codes):
+        with pytest.raises(PolicyError, match=said) as caught:
+            read(str(path))
+        assert str(path) in str(caught.value)
+
+
+def test_a_policy_that_is_written_anew_goes_on_with_the_reason_codes(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(policy_toml([], model="m", calibration="c", data=[], reason_codes=CODES))
+    assert read_reason_codes(str(path)) == CODES
+    assert list(read_reason_codes(str(path))) == list(CODES)
