@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -120,7 +119,7 @@ def create_app(
     ):
         app.include_router(part if isinstance(part, APIRouter) else part.router)
     app.include_router(api.document)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.mount("/static", StaticFiles(directory=render.STATIC), name="static")
     render.install(app)
     app.add_middleware(Edges)
     app.add_middleware(Traced)

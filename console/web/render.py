@@ -53,7 +53,7 @@ _UNSAID = {
     "Method Not Allowed": "this address is reached from a page of the console only",
 }
 
-_STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parent / "static"
 
 
 def asset(name: str) -> str:
@@ -63,7 +63,7 @@ def asset(name: str) -> str:
 
 @cache
 def _digest(name: str) -> str:
-    return hashlib.sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
 
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")
