@@ -43,7 +43,7 @@ def evaluate(
     """Judge a labelled file and measure the answers, each with its 95 % bootstrap interval."""
     files = _read_files([posts, *([conflict] if conflict else [])])
 
-    from models.evaluation.agreement import measure_conflict
+    from models.evaluation.conflict_auc import measure_conflict
     from models.evaluation.judge import is_labelled, judge, measure_judged
     from models.evaluation.report import render_report, write_report
 

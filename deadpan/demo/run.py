@@ -335,12 +335,16 @@ def _summary(platform: SamplePlatform, result: Result) -> dict[str, Any]:
         if labels.get("sentiment") and post_id in result.verdicts
     }
     if labelled:
-        from sklearn.metrics import accuracy_score, f1_score
+        import numpy as np
 
-        wanted = list(labelled.values())
-        said = [result.verdicts[post_id].sentiment for post_id in labelled]
-        summary["accuracy"] = round(float(accuracy_score(wanted, said)), 4)
-        summary["macro_f1"] = round(float(f1_score(wanted, said, average="macro")), 4)
+        from models.evaluation.metrics import measure
+        from models.posts.prediction import SENTIMENTS
+
+        wanted = [SENTIMENTS.index(label) for label in labelled.values()]
+        said = [SENTIMENTS.index(result.verdicts[post_id].sentiment) for post_id in labelled]
+        measured = measure(np.eye(len(SENTIMENTS))[said], wanted, SENTIMENTS, resamples=0)
+        assert measured is not None
+        summary |= {name: round(measured[name]["value"], 4) for name in ("accuracy", "macro_f1")}
     return summary
 
 

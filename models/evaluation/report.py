@@ -18,7 +18,7 @@ from deadpan.core.errors import DataError, ImageError
 from models.checkpoint.calibration import HEADS, READ_OUTS
 from models.data.posts_file import LabelledPost, PostsFile
 from models.evaluation import plots
-from models.evaluation.agreement import conflict_scores
+from models.evaluation.conflict_auc import conflict_scores
 from models.evaluation.judge import LABELS, Judged
 from models.evaluation.metrics import ECE_BINS, METRICS
 from models.posts.images import decode_image
@@ -101,7 +101,7 @@ def render_report(
         measured: as `models.evaluation.judge.measure_judged` gives it.
         files: where the posts come from.
         conflicting: posts whose words and picture contradict each other, judged too.
-        conflict: as `models.evaluation.agreement.measure_conflict` gives it.
+        conflict: as `models.evaluation.conflict_auc.measure_conflict` gives it.
     """
     environment = Environment(
         loader=PackageLoader("models.evaluation"),

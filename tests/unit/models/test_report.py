@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from deadpan.core.errors import DataError
 from models.data.posts_file import LabelledPost, PostsFile
-from models.evaluation.agreement import auc, conflict_scores, measure_conflict
+from models.evaluation.conflict_auc import auc, conflict_scores, measure_conflict
 from models.evaluation.judge import Answers, Judged, measure_judged
 from models.evaluation.metrics import compare, measure
 from models.evaluation.plots import average_precision, precision_recall

@@ -1,4 +1,4 @@
-"""Ranking measures: does a score put the posts of one kind above the others?"""
+"""How well a score tells posts whose words and picture contradict each other: the AUC."""
 
 from __future__ import annotations
 
