@@ -68,7 +68,7 @@ def intake(backlogs: Sequence[int], folder: Path) -> Iterator[str]:
                 cpu = _server_cpu_seconds(queue)
                 for _ in range(min(200, backlog // CHUNK)):
                     began = time.perf_counter()
-                    dispatched = queue.claim(chunk_size=CHUNK, lease_seconds=30)
+                    dispatched = queue.dispatch(chunk_size=CHUNK, lease_seconds=30)
                     assert dispatched
                     claimed = time.perf_counter()
                     chunk = queue.take(dispatched.chunk_id, owner="bench", lease_seconds=30)

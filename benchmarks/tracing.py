@@ -34,11 +34,11 @@ from tasks.intake.chunks import Chunk, Entry
 from tasks.intake.intake import Intake
 from tasks.intake.leases import LeaseKeeper
 from tasks.moderate.chunk_trace import in_hand
-from tasks.moderate.moderate import Moderator
 from tasks.moderate.outcomes import Outcomes
+from tasks.moderate.runner import ChunkRunner
 from tasks.moderate.stages import timed
-from tasks.moderate.tries import Tries
 from tasks.policy.rules import load_policy
+from tasks.watches.tries import Tries
 from worker.local.embedded import EmbeddedValkey
 from worker.model import load_classifier
 
@@ -118,7 +118,7 @@ def _measure(folder: Path, *, rounds: int, posts: int) -> dict[str, list[float]]
     with EmbeddedValkey(folder / "valkey") as valkey:
         intake = Intake.at(valkey.url)
         leases = LeaseKeeper(intake, lease_seconds=120.0)
-        moderator = Moderator(
+        runner = ChunkRunner(
             intake=intake,
             leases=leases,
             source=NewPosts(),
@@ -134,7 +134,7 @@ def _measure(folder: Path, *, rounds: int, posts: int) -> dict[str, list[float]]
         shuffle = random.Random(1)  # noqa: S311 - no secret
         for number in range(-1, rounds):
             for way in shuffle.sample(list(WAYS), len(WAYS)):
-                used = _one_chunk(moderator, intake, way, posts, f"{number}-{way}")
+                used = _one_chunk(runner, intake, way, posts, f"{number}-{way}")
                 if number >= 0:  # the first round is not counted: it fills caches
                     seconds[way].append(used)
         intake.close()
@@ -193,16 +193,16 @@ def _recording(share: str | None) -> Iterator[None]:
         spans.stop()
 
 
-def _one_chunk(moderator: Moderator, intake: Intake, way: str, posts: int, name: str) -> float:
+def _one_chunk(runner: ChunkRunner, intake: Intake, way: str, posts: int, name: str) -> float:
     level, share = WAYS[way]
     with _logging(level), _recording(share):
         # Bare ids, as a producer pushes them.
         intake.client.rpush(intake.list_key("normal"), *(f"{name}-{n}" for n in range(posts)))
-        chunk = intake.claim(chunk_size=posts, lease_seconds=60.0)
+        chunk = intake.dispatch(chunk_size=posts, lease_seconds=60.0)
         assert chunk is not None
         assert chunk.posts == posts
         began = time.process_time()
-        assert moderator.moderate(chunk.chunk_id, owner="benchmark")
+        assert runner.run(chunk.chunk_id, owner="benchmark")
         spans.stop()  # what was recorded is encoded and sent within what is measured
         return time.process_time() - began
 

@@ -26,7 +26,7 @@ from storage.flags.sampling import Sampling
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore
 from tasks.intake.intake import Intake
-from tasks.policy.read import ReasonCodes, read_reason_codes
+from tasks.policy.reason_codes import ReasonCodes, read_reason_codes
 
 health = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 

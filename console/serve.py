@@ -24,7 +24,7 @@ from storage.base.database import connect
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import require_schema
 from tasks.intake.intake import Intake
-from tasks.policy.read import read_reason_codes
+from tasks.policy.reason_codes import read_reason_codes
 
 _CONNECTIONS = 20
 """Requests run in up to 40 threads, and most of their time is not spent in the database."""

@@ -1,14 +1,13 @@
 """The Celery app. `deadpan worker` and `celery -A worker worker` start the same thing.
 
-Celery carries chunk ids and nothing else, as JSON. What a chunk needs (the warm model, the
-source, the database) is built once in the process before the worker consumes: see `runtime`,
-which is imported only there, so that a process which merely sends chunks needs no torch.
+Its only task is in `tasks.moderate.task`. What a chunk needs (the warm model, the source, the
+database) is built once in the process before the worker consumes: see `runtime`, which is imported
+only there, so that a process which merely sends chunks needs no torch.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 import structlog
@@ -16,11 +15,9 @@ from celery import Celery, bootsteps, signals
 
 from deadpan.core import logs, settings, spans, variables
 from deadpan.core.errors import DeadpanError
+from tasks.moderate import task
 
 log = structlog.get_logger(__name__)
-
-DISPATCHED_AT = "dispatched_at"
-"""A header of chunks' messages, where spans are on: seconds since 1970."""
 
 app = Celery("deadpan")
 app.config_from_object("worker.celeryconfig")
@@ -44,24 +41,6 @@ class OrderlyEnd(bootsteps.StartStopStep):  # type: ignore[misc]
 app.steps["worker"].add(OrderlyEnd)
 
 
-@app.task(name="deadpan.moderate", bind=True)
-def moderate(self: Any, chunk_id: str) -> None:
-    """Judge one chunk. The task's own id names the owner of the lease."""
-    from worker import runtime
-
-    sent = (self.request.headers or {}).get(DISPATCHED_AT)
-    runtime.current().moderator.moderate(
-        chunk_id,
-        owner=f"{self.request.hostname}/{self.request.id}",
-        dispatched_at=sent if isinstance(sent, float) else None,
-    )
-
-
-def _send(chunk_id: str) -> None:
-    headers = {DISPATCHED_AT: time.time()} if spans.are_on() else None
-    moderate.apply_async((chunk_id,), headers=headers)
-
-
 @signals.setup_logging.connect
 def _logs(**_: Any) -> None:
     """Celery asks before it sets up logging of its own; ours stands since `_warm`."""
@@ -79,6 +58,7 @@ def _warm(sender: str, **_: Any) -> None:
         logs.configure(loaded.log_level, loaded.log_format)
         spans.start(loaded.traces, "worker")
         runtime.start(loaded, name=sender)
+        task.judge_with(runtime.current().runner)
     except DeadpanError as error:
         logs.complain(error)
         sys.exit(error.exit_code)
@@ -92,7 +72,7 @@ def _warm(sender: str, **_: Any) -> None:
 def _dispatch(**_: Any) -> None:
     from worker import runtime
 
-    runtime.current().dispatch(_send)
+    runtime.current().dispatch(task.send)
 
 
 @signals.worker_shutting_down.connect

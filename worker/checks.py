@@ -20,7 +20,7 @@ from sources.pictures.download import ImageLimits
 from storage.base.database import connect, read_url, writable_problem
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import require_schema
-from tasks.callbacks.sending import receiver_problem
+from tasks.callbacks.webhook import receiver_problem
 from tasks.intake.intake import Intake
 from tasks.policy.rules import load_policy
 

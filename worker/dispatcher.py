@@ -16,8 +16,8 @@ from deadpan.core.errors import DeadpanError
 from tasks.intake.chunks import Dispatched
 from tasks.intake.intake import Intake
 from tasks.intake.leases import LeaseKeeper
-from tasks.moderate.pace import Pace
-from tasks.moderate.source_watch import SourceWatch
+from tasks.watches.pace import Pace
+from tasks.watches.source_watch import SourceWatch
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +116,7 @@ class Dispatcher:
             free = self._slots - self._leases.held
             if free <= 0:
                 return False
-            chunk = self._intake.claim(
+            chunk = self._intake.dispatch(
                 chunk_size=self._source.room(self._pace.posts),
                 lease_seconds=self._lease_seconds,
                 free_slots=free,

@@ -20,11 +20,11 @@ from storage.base.database import connect, dispose
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore
 from tasks.callbacks.delivery import Deliverer
-from tasks.callbacks.sending import Schedule, Sender
+from tasks.callbacks.webhook import Schedule, Sender
 from tasks.housekeeping.housekeeping import Housekeeper
 from tasks.housekeeping.retention import Periods, Retention
 from tasks.intake.intake import Intake
-from tasks.moderate.stores import show_room
+from tasks.watches.stores import show_room
 from worker.checks import callback_problems
 from worker.health import HealthServer
 from worker.redis_look import look_if_it_answers

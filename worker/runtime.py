@@ -27,15 +27,15 @@ from tasks.intake.intake import Intake
 from tasks.intake.key_types import wrong_key
 from tasks.intake.leases import LeaseKeeper
 from tasks.intake.spoilt import Spoilt
-from tasks.moderate import metrics, model_breaks
 from tasks.moderate.feature_store import RedisFeatures
-from tasks.moderate.moderate import Moderator
-from tasks.moderate.outcomes import shown
-from tasks.moderate.pace import Pace
-from tasks.moderate.source_watch import SourceWatch
-from tasks.moderate.stores import show_room
-from tasks.moderate.tries import Tries
+from tasks.moderate.runner import ChunkRunner
 from tasks.policy.rules import Policy, load_policy
+from tasks.watches import metrics, model_breaks
+from tasks.watches.model_watch import error_text
+from tasks.watches.pace import Pace
+from tasks.watches.source_watch import SourceWatch
+from tasks.watches.stores import show_room
+from tasks.watches.tries import Tries
 from worker import checks, redis_look
 from worker.dispatcher import Dispatcher
 from worker.ending import STUCK_EXIT_CODE, Ending
@@ -99,7 +99,7 @@ class Runtime:
         self.spoilt = Spoilt(self._parts.intake, worker=name)
         self._pace = Pace(settings.chunk_size)
         self._challenger = self._make_challenger(policy) if settings.challenger else None
-        self.moderator = Moderator(
+        self.runner = ChunkRunner(
             intake=self._parts.intake,
             leases=self._parts.leases,
             source=self._parts.source,
@@ -118,10 +118,10 @@ class Runtime:
             on_broken=self._end_broken,
             slots=settings.slots,
         )
-        metrics.AWAITING_PICTURES.set_function(lambda: self.moderator.awaiting)
+        metrics.AWAITING_PICTURES.set_function(lambda: self.runner.awaiting)
         metrics.CLOSED_IMAGE_HOSTS.set_function(self._parts.source.closed_image_hosts)
-        self._broken = lambda: self.moderator.broken
-        _show(self.moderator.source)
+        self._broken = lambda: self.runner.broken
+        _show(self.runner.source)
         info = self._parts.classifier.info
         metrics.MODEL_INFO.info(
             {
@@ -196,7 +196,7 @@ class Runtime:
         try:
             classifier.warm()
         except Exception as error:
-            why = f"the model fails before it got any post: {shown(error)}"
+            why = f"the model fails before it got any post: {error_text(error)}"
             model_breaks.note(intake, worker=self.name, why=why)
             raise ModelBroken(why, first=False) from error
         return classifier
@@ -236,10 +236,8 @@ class Runtime:
             self._parts.intake,
             self._parts.leases,
             send,
-            lambda chunk_id: self.moderator.moderate(
-                chunk_id, owner=f"{self.name}/dispatcher/{chunk_id}"
-            ),
-            source=self.moderator.source,
+            lambda chunk_id: self.runner.run(chunk_id, owner=f"{self.name}/dispatcher/{chunk_id}"),
+            source=self.runner.source,
             slots=self._settings.slots,
             pace=self._pace,
             lease_seconds=self._settings.lease_seconds,
@@ -281,7 +279,7 @@ class Runtime:
         if self._challenger is not None:
             self._challenger.stop()
         parts = self._parts
-        self.moderator.close()
+        self.runner.close()
         parts.leases.stop()
         try:
             self._hand_on()
@@ -318,12 +316,12 @@ class Runtime:
         except DeadpanError as error:
             return str(error)
         self.spoilt.flush()
-        return wrong or self.moderator.trouble()
+        return wrong or self.runner.trouble()
 
     def _mend(self, watchdog: Watchdog, *, ready: bool) -> None:
         """End a worker that is up and does nothing, so that whoever started it starts it again."""
         waiting = 0
-        if ready and self.moderator.source.hold_seconds() <= 0:
+        if ready and self.runner.source.hold_seconds() <= 0:
             try:
                 waiting = self._parts.intake.waiting(f"{self._settings.prefix}:celery")
             except DeadpanError:
@@ -362,8 +360,8 @@ class Runtime:
                 self.name,
                 ready=problem is None,
                 model=self._parts.classifier.info.version,
-                source=asdict(self.moderator.source.state),
-                awaiting=self.moderator.awaiting,
+                source=asdict(self.runner.source.state),
+                awaiting=self.runner.awaiting,
             )
         except DeadpanError as error:
             return problem or str(error)

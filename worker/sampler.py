@@ -10,11 +10,11 @@ from prometheus_client import Gauge
 from deadpan.core.errors import DeadpanError
 from tasks.intake.arrivals import SAMPLE_SECONDS, Signal, note_sample, read_signal
 from tasks.intake.intake import Intake
-from tasks.moderate import model_breaks
+from tasks.watches import model_breaks
 
 log = structlog.get_logger(__name__)
 
-# Every worker and the autoscaler show the same intake; the metrics of `tasks.moderate.metrics` are
+# Every worker and the autoscaler show the same intake; the metrics of `tasks.watches.metrics` are
 # a worker's own, and an autoscaler that showed them would look like a worker that is not ready.
 INTAKE_POSTS = Gauge("deadpan_intake_posts", "Post ids that wait in the intake.", ["priority"])
 INTAKE_OLDEST_AGE_SECONDS = Gauge(

@@ -3,7 +3,7 @@
 Events are the arrivals of each second (posts that came in the same second travel together),
 workers that become ready, and decisions of a policy. Between events a ready worker takes posts in
 hand at a constant pace, the oldest first, with a sixteenth kept for low priority, as
-`tasks/intake/scripts/claim.lua` does. What is measured is queue latency: from the push until a
+`tasks/intake/scripts/dispatch.lua` does. What is measured is queue latency: from the push until a
 worker takes the post in hand.
 """
 

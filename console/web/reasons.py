@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from deadpan.core.errors import ConfigurationError
-from tasks.policy.read import ReasonCodes
+from tasks.policy.reason_codes import ReasonCodes
 
 NEED_A_REASON: Final = ("remove", "escalate")
 

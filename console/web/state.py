@@ -25,7 +25,7 @@ from storage.people.tokens import ApiToken
 from storage.tables import known_values
 from storage.tables.known_values import KnownValues
 from tasks.intake.intake import Intake
-from tasks.policy.read import ReasonCodes
+from tasks.policy.reason_codes import ReasonCodes
 
 log = structlog.get_logger(__name__)
 

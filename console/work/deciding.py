@@ -13,7 +13,7 @@ from console.web.state import console_of, visitor_of
 from storage.flags.decisions import Said
 from storage.judging.queries import Flag
 from storage.people import exposures
-from tasks.policy.read import ReasonCodes
+from tasks.policy.reason_codes import ReasonCodes
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,8 +119,8 @@ def calibrate(
     from models.evaluation.calibrate import calibrate as fit
     from models.evaluation.calibrate import logits_of, refuse_training_data
     from models.evaluation.thresholds import Wanted, choose, score_values
-    from tasks.policy.read import read_reason_codes
-    from tasks.policy.write import policy_toml, write_policy
+    from tasks.policy.calibrated import policy_toml, write_policy
+    from tasks.policy.reason_codes import read_reason_codes
 
     wanted = Wanted.parse(precision or [], flags_per_day or [], posts_per_day, bound=by)
     if policy is not None and not wanted.scores:

@@ -98,7 +98,7 @@ class Look:
         from tasks.intake.arrivals import read_scaling, read_signal
         from tasks.intake.backfill import underway
         from tasks.intake.spoilt import count
-        from tasks.moderate import model_breaks
+        from tasks.watches import model_breaks
 
         waiting = intake.status()
         ready = sum(bool(worker["ready"]) for worker in waiting["workers"])

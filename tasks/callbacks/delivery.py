@@ -17,7 +17,7 @@ from storage.base.database import transaction
 from storage.judging import outbox
 from storage.judging.outbox import ClaimedEvent, Tried
 from tasks.callbacks import metrics
-from tasks.callbacks.sending import Answer, Schedule, Sender
+from tasks.callbacks.webhook import Answer, Schedule, Sender
 
 log = structlog.get_logger(__name__)
 

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from models.engines.faults import is_of_device, is_out_of_memory
 from models.posts.prediction import ImageProblem, PreparedPost
 from models.serving.classifier import Classifier
+from models.serving.known_posts import KnownPost, KnownPosts
 from storage.base.database import transaction
 from storage.judging.outcomes import NewVerdict
 from storage.trials import challenger
@@ -27,10 +28,9 @@ from storage.trials.challenger import NewChallengerVerdict
 from storage.trials.trials import SARCASTIC
 from tasks.challenger import metrics
 from tasks.moderate.content import unprepared
-from tasks.moderate.outcomes import shown
-from tasks.moderate.predictions import KnownPost, KnownPosts
 from tasks.moderate.verdict import Item
-from tasks.policy.rules import Policy, decide, scores_of
+from tasks.policy.rules import Policy, scores_of
+from tasks.watches.model_watch import error_text
 
 log = structlog.get_logger(__name__)
 
@@ -213,7 +213,7 @@ class Challenger:
 
     def _give_up(self, posts: Sequence[JudgedPost], error: Exception) -> None:
         """It fails for want of memory or of a device, and so would each of these posts alone."""
-        why = shown(error)
+        why = error_text(error)
         log.error("challenger given up; the champion goes on", error=why)
         metrics.POSTS.labels("failed").inc(len(posts))
         with self._changed:
@@ -243,7 +243,7 @@ class Challenger:
         )
         degraded = unseen / len(post.images) if post.images else 0.0
         scores = scores_of(known.prediction, degraded=degraded, unread=bool(known.unread))
-        reasons = decide(scores, self._policy)
+        reasons = self._policy.reasons_for(scores)
         return NewChallengerVerdict(
             NewVerdict(
                 post_id=champion.post_id,

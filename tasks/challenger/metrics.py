@@ -1,4 +1,4 @@
-"""Prometheus metrics of a challenger; an interface, as those of `tasks.moderate.metrics` are."""
+"""Prometheus metrics of a challenger; an interface, as those of `tasks.watches.metrics` are."""
 
 from prometheus_client import Counter, Gauge, Info
 

@@ -10,12 +10,12 @@ from deadpan.core import trace
 from deadpan.core.trace import TraceContext
 
 REVISITS = ".revisits"
-"""How the ids of chunks end whose posts are looked at again (`claim.lua`)."""
+"""How the ids of chunks end whose posts are looked at again (`dispatch.lua`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """A chunk that `Intake.claim` took in hand: to be sent as a Celery message.
+    """A chunk that `Intake.dispatch` took in hand: to be sent as a Celery message.
 
     Attributes:
         how: `new`, `again` when nobody finished it, `split` when it was halved as well, or

@@ -86,7 +86,7 @@ WORKER_FORGOTTEN_SECONDS = 3600.0
 REVISIT_SECONDS = (60.0, 300.0, 1800.0)
 """After so long each, missing pictures of a judged post are looked for again."""
 
-_SCRIPTS = ("claim", "take", "renew", "release", "give_back", "hand_on", "sample", "push")
+_SCRIPTS = ("dispatch", "take", "renew", "release", "give_back", "hand_on", "sample", "push")
 _PUSH_AT_ONCE = 5000
 
 _REFUSALS = (
@@ -179,7 +179,7 @@ class Intake:
             pushed += len(raw)
         return pushed
 
-    def claim(
+    def dispatch(
         self,
         *,
         chunk_size: int,
@@ -198,7 +198,7 @@ class Intake:
             A chunk, or None when nothing waits or no slot is free.
         """
         reply = self.run(
-            "claim",
+            "dispatch",
             [self.list_key(p) for p in PRIORITIES]
             + [
                 self.key(name)
@@ -628,7 +628,7 @@ def _is_refused(error: RedisError) -> bool:
 
 
 def _waited(chunk_id: str, now_ms: int) -> dict[bytes, float]:
-    """For how long posts had waited, by the priority's letter: claim.lua ends ids with it."""
+    """For how long posts had waited, by the priority's letter: dispatch.lua ends ids with it."""
     came = (part for part in chunk_id.split(".")[1:] if part[1:].isdecimal())
     return {part[:1].encode(): max(0.0, (now_ms - int(part[1:])) / 1000) for part in came}
 

@@ -56,7 +56,7 @@ def unprepared(item: Item) -> tuple[str, list[bytes | ImageProblem]]:
 def undecoded(fetched: FetchedPost, prepared: PreparedPost) -> tuple[str | None, ...]:
     """Of each image, why bytes that are there could not be decoded, or None.
 
-    This is of the content, and lasts: `tasks.moderate.predictions.KnownPost` keeps it.
+    This is of the content, and lasts: `models.serving.known_posts.KnownPost` keeps it.
     """
     return tuple(
         result.problem if image.content is not None and isinstance(result, ImageProblem) else None

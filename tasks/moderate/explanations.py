@@ -8,8 +8,8 @@ import structlog
 
 from models.serving.classifier import Classifier
 from models.serving.explain import as_written, explain
+from models.serving.known_posts import KnownPost
 from models.serving.leave_out import Kept
-from tasks.moderate.predictions import KnownPost
 from tasks.moderate.verdict import Item
 
 log = structlog.get_logger(__name__)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from deadpan.core.errors import ImageError
 from models.posts.prediction import Prediction
 from models.serving.classifier import Classifier
+from models.serving.known_posts import KnownPost, KnownPosts
 from models.serving.leave_out import Kept
 from sources.net.throttle import Throttle
 from sources.pictures.awaited import Unwaited
@@ -28,22 +29,21 @@ from tasks.intake.post_ids import id_problem, printable
 from tasks.moderate import model_pass
 from tasks.moderate.content import degraded, grouped, hashed, undecoded
 from tasks.moderate.explanations import explain_flags
-from tasks.moderate.field_watch import FieldWatch
-from tasks.moderate.model_watch import ModelWatch
-from tasks.moderate.outcomes import Outcomes, shown
+from tasks.moderate.outcomes import Outcomes
 from tasks.moderate.pictures import gathered
-from tasks.moderate.predictions import KnownPost, KnownPosts
-from tasks.moderate.source_watch import SourceWatch
 from tasks.moderate.stages import timed
-from tasks.moderate.tries import Tries
 from tasks.moderate.verdict import Item, Versions, keep_evidence, new_verdict
-from tasks.policy.rules import Policy, Reason, decide, scores_of
+from tasks.policy.rules import Policy, Reason, scores_of
+from tasks.watches.field_watch import FieldWatch
+from tasks.watches.model_watch import ModelWatch, error_text
+from tasks.watches.source_watch import SourceWatch
+from tasks.watches.tries import Tries
 
 log = structlog.get_logger(__name__)
 
 
 MIN_LOSSES = 3
-"""Up to two losses may be of another post that was in the same worker's hands (`claim.lua`)."""
+"""Up to two losses may be of another post that was in the same worker's hands (`dispatch.lua`)."""
 
 
 class Judge:
@@ -294,7 +294,7 @@ class Judge:
             degraded=len(item.degraded) / named if named else 0.0,
             unread=bool(item.unread),
         )
-        return decide(scores, self._policy)
+        return self._policy.reasons_for(scores)
 
     def _decide(
         self,
@@ -310,7 +310,7 @@ class Judge:
                 verdict = new_verdict(item, prediction, self._versions, evidence, timings)
             except (ValueError, ImageError) as error:  # such as a score that is no number
                 log.exception("post not decided", **item.said)
-                outcomes.failed(item, "decide", shown(error))
+                outcomes.failed(item, "decide", error_text(error))
             else:
                 outcomes.evidence += evidence
                 outcomes.verdicts.append(verdict)

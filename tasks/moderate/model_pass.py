@@ -1,7 +1,7 @@
 """Prepare and predict: a chunk's posts through the warm model.
 
 Whatever breaks a pass is found by trying fewer, and fails alone: its neighbours are judged. Before
-any post is blamed, the model is (`tasks.moderate.model_watch`).
+any post is blamed, the model is (`tasks.watches.model_watch`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from models.posts.prediction import Prediction
 from models.serving.classifier import Classifier
 from models.serving.leave_out import Kept
 from tasks.moderate.content import unprepared
-from tasks.moderate.model_watch import ModelWatch
-from tasks.moderate.outcomes import Outcomes, shown
+from tasks.moderate.outcomes import Outcomes
 from tasks.moderate.verdict import Item
+from tasks.watches.model_watch import ModelWatch, error_text
 
 log = structlog.get_logger(__name__)
 
@@ -163,6 +163,6 @@ def _blame(
     if len(failed) == len(items) > 1 and not tried_before:
         watch.all_failed(len(items), error)
     for item, error in failed:
-        log.error("post fails", **item.said, stage=stage, error=shown(error), exc_info=error)
+        log.error("post fails", **item.said, stage=stage, error=error_text(error), exc_info=error)
         for one in same[item.content_hash]:
-            outcomes.failed(one, stage, shown(error))
+            outcomes.failed(one, stage, error_text(error))

@@ -8,8 +8,8 @@ import structlog
 
 from storage.judging.outcomes import GonePost, NewDeadLetter, NewEvidence, NewVerdict
 from tasks.intake.chunks import Entry, Retry
-from tasks.moderate.tries import Tries
 from tasks.moderate.verdict import Item
+from tasks.watches.tries import Tries
 
 log = structlog.get_logger(__name__)
 
@@ -98,8 +98,3 @@ class Outcomes:
         else:
             self.dead_letters.append(NewDeadLetter(item.post_id, stage, error, attempts))
             log.warning("dead letter", **item.said, stage=stage, error=error, attempts=attempts)
-
-
-def shown(error: Exception) -> str:
-    """A defect as a dead letter tells of it: its kind and its text, cut to 1,000 characters."""
-    return f"{type(error).__name__}: {error}"[:1000]

@@ -12,7 +12,7 @@ from typing import Any
 
 from deadpan.core.errors import PolicyError
 from models.posts.prediction import SENTIMENTS, Prediction, Scores
-from tasks.policy.read import SHIPPED, parse_reason_codes, read_policy
+from tasks.policy.reason_codes import SHIPPED, parse_reason_codes, read_policy
 
 _READ_OUTS = ("", "text_alone.", "image_alone.")
 SCORE_NAMES = (
@@ -93,6 +93,20 @@ class Policy:
     rules: tuple[Rule, ...]
     version: str
 
+    def reasons_for(self, scores: Mapping[str, float]) -> tuple[Reason, ...]:
+        """The rules that fire, most urgent first; none means that the post is not flagged."""
+        fired = [
+            Reason(
+                rule.name,
+                rule.queue,
+                rule.priority,
+                tuple({**asdict(c), "value": scores[c.score]} for c in rule.conditions),
+            )
+            for rule in self.rules
+            if all(condition.holds(scores) for condition in rule.conditions)
+        ]
+        return tuple(sorted(fired, key=lambda reason: -reason.priority))
+
 
 def load_policy(path: str = "") -> Policy:
     """Read and check a policy.
@@ -159,21 +173,6 @@ def scores_of(
     if (opposition := prediction.opposition) is not None:
         scores["opposition"] = opposition
     return scores
-
-
-def decide(scores: Mapping[str, float], policy: Policy) -> tuple[Reason, ...]:
-    """The rules that fire, the most urgent first; none means that the post is not flagged."""
-    fired = [
-        Reason(
-            rule.name,
-            rule.queue,
-            rule.priority,
-            tuple({**asdict(c), "value": scores[c.score]} for c in rule.conditions),
-        )
-        for rule in policy.rules
-        if all(condition.holds(scores) for condition in rule.conditions)
-    ]
-    return tuple(sorted(fired, key=lambda reason: -reason.priority))
 
 
 def _named(read_out: str, scores: Scores) -> dict[str, float]:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from storage.base.database import transaction
 from storage.judging import queries
 from tasks.intake.intake import Intake
-from tasks.moderate import model_breaks
+from tasks.watches import model_breaks
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from worker.local.embedded import free_port

@@ -19,7 +19,7 @@ def test_a_worker_whose_clock_jumped_holds_its_lease_no_longer_and_no_shorter(
 ) -> None:
     real = time.time
     intake.enqueue(["1", "2"])
-    dispatched = intake.claim(chunk_size=8, lease_seconds=30)
+    dispatched = intake.dispatch(chunk_size=8, lease_seconds=30)
     assert dispatched is not None
     monkeypatch.setattr(time, "time", lambda: real() + jump)
     monkeypatch.setattr(datetime, "datetime", None)
@@ -28,7 +28,7 @@ def test_a_worker_whose_clock_jumped_holds_its_lease_no_longer_and_no_shorter(
     intake.renew([chunk], lease_seconds=30)
     due_ms = intake.client.zscore("deadpan:chunks", chunk.id)
     assert 0 < due_ms / 1000 - intake.client.time()[0] <= 31
-    assert intake.claim(chunk_size=8, lease_seconds=30) is None, "nobody takes it over"
+    assert intake.dispatch(chunk_size=8, lease_seconds=30) is None, "nobody takes it over"
     intake.release(chunk, retries=[Retry(chunk.entries[0], 20.0)])
     (due_ms,) = dict(intake.client.zrange("deadpan:retries", 0, -1, withscores=True)).values()
     assert 0 < due_ms / 1000 - intake.client.time()[0] <= 21

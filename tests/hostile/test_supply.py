@@ -195,7 +195,7 @@ def test_the_console_sees_the_intake_and_may_push(guarded: Guarded) -> None:
     assert intake.enqueue(["gone"], "low") == 1
     assert read_scaling(intake, fresh=True) is None
     with pytest.raises(QueueUnavailable, match="refused"):
-        intake.claim(chunk_size=4, lease_seconds=5)
+        intake.dispatch(chunk_size=4, lease_seconds=5)
     intake.close()
 
 

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 60.0
 """What a worker gets to finish its chunks; they take about five seconds
-(tasks/moderate/pace.py)."""
+(tasks/watches/pace.py)."""
 
 CORES_PER_WORKER = 2
 """One worker keeps two cores busy (docs/performance.md)."""

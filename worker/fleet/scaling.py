@@ -30,7 +30,7 @@ MARGIN = 0.03
 """A worker is dropped only if the others would still have so much capacity to spare."""
 
 LOW_SHARE = 1 / 16
-"""Of a chunk, kept for low priority (tasks/intake/scripts/claim.lua)."""
+"""Of a chunk, kept for low priority (tasks/intake/scripts/dispatch.lua)."""
 
 KEPT_STARTS, KEPT_SECONDS = 4.0, 36.0
 """A worker that is not needed is kept for as long as so many starts take, and no longer than one

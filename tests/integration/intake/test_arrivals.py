@@ -85,7 +85,7 @@ def rewind(intake: Intake, seconds: float) -> None:
 
 
 def claim(intake: Intake, size: int) -> str:
-    dispatched = intake.claim(chunk_size=size, lease_seconds=60)
+    dispatched = intake.dispatch(chunk_size=size, lease_seconds=60)
     assert dispatched
     return dispatched.chunk_id
 
@@ -211,7 +211,7 @@ def test_a_retry_is_no_arrival_and_stands_where_it_stood(intake: Intake, clock: 
     assert before.retries == 4
     came = [posts for _, posts in after.arrivals]
     assert came[-1] == 12, "four and eight ids came; retries did not come again"
-    while intake.claim(chunk_size=8, lease_seconds=60):
+    while intake.dispatch(chunk_size=8, lease_seconds=60):
         pass
     assert read_signal(intake, ready=1).oldest_age_seconds == 0.0
 

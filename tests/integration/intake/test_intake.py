@@ -14,7 +14,7 @@ from worker.local.embedded import EmbeddedValkey, free_port
 
 
 def claim(intake: Intake, *, size: int = 8, lease_seconds: float = 60.0) -> str:
-    dispatched = intake.claim(chunk_size=size, lease_seconds=lease_seconds)
+    dispatched = intake.dispatch(chunk_size=size, lease_seconds=lease_seconds)
     assert dispatched is not None
     return dispatched.chunk_id
 
@@ -53,7 +53,7 @@ def test_a_chunk_holds_at_most_chunk_size_ids(intake: Intake) -> None:
 
 
 def test_nothing_is_claimed_from_an_empty_intake(intake: Intake) -> None:
-    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+    assert intake.dispatch(chunk_size=8, lease_seconds=60) is None
     assert keys(intake) == set()
 
 
@@ -98,7 +98,7 @@ def test_a_chunk_whose_owner_fell_silent_is_dispatched_again_whole(intake: Intak
     chunk_id = claim(intake)
     take(intake, chunk_id, owner="silent")
     run_out(intake, chunk_id)
-    again = intake.claim(chunk_size=8, lease_seconds=60)
+    again = intake.dispatch(chunk_size=8, lease_seconds=60)
     assert again is not None
     assert (again.chunk_id, again.posts, again.how) == (chunk_id, 2, "again")
     taken = take(intake, chunk_id, owner="other")
@@ -129,7 +129,7 @@ def test_a_renewed_lease_does_not_run_out(intake: Intake) -> None:
     chunk = take(intake, claim(intake))
     run_out(intake, chunk.id)
     assert intake.renew([chunk], lease_seconds=60) == set()
-    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+    assert intake.dispatch(chunk_size=8, lease_seconds=60) is None
 
 
 def test_a_chunk_that_ends_its_worker_twice_is_halved_until_the_post_stands_alone(
@@ -139,7 +139,7 @@ def test_a_chunk_that_ends_its_worker_twice_is_halved_until_the_post_stands_alon
     intake.enqueue(posts)
     losses_of_poison, judged = 0, []
     for _ in range(100):
-        dispatched = intake.claim(chunk_size=8, lease_seconds=60)
+        dispatched = intake.dispatch(chunk_size=8, lease_seconds=60)
         if dispatched is None:
             break
         chunk = take(intake, dispatched.chunk_id, owner=f"w{_}")
@@ -164,7 +164,7 @@ def test_a_retry_waits_for_its_time_and_returns_to_the_front_of_its_own_list(
     intake.enqueue(["1"], "low")
     chunk = take(intake, claim(intake))
     intake.release(chunk, retries=[Retry(chunk.entries[0], 60)])
-    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+    assert intake.dispatch(chunk_size=8, lease_seconds=60) is None
     assert intake.status()["retries"] == 1
     ((retry, _),) = intake.client.zrange("deadpan:retries", 0, -1, withscores=True)
     intake.client.zadd("deadpan:retries", {retry: 1})
@@ -199,7 +199,7 @@ def test_a_chunk_given_back_rests_and_keeps_its_attempts_and_losses(intake: Inta
     intake.enqueue(["1", "2"])
     chunk = take(intake, claim(intake))
     assert intake.give_back(chunk, delay_seconds=60)
-    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+    assert intake.dispatch(chunk_size=8, lease_seconds=60) is None
     run_out(intake, chunk.id)
     again = take(intake, claim(intake))
     assert (again.losses, len(again.entries)) == (0, 2)
@@ -207,11 +207,13 @@ def test_a_chunk_given_back_rests_and_keeps_its_attempts_and_losses(intake: Inta
 
 def test_an_untaken_chunk_fills_the_slot_it_was_meant_for(intake: Intake) -> None:
     intake.enqueue([str(n) for n in range(20)])
-    first = intake.claim(chunk_size=8, lease_seconds=60)
+    first = intake.dispatch(chunk_size=8, lease_seconds=60)
     assert first is not None
-    assert intake.claim(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first]) is None
+    assert intake.dispatch(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first]) is None
     take(intake, first.chunk_id)
-    assert intake.claim(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first]) is not None
+    assert (
+        intake.dispatch(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first]) is not None
+    )
 
 
 @pytest.mark.parametrize("given_back", [True, False])
@@ -219,13 +221,13 @@ def test_a_chunk_given_back_or_left_lying_fills_no_slot_of_who_dispatched_it(
     intake: Intake, given_back: bool
 ) -> None:
     intake.enqueue([str(n) for n in range(16)])
-    first = intake.claim(chunk_size=8, lease_seconds=60)
+    first = intake.dispatch(chunk_size=8, lease_seconds=60)
     assert first is not None
     if given_back:
         intake.give_back(take(intake, first.chunk_id), delay_seconds=60)
     else:
         run_out(intake, first.chunk_id)
-    dispatched = intake.claim(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first])
+    dispatched = intake.dispatch(chunk_size=8, lease_seconds=60, free_slots=1, untaken=[first])
     assert dispatched is not None
     assert dispatched.how == ("new" if given_back else "again")
 
@@ -293,17 +295,17 @@ def test_what_waiting_does_not_mend_is_told_from_a_redis_that_is_away(
 def test_a_key_of_another_type_under_the_prefix_is_named(intake: Intake) -> None:
     intake.client.set("deadpan:posts", "not a list")
     with pytest.raises(QueueStateError, match="DEADPAN_PREFIX"):
-        intake.claim(chunk_size=8, lease_seconds=60)
+        intake.dispatch(chunk_size=8, lease_seconds=60)
 
 
 def test_ids_that_were_taken_are_in_a_chunk_whatever_fails_after_that(intake: Intake) -> None:
     intake.client.hset("deadpan:taken", "n", "1.5")
     intake.enqueue(["1", "2"])
     with pytest.raises(QueueUnavailable, match="not an integer"):
-        intake.claim(chunk_size=8, lease_seconds=60)
+        intake.dispatch(chunk_size=8, lease_seconds=60)
     ((chunk_id, _),) = intake.client.zrange("deadpan:chunks", 0, -1, withscores=True)
     run_out(intake, chunk_id)
-    again = intake.claim(chunk_size=8, lease_seconds=60)
+    again = intake.dispatch(chunk_size=8, lease_seconds=60)
     assert again is not None
     chunk = intake.take(again.chunk_id, owner="me", lease_seconds=60)
     assert chunk is not None
@@ -336,10 +338,10 @@ def test_a_chunk_that_nobody_took_can_be_handed_on_and_one_that_is_held_cannot(
     held, untaken = claim(intake), claim(intake)
     take(intake, held)
     assert intake.hand_on([held, untaken, "finished"]) == 1
-    again = intake.claim(chunk_size=8, lease_seconds=60)
+    again = intake.dispatch(chunk_size=8, lease_seconds=60)
     assert again is not None
     assert (again.chunk_id, again.how) == (untaken, "again")
-    assert intake.claim(chunk_size=8, lease_seconds=60) is None
+    assert intake.dispatch(chunk_size=8, lease_seconds=60) is None
 
 
 def test_what_waits_moves_on_in_a_redis_that_is_full(intake: Intake) -> None:
@@ -351,7 +353,7 @@ def test_what_waits_moves_on_in_a_redis_that_is_full(intake: Intake) -> None:
         with pytest.raises(QueueUnavailable, match="maxmemory"):
             intake.enqueue(["refused"])
         judged = 0
-        while dispatched := intake.claim(chunk_size=4, lease_seconds=60):
+        while dispatched := intake.dispatch(chunk_size=4, lease_seconds=60):
             chunk = take(intake, dispatched.chunk_id)
             assert intake.renew([chunk], lease_seconds=60) == set()
             assert intake.release(chunk)
@@ -371,7 +373,7 @@ def test_a_poison_post_in_one_slot_makes_no_dead_letters_of_what_is_in_the_other
     for life in range(60):
         held = []
         for slot in range(3):
-            dispatched = intake.claim(chunk_size=8, lease_seconds=60)
+            dispatched = intake.dispatch(chunk_size=8, lease_seconds=60)
             if dispatched is not None:
                 held.append(take(intake, dispatched.chunk_id, owner=f"{life}-{slot}"))
         for chunk in held:

@@ -16,7 +16,7 @@ from tasks.intake.leases import LeaseKeeper
 def dispatched(intake: Intake) -> Dispatched:
     """A chunk that waits to be taken."""
     intake.enqueue(["1"])
-    chunk = intake.claim(chunk_size=8, lease_seconds=60)
+    chunk = intake.dispatch(chunk_size=8, lease_seconds=60)
     assert chunk is not None
     return chunk
 

@@ -63,7 +63,7 @@ def carries(url: str) -> dict[str, object]:
     with closing(Intake.at(url)) as intake:
         intake.client.flushdb()
         intake.enqueue(["1"])
-        dispatched = intake.claim(chunk_size=4, lease_seconds=60)
+        dispatched = intake.dispatch(chunk_size=4, lease_seconds=60)
         assert dispatched is not None
         assert dispatched.posts == 1
         ours = dict(intake.client.connection_pool.connection_kwargs)

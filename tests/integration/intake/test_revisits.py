@@ -66,7 +66,7 @@ def test_what_waits_in_hand_is_dispatched_again_when_its_lease_runs_out(intake: 
 def test_a_judged_post_is_looked_at_again_after_a_while(intake: Intake) -> None:
     judged(intake, "1", "2")
     assert due(intake) == [b"l1", b"l2"]
-    assert intake.claim(chunk_size=8, lease_seconds=60) is None, "not yet"
+    assert intake.dispatch(chunk_size=8, lease_seconds=60) is None, "not yet"
     assert intake.revisits() == 2
     all_are_due(intake)
     chunk = revisited(intake)

@@ -20,7 +20,7 @@ from storage.judging.outcomes import NewFlag, NewVerdict, record
 from storage.migrations.schema import migrate
 from storage.tables import judging as tables
 from tasks.callbacks.delivery import Deliverer, Patience
-from tasks.callbacks.sending import Schedule, Sender
+from tasks.callbacks.webhook import Schedule, Sender
 from tasks.housekeeping.housekeeping import Housekeeper
 from tests.harness import wait_until
 from tests.postgres import Postgres

@@ -1,6 +1,6 @@
 """A post that breaks the model, and a model that is broken: whole chunks through lives of a worker.
 
-A life is a moderator with an engine on a stand-in of `torch.cuda`; when its device is lost, the
+A life is a runner with an engine on a stand-in of `torch.cuda`; when its device is lost, the
 next begins, as whoever supervises a worker sees to.
 """
 
@@ -29,10 +29,10 @@ from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import migrate
 from tasks.intake.intake import Intake
 from tasks.intake.leases import LeaseKeeper
-from tasks.moderate import model_breaks
-from tasks.moderate.moderate import GIVE_BACK_SECONDS, LONGEST_BREAK_SECONDS, Moderator
-from tasks.moderate.tries import Tries
+from tasks.moderate.runner import GIVE_BACK_SECONDS, LONGEST_BREAK_SECONDS, ChunkRunner
 from tasks.policy.rules import parse_policy
+from tasks.watches import model_breaks
+from tasks.watches.tries import Tries
 from tests.cuda_stand_in import StandIn
 from tests.harness import outcomes
 from worker import runtime
@@ -88,7 +88,7 @@ class Lives:
         self.device.poisoned, self.engine.fault = False, None
         self.classifier.probe()
         leases = LeaseKeeper(self.intake, lease_seconds=60)
-        moderator = Moderator(
+        runner = ChunkRunner(
             intake=self.intake,
             leases=leases,
             source=self.source,
@@ -103,11 +103,11 @@ class Lives:
         while claimed := [
             found
             for _ in range(slots)
-            if (found := self.intake.claim(chunk_size=chunk_size, lease_seconds=60))
+            if (found := self.intake.dispatch(chunk_size=chunk_size, lease_seconds=60))
         ]:
             for number, chunk in enumerate(claimed):
-                moderator.moderate(chunk.chunk_id, owner=f"{len(self.ended)}/{number}")
-            if moderator.broken is not None:
+                runner.run(chunk.chunk_id, owner=f"{len(self.ended)}/{number}")
+            if runner.broken is not None:
                 return True
         return False
 

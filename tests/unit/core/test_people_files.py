@@ -14,7 +14,7 @@ from models.data.layouts import open_dataset
 from models.training.recipe import load_recipe
 from sources.ids import IdFile
 from sources.open import check_source_spec
-from tasks.policy.read import read_policy
+from tasks.policy.reason_codes import read_policy
 
 POLICY = '[[rules]]\nname = "sad"\nwhen = "sentiment.negative >= 0.5"\n'
 OTHERS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32"]

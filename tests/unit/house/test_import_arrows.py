@@ -39,7 +39,7 @@ ALLOWED = {
         "tasks.intake.arrivals",
         "tasks.housekeeping.erasure",
         "tasks.intake.intake",
-        "tasks.policy.read",
+        "tasks.policy.reason_codes",
         "tasks.intake.replay",
         *SHARED,
     },

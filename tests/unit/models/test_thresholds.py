@@ -9,8 +9,8 @@ import pytest
 
 from deadpan.core.errors import ConfigurationError
 from models.evaluation.thresholds import Wanted, choose, for_flags, for_precision, rows, wilson
-from tasks.policy.rules import decide, parse_policy
-from tasks.policy.write import policy_toml
+from tasks.policy.calibrated import policy_toml
+from tasks.policy.rules import parse_policy
 
 
 def posts(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +93,7 @@ def test_the_policy_has_the_thresholds_and_says_where_they_come_from() -> None:
     policy = parse_policy(tomllib.loads(text))
     assert [rule.name for rule in policy.rules] == ["sarcasm", "sentiment-negative", "unseen"]
     threshold = chosen[0].row.threshold
-    assert [r.rule for r in decide({"sarcasm": threshold}, policy)] == ["sarcasm"]
-    assert not decide({"sarcasm": threshold - 0.01}, policy)
+    assert [r.rule for r in policy.reasons_for({"sarcasm": threshold})] == ["sarcasm"]
+    assert not policy.reasons_for({"sarcasm": threshold - 0.01})
     for part in ("mini-0", "abc", "ab" * 32, "4000 posts", "flags a day", "precision"):
         assert part in text

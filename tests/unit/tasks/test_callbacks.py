@@ -22,10 +22,10 @@ from deadpan.core.settings import load, signing_secrets
 from storage.judging.outbox import ClaimedEvent
 from storage.judging.values import NewFlag, NewVerdict
 from storage.judging.verdict_event import verdict_created
-from tasks.callbacks import sending as callbacks
+from tasks.callbacks import webhook as callbacks
 from tasks.callbacks.delivery import Patience
-from tasks.callbacks.sending import Answer, Schedule, Sender, body_of, receiver_problem
 from tasks.callbacks.signature import signature
+from tasks.callbacks.webhook import Answer, Schedule, Sender, body_of, receiver_problem
 from tests.receiver import OTHER_SECRET, SECRET, Receiver, Request
 
 KEY, OTHER_KEY = (base64.b64decode(each.removeprefix("whsec_")) for each in (SECRET, OTHER_SECRET))

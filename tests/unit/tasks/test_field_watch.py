@@ -7,7 +7,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 from sources.post import Post
-from tasks.moderate.field_watch import FIRST_POSTS, FieldWatch
+from tasks.watches.field_watch import FIRST_POSTS, FieldWatch
 
 
 def counted(field: str, why: str) -> float:

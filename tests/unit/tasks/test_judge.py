@@ -35,8 +35,8 @@ from storage.migrations.schema import migrate
 from tasks.intake.chunks import Chunk, Entry
 from tasks.moderate.judge import Judge
 from tasks.moderate.outcomes import Outcomes
-from tasks.moderate.tries import Tries
 from tasks.policy.rules import parse_policy
+from tasks.watches.tries import Tries
 
 POLICY = '[[rules]]\nname = "all"\nwhen = "sarcasm >= 0.0"\nqueue = "q"\npriority = 1\n'
 QUIET = '[[rules]]\nname = "none"\nwhen = "sarcasm >= 1.0"\nqueue = "q"\npriority = 1\n'
@@ -374,7 +374,7 @@ def test_flags_are_explained_once_for_all_posts_of_the_same_content(
         explained.append(len(posts))
         return explain(model, posts, *rest, **more)
 
-    monkeypatch.setattr(tasks.explanations, "explain", counting)
+    monkeypatch.setattr(tasks.moderate.explanations, "explain", counting)
     monkeypatch.setattr(flagging.judge, "_explaining", True)
     text = "what an awful day"
     flagging.source.posts = {n: (text, [jpeg("teal")]) for n in "abc"} | {"d": ("so sad", [])}
@@ -394,7 +394,7 @@ def test_a_defect_in_explaining_costs_no_verdict(
     def broken(*args: Any, **more: Any) -> Any:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(tasks.explanations, "explain", broken)
+    monkeypatch.setattr(tasks.moderate.explanations, "explain", broken)
     monkeypatch.setattr(flagging.judge, "_explaining", True)
     flagging.source.posts = {"a": ("one", []), "b": ("two", [])}
     assert [v.explanation for v in flagging.chunk("a", "b").verdicts] == [None, None]

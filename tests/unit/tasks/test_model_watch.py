@@ -15,10 +15,10 @@ from models.serving.classifier import Classifier
 from sources.post import FetchedPost, Post
 from tasks.intake.chunks import Entry
 from tasks.moderate import model_pass
-from tasks.moderate.model_watch import ModelWatch
 from tasks.moderate.outcomes import Outcomes
-from tasks.moderate.tries import Tries
 from tasks.moderate.verdict import Item
+from tasks.watches.model_watch import ModelWatch
+from tasks.watches.tries import Tries
 
 GOOD = "good"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.moderate.pace import Pace
+from tasks.watches.pace import Pace
 
 
 def test_a_fast_worker_gets_full_chunks_and_a_slow_one_small_ones() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 import tasks.moderate.aside
+import tasks.moderate.pictures
 from sources.pictures.awaited import NOT_IN_TIME, AwaitedPost
 from sources.pictures.download import ImageDownloader, ImageLimits
 from sources.post import FetchedPost, Post
@@ -84,7 +85,9 @@ def contents(item: Item) -> list[bytes | None]:
 
 def test_pictures_that_come_are_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("QUIET_SECONDS", "SLOT_SECONDS"):
-        monkeypatch.setattr(tasks.pictures, name, PATIENCE_SECONDS)  # on a busy machine too
+        monkeypatch.setattr(
+            tasks.moderate.pictures, name, PATIENCE_SECONDS
+        )  # on a busy machine too
     items = host.items(*(f"{n}.png" for n in range(12)))
     came, rest = gathered(items, others=False, may_put_aside=True)
     assert (posts_of(came), rest) == (posts_of(items), [])
@@ -163,7 +166,7 @@ def test_posts_put_aside_are_judged_as_their_pictures_come(host: Host) -> None:
 def test_posts_whose_time_is_up_are_judged_by_what_is_there(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.aside, "POST_SECONDS", 0.2)
+    monkeypatch.setattr(tasks.moderate.aside, "POST_SECONDS", 0.2)
     monkeypatch.setattr("sources.pictures.download.POST_SECONDS", 0.2)
     desk = Desk()
     items = host.items("later.png")
@@ -194,7 +197,7 @@ def test_what_still_waits_is_handed_back_at_the_end_and_nothing_more_taken(host:
 
 
 def test_there_is_room_for_so_many_posts(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.aside, "MOST_POSTS", 2)
+    monkeypatch.setattr(tasks.moderate.aside, "MOST_POSTS", 2)
     desk = Desk()
     items = host.items("later.png", "later2.png")
     assert desk.aside.has_room()

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from deadpan.core.errors import PolicyError
 from models.posts.prediction import Prediction, Scores, Sentiment
-from tasks.policy.read import read_reason_codes
-from tasks.policy.rules import SCORE_NAMES, decide, load_policy, parse_policy, scores_of
-from tasks.policy.write import policy_toml
+from tasks.policy.calibrated import policy_toml
+from tasks.policy.reason_codes import read_reason_codes
+from tasks.policy.rules import SCORE_NAMES, load_policy, parse_policy, scores_of
 
 RULE = {"name": "loud", "when": "sarcasm >= 0.7", "queue": "sarcasm", "priority": 10}
 
@@ -22,16 +22,16 @@ def scores(negative: float = 0.1, sarcasm: float = 0.1) -> Scores:
 def test_the_shipped_policy_is_valid_and_flags_negative_and_sarcastic_posts() -> None:
     policy = load_policy()
     calm = Prediction(scores(), scores(), None)
-    assert decide(scores_of(calm), policy) == ()
+    assert policy.reasons_for(scores_of(calm)) == ()
     negative = Prediction(scores(negative=0.9), scores(), None)
-    assert decide(scores_of(negative), policy)[0].queue == "negative"
+    assert policy.reasons_for(scores_of(negative))[0].queue == "negative"
     sarcastic = Prediction(scores(sarcasm=0.9), scores(), None)
-    assert decide(scores_of(sarcastic), policy)[0].queue == "sarcasm"
+    assert policy.reasons_for(scores_of(sarcastic))[0].queue == "sarcasm"
 
 
 def test_a_reason_carries_the_rule_the_score_and_the_threshold() -> None:
     policy = parse_policy({"rules": [RULE]})
-    (reason,) = decide(scores_of(Prediction(scores(sarcasm=0.75), None, None)), policy)
+    (reason,) = policy.reasons_for(scores_of(Prediction(scores(sarcasm=0.75), None, None)))
     assert reason.as_row() == {
         "rule": "loud",
         "queue": "sarcasm",
@@ -44,7 +44,7 @@ def test_the_most_urgent_reason_comes_first() -> None:
     policy = parse_policy(
         {"rules": [RULE, {**RULE, "name": "louder", "when": "sarcasm > 0.8", "priority": 90}]}
     )
-    fired = decide(scores_of(Prediction(scores(sarcasm=0.9), None, None)), policy)
+    fired = policy.reasons_for(scores_of(Prediction(scores(sarcasm=0.9), None, None)))
     assert [reason.rule for reason in fired] == ["louder", "loud"]
 
 
@@ -52,21 +52,21 @@ def test_all_conditions_of_a_rule_must_hold() -> None:
     policy = parse_policy(
         {"rules": [{**RULE, "when": "sarcasm >= 0.7 and sentiment.negative < 0.5"}]}
     )
-    assert decide(scores_of(Prediction(scores(0.4, 0.8), None, None)), policy)
-    assert not decide(scores_of(Prediction(scores(0.6, 0.8), None, None)), policy)
+    assert policy.reasons_for(scores_of(Prediction(scores(0.4, 0.8), None, None)))
+    assert not policy.reasons_for(scores_of(Prediction(scores(0.6, 0.8), None, None)))
 
 
 def test_a_condition_about_a_score_that_the_post_lacks_does_not_hold() -> None:
     policy = parse_policy({"rules": [{**RULE, "when": "image_alone.sarcasm >= 0.0"}]})
-    assert not decide(scores_of(Prediction(scores(), scores(), None)), policy)
-    assert decide(scores_of(Prediction(scores(), scores(), scores())), policy)
+    assert not policy.reasons_for(scores_of(Prediction(scores(), scores(), None)))
+    assert policy.reasons_for(scores_of(Prediction(scores(), scores(), scores())))
 
 
 def test_a_rule_may_ask_whether_anything_was_not_read() -> None:
     policy = parse_policy({"rules": [{**RULE, "when": "unread >= 1"}]})
     calm = Prediction(scores(), scores(), None)
-    assert not decide(scores_of(calm), policy)
-    (reason,) = decide(scores_of(calm, unread=True), policy)
+    assert not policy.reasons_for(scores_of(calm))
+    (reason,) = policy.reasons_for(scores_of(calm, unread=True))
     assert str(reason) == "unread 1.00 >= 1"
 
 
@@ -128,7 +128,7 @@ def test_the_version_changes_when_and_only_when_a_rule_does() -> None:
 def test_a_threshold_is_compared_exactly(score: float, threshold: float) -> None:
     written = f"{threshold:.6f}"
     policy = parse_policy({"rules": [{**RULE, "when": f"sarcasm >= {written}"}]})
-    fired = decide(scores_of(Prediction(scores(sarcasm=score), None, None)), policy)
+    fired = policy.reasons_for(scores_of(Prediction(scores(sarcasm=score), None, None)))
     assert bool(fired) == (score >= float(written))
 
 

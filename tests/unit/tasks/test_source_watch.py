@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from deadpan.core.errors import SourceUnavailable
 from sources.net.throttle import NotNowError, Throttle
 from sources.post import FetchedPost, FetchFailure, FetchResult, Gone, Post
-from tasks.moderate.source_round import FEW, MOST_REQUESTS
-from tasks.moderate.source_watch import (
+from tasks.watches.source_round import FEW, MOST_REQUESTS
+from tasks.watches.source_watch import (
     LONGEST_REST_SECONDS,
     LONGEST_SECONDS,
     PROBE_SECONDS,

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from deadpan.core.errors import DatabaseUnavailable, EvidenceUnavailable, SchemaError
 from storage.base.database import connect
 from storage.judging.evidence import EvidenceStore
-from tasks.moderate import stores
+from tasks.watches import stores
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ import structlog
 from deadpan.core.errors import SourceUnavailable
 from sources.net.throttle import Throttle
 from sources.post import FetchFailure, FetchResult, PostSource
-from tasks.moderate import metrics
-from tasks.moderate.pace import CHUNK_SECONDS, SMALLEST
-from tasks.moderate.source_round import FEW, Round
+from tasks.watches import metrics
+from tasks.watches.pace import CHUNK_SECONDS, SMALLEST
+from tasks.watches.source_round import FEW, Round
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ import threading
 import structlog
 
 from sources.post import Post
-from tasks.moderate import metrics
+from tasks.watches import metrics
 
 log = structlog.get_logger(__name__)
 

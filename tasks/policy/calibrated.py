@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deadpan.core.errors import PolicyError
-from tasks.policy.read import ReasonCodes
+from tasks.policy.reason_codes import ReasonCodes
 from tasks.policy.rules import parse_policy
 
 _PRIORITIES = {"sentiment.negative": 60, "sarcasm": 40}

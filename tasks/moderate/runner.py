@@ -34,16 +34,16 @@ from tasks.challenger.challenger import Challenger
 from tasks.intake.chunks import Chunk, Entry
 from tasks.intake.intake import Intake
 from tasks.intake.leases import LeaseKeeper
-from tasks.moderate import metrics, stores
 from tasks.moderate.aside import Aside, Held
 from tasks.moderate.chunk_trace import ChunkTrace, in_hand
 from tasks.moderate.judge import Judge
 from tasks.moderate.outcomes import Outcomes
-from tasks.moderate.pace import Pace
 from tasks.moderate.stages import timed
-from tasks.moderate.tries import Tries
 from tasks.moderate.verdict import Item
 from tasks.policy.rules import Policy
+from tasks.watches import metrics, stores
+from tasks.watches.pace import Pace
+from tasks.watches.tries import Tries
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ LONGEST_BREAK_SECONDS = 120.0
 blame: starting again and judging others in between takes less."""
 
 
-class Moderator:
+class ChunkRunner:
     """Judges chunks with one warm model; several slots may call it at once.
 
     Args:
@@ -149,7 +149,7 @@ class Moderator:
             return None
         return found[1]
 
-    def moderate(self, chunk_id: str, *, owner: str, dispatched_at: float | None = None) -> bool:
+    def run(self, chunk_id: str, *, owner: str, dispatched_at: float | None = None) -> bool:
         """Judge one chunk and release it.
 
         Args:
@@ -166,12 +166,12 @@ class Moderator:
                         log.info("chunk is finished or held elsewhere; message ignored")
                         return False
                     with in_hand(chunk, dispatched_at=dispatched_at) as traced:
-                        return self._moderate(traced)
+                        return self._run(traced)
             except QueueUnavailable as error:
                 log.warning("chunk not taken", error=str(error))
                 return False
 
-    def _moderate(self, traced: ChunkTrace) -> bool:
+    def _run(self, traced: ChunkTrace) -> bool:
         chunk = traced.chunk
         has_room = self._aside.has_room()
         outcomes = self._carried(

@@ -17,7 +17,6 @@ from models.engines.faults import is_of_device, is_out_of_memory
 from models.posts.prediction import Prediction, PreparedPost
 from models.serving.classifier import Classifier
 from models.serving.leave_out import Kept
-from tasks.moderate.outcomes import shown
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +57,7 @@ class ModelWatch:
             self.require()
             first = not isinstance(error, DeviceLost) or error.first
             if is_of_device(error) or is_out_of_memory(error):
-                self._break(shown(error), error, first=first)
+                self._break(error_text(error), error, first=first)
             if not probe:
                 return
             try:
@@ -67,7 +66,9 @@ class ModelWatch:
                 log.exception("a post that is known to be good could not be judged")
                 first = not isinstance(other, DeviceLost) or other.first
                 self._break(
-                    f"a post that is known to be good fails too: {shown(other)}", other, first=first
+                    f"a post that is known to be good fails too: {error_text(other)}",
+                    other,
+                    first=first,
                 )
 
     def all_failed(self, posts: int, error: Exception) -> None:
@@ -80,7 +81,7 @@ class ModelWatch:
             self.require()
             self._break(
                 f"each of {posts} posts fails, although one that is known to be good does not: "
-                f"{shown(error)}",
+                f"{error_text(error)}",
                 error,
                 first=True,
             )
@@ -88,3 +89,8 @@ class ModelWatch:
     def _break(self, why: str, error: Exception, *, first: bool) -> None:
         self.broken = why
         raise ModelBroken(why, first=first) from error
+
+
+def error_text(error: Exception) -> str:
+    """A defect as people read of it: its type and its message, cut to 1,000 characters."""
+    return f"{type(error).__name__}: {error}"[:1000]
