@@ -24,7 +24,7 @@ help:
 	@echo "make bench-tracing  measure what log lines and spans cost a worker"
 	@echo "make chaos    kill workers and servers for a quarter of an hour, then count every post"
 	@echo "make compose-test  bring docker-compose.yml up, kill a worker and Redis, and count 500 posts"
-	@echo "make bench-autoscaling  replay loads against ways to scale into docs/autoscaling.md"
+	@echo "make bench-autoscaling  replay loads against ways to scale into docs/autoscaling-measured.md"
 
 install: $(INSTALLED)
 

@@ -4,7 +4,7 @@
 
 Each part of the way of a post has a number of servers and a cost per post or per chunk; the
 estimate divides, the simulation plays chunks through the parts with queues between them. Where a
-cost comes from, measured or assumed, stands in docs/performance.md; give your own with `--cost`.
+cost comes from, measured or assumed, stands in docs/capacity.md; give your own with `--cost`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds; the defaults are explained in docs/performance.md.
+    """Seconds; the defaults are explained in docs/capacity.md.
 
     Attributes:
         scripts: of Redis's one thread: claim, take and release of a chunk.

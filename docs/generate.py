@@ -86,6 +86,7 @@ def _parameters(command: Command) -> Iterator[str]:
 
 
 _LANGUAGES = {".py": "python", ".mjs": "javascript", ".sh": "bash", ".sql": "sql"}
+_LANGUAGES |= {".go": "go", ".rb": "ruby", ".php": "php"}
 _SHOWN = re.compile(
     r"<!-- example: (?P<path>\S+) (?P<name>\S+) -->\n.*?<!-- end of example -->", re.DOTALL
 )

@@ -23,6 +23,7 @@ LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)(?P<after>#[^)\s]*)?(?=\
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LANGUAGES = {".py": "python", ".mjs": "javascript", ".sh": "bash", ".yml": "yaml"}
 LANGUAGES |= {".yaml": "yaml", ".toml": "toml", ".sql": "sql", ".json": "json"}
+LANGUAGES |= {".go": "go", ".rb": "ruby", ".php": "php"}
 
 _places: dict[str, str] = {}
 """Path of a page on the site -> path in the repository, of what this file added."""

@@ -1,4 +1,4 @@
-"""Replays loads against policies and writes docs/autoscaling.md's table and plot."""
+"""Replays loads against policies and writes docs/autoscaling-measured.md's table and plot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmarks.report import between_markers
 from worker.fleet.scaling import Goals
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = DOCS / "autoscaling.md"
+PAGE = DOCS / "autoscaling-measured.md"
 PICTURE = DOCS / "images" / "autoscaling.svg"
 
 

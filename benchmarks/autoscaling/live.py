@@ -1,6 +1,6 @@
 """A spike of 20 times the steady rate on this machine, with real workers and `deadpan autoscale`.
 
-`python -m benchmarks.autoscaling.live` writes its figures and a plot into docs/autoscaling.md. The
+`python -m benchmarks.autoscaling.live` writes its figures and a plot into docs/autoscaling-measured.md. The
 platform answers slowly, so that a worker is bound by it and two do twice as much on the same cores.
 """
 
@@ -233,7 +233,7 @@ def main() -> None:
     text = block(track, done, judged, given)
     print(text)
     if not given.print_only:
-        page = DOCS / "autoscaling.md"
+        page = DOCS / "autoscaling-measured.md"
         before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
         (DOCS / "images" / "autoscaling-live.svg").write_text(

@@ -1,4 +1,4 @@
-"""The table and the plot of docs/autoscaling.md."""
+"""The table and the plot of docs/autoscaling-measured.md."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ import redis
 from sqlalchemy import make_url
 from standardwebhooks import Webhook
 
+from tasks.intake.chunks import split
 from tests.example_platforms import (
     EXAMPLES,
     READER_PASSWORD,
@@ -192,6 +193,34 @@ def test_node_pushes_with_a_password_and_into_another_database(
                 lambda: client.lrange("deadpan:posts:low", 0, -1) == [number.encode()], "the push"
             )
         client.close()
+
+
+SHELL = pytest.param(
+    [str(EXAMPLES / "push/push.sh")],
+    marks=pytest.mark.skipif(
+        not (shutil.which("redis-cli") or shutil.which("valkey-cli")),
+        reason="no redis-cli or valkey-cli: install `redis-tools`",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "program", [[sys.executable, str(EXAMPLES / "push/push.py")], SHELL], ids=["python", "shell"]
+)
+def test_an_id_is_pushed_with_nothing_of_ours_and_with_its_trace(
+    program: list[str], tmp_path: Path
+) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with EmbeddedValkey(tmp_path) as valkey:
+        settings = environment(redis_url=valkey.url)
+        for arguments in (["12345"], ["a b", traceparent]):
+            subprocess.run([*program, *arguments], env=settings, check=True, timeout=60)
+        with redis.Redis.from_url(valkey.url) as client:
+            pushed = client.lrange("deadpan:posts", 0, -1)
+    assert [split(entry) for entry in pushed] == [
+        (b"12345", b""),
+        (b"a b", traceparent.encode()),
+    ]
 
 
 @pytest.mark.skipif(
