@@ -1,7 +1,8 @@
 """A spike of 20 times the steady rate on this machine, with real workers and `deadpan autoscale`.
 
-`python -m benchmarks.autoscaling.live` writes its figures and a plot into docs/autoscaling-measured.md. The
-platform answers slowly, so that a worker is bound by it and two do twice as much on the same cores.
+`python -m benchmarks.autoscaling.live` writes its figures and a plot into
+docs/autoscaling-measured.md. The platform answers slowly, so a worker is bound by it and two do
+twice as much on the same cores.
 """
 
 from __future__ import annotations
