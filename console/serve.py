@@ -18,7 +18,7 @@ from console.people.openid import Provider
 from console.people.openid_roles import ClaimedRoles
 from deadpan.core import logs, spans
 from deadpan.core.errors import ConfigurationError, QueueUnavailable, QueueUnfit
-from deadpan.core.settings import Network, Settings, claimed_roles, load
+from deadpan.core.settings import Network, Settings, load
 from deadpan.core.waiting import Waiting
 from storage.base.database import connect
 from storage.judging.evidence import EvidenceStore
@@ -143,7 +143,7 @@ def _provider(settings: Settings) -> Provider | None:
         settings.oidc_client_secret.get_secret_value(),
         settings.console_url,
         scopes=" ".join(settings.oidc_scopes),
-        roles=ClaimedRoles(settings.oidc_role_claim, claimed_roles(settings.oidc_roles))
+        roles=ClaimedRoles(settings.oidc_role_claim, settings.oidc_roles)
         if settings.oidc_role_claim
         else None,
     )

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from deadpan.core import logs, spans
 from deadpan.core.errors import ConfigurationError
-from deadpan.core.settings import Settings, queue_days, signing_secrets
+from deadpan.core.settings import Settings, signing_secrets
 from deadpan.core.waiting import Waiting, ended_by_signals
 from storage.base.database import connect, dispose
 from storage.judging import queries
@@ -106,8 +106,8 @@ def _housekeeper(settings: Settings, database: Engine) -> Housekeeper:
                 evidence=settings.retention_evidence_days,
                 decisions=settings.retention_decisions_days,
                 audit=settings.retention_audit_days,
-                evidence_queues=queue_days(settings.retention_evidence_queues),
-                decisions_queues=queue_days(settings.retention_decisions_queues),
+                evidence_queues=settings.retention_evidence_queues,
+                decisions_queues=settings.retention_decisions_queues,
             ),
             EvidenceStore(settings.evidence_url),
         ),

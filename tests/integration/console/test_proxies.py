@@ -11,7 +11,8 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from deadpan.core.settings import Settings
+from deadpan.core.errors import SettingsError
+from deadpan.core.settings import load
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
 from storage.people import audit
@@ -73,13 +74,13 @@ def test_a_trusted_proxy_says_where_a_request_came_from_and_who_forges_it_does_n
 
 
 def test_trusted_proxies_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings().trusted_proxies == ()
+    assert load().trusted_proxies == ()
     monkeypatch.setenv("DEADPAN_TRUSTED_PROXIES", "127.0.0.1, 10.1.0.0/16,::1")
-    assert [str(n) for n in Settings().trusted_proxies] == [
+    assert [str(n) for n in load().trusted_proxies] == [
         "127.0.0.1/32",
         "10.1.0.0/16",
         "::1/128",
     ]
     monkeypatch.setenv("DEADPAN_TRUSTED_PROXIES", "proxy.example")
-    with pytest.raises(ValueError, match=r"write networks such as 10\.0\.0\.0/8"):
-        Settings()
+    with pytest.raises(SettingsError, match=r"write networks such as 10\.0\.0\.0/8"):
+        load()
