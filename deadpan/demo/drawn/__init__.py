@@ -1,1 +1,0 @@
-"""The scenes of the demo pictures, one function a picture."""
