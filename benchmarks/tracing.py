@@ -25,7 +25,8 @@ from PIL import Image
 
 from deadpan.core import logs, spans
 from deadpan.core.settings import load
-from sources.post import FetchedImage, FetchedPost, FetchResult, Post, PostSource
+from sources.post import FetchedImage, FetchedPost, FetchResult, Post
+from sources.source import PostSource
 from storage.base.database import connect
 from storage.judging.evidence import EvidenceStore
 from storage.judging.outcomes import NewVerdict, Recorded

@@ -24,12 +24,11 @@ from deadpan.core.post_fields import WrongFieldError, read_id
 from sources.absence import Absence, Question
 from sources.answer import Answer
 from sources.mapping import PostMapping, post_of
-from sources.pictures.awaited import waited_for
 from sources.pictures.download import ImageDownloader, ImageLimits
-from sources.post import BegunResult, FetchFailure, FetchResult, Gone, Look, Post
+from sources.post import FetchFailure, FetchResult, Gone, Post
+from sources.source import BegunResult, Found, Look, waited_for
 
 _COLUMNS = PostMapping()
-Found = Post | Gone | FetchFailure
 _REQUIRED = ("id", "text")
 
 
@@ -76,15 +75,15 @@ class DatabaseSource:
         self._engine.dispose()
 
     def closed_image_hosts(self) -> int:
-        """How many image hosts are not asked now; see `sources.post.PostSource`."""
+        """How many image hosts are not asked now; see `sources.source.PostSource`."""
         return self._images.closed_hosts()
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """Fetch posts and their images; see `sources.post.PostSource`."""
+        """Fetch posts and their images; see `sources.source.PostSource`."""
         return waited_for(self.begin(post_ids))
 
     def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
-        """Fetch posts, and begin to download their images; see `sources.post.PostSource`."""
+        """Fetch posts, and begin to download their images; see `sources.source.PostSource`."""
         asked = list(dict.fromkeys(post_ids))
         found: dict[str, Found] = {}
         size = self._absence.at_most

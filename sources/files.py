@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 from deadpan.core.errors import SettingsError
 from deadpan.core.post_fields import WrongFieldError
 from sources.mapping import PostMapping, id_of, post_of
-from sources.pictures.awaited import waited_for
 from sources.pictures.download import ImageDownloader, ImageLimits
-from sources.post import BegunResult, FetchedImage, FetchFailure, FetchResult, Gone, Look, Post
+from sources.post import FetchedImage, FetchFailure, FetchResult, Gone, Post
+from sources.source import BegunResult, Found, Look, waited_for
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 _SETTLED_SECONDS = 5.0
 """A file that changed less than this ago may be written still, and hold more in a moment."""
 
-Found = Post | Gone | FetchFailure
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -123,15 +122,15 @@ class FileSource:
         return _Index(state, lines, unusable, first or 0, is_first)
 
     def closed_image_hosts(self) -> int:
-        """How many image hosts are not asked now; see `sources.post.PostSource`."""
+        """How many image hosts are not asked now; see `sources.source.PostSource`."""
         return self._images.closed_hosts()
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """Fetch posts and their images; see `sources.post.PostSource`."""
+        """Fetch posts and their images; see `sources.source.PostSource`."""
         return waited_for(self.begin(post_ids))
 
     def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
-        """Fetch posts, and begin to read their images; see `sources.post.PostSource`."""
+        """Fetch posts, and begin to read their images; see `sources.source.PostSource`."""
         asked = list(dict.fromkeys(post_ids))
         found: dict[str, Found]
         try:

@@ -22,9 +22,9 @@ from sources.net.pauses import pause_of
 from sources.net.threads import Threads
 from sources.net.throttle import NotNowError, Throttle, Turn
 from sources.net.transport import BodyTooLargeError, Response, Transport, canonical, read_body
-from sources.pictures.awaited import waited_for
 from sources.pictures.download import ImageDownloader, ImageLimits, described
-from sources.post import BegunResult, FetchFailure, FetchResult, Gone, Look, Post
+from sources.post import FetchFailure, FetchResult, Gone, Post
+from sources.source import BegunResult, Found, Look, waited_for
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,6 @@ _SHOWN_CHARACTERS = 80
 _MAX_IDS_CHARACTERS = 6000  # most servers refuse a request line of more than 8 KiB
 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
-
-Found = Post | Gone | FetchFailure
 
 
 @dataclass(slots=True)
@@ -105,15 +103,15 @@ class HttpSource:
         self._images.close()
 
     def closed_image_hosts(self) -> int:
-        """How many image hosts are not asked now; see `sources.post.PostSource`."""
+        """How many image hosts are not asked now; see `sources.source.PostSource`."""
         return self._images.closed_hosts()
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """Fetch posts and their images; see `sources.post.PostSource`."""
+        """Fetch posts and their images; see `sources.source.PostSource`."""
         return waited_for(self.begin(post_ids))
 
     def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
-        """Fetch posts, and begin to download their images; see `sources.post.PostSource`."""
+        """Fetch posts, and begin to download their images; see `sources.source.PostSource`."""
         found: dict[str, Found] = {}
         askable = []
         for post_id in dict.fromkeys(post_ids):

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    from sources.pictures.awaited import AwaitedPost
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,38 +90,3 @@ class FetchFailure:
 
 
 FetchResult = FetchedPost | Gone | FetchFailure
-BegunResult: TypeAlias = "AwaitedPost | FetchedPost | Gone | FetchFailure"
-
-Look = Callable[[str, Any], None]
-"""Is shown what a source gave for a post id, before it is read."""
-
-
-class PostSource(Protocol):
-    """Turns post ids into posts. Safe to call from several threads at once.
-
-    A class below it that downloads no images needs `fetch` and `close` only.
-    """
-
-    def begin(self, post_ids: Sequence[str]) -> Mapping[str, BegunResult]:
-        """Fetch posts, and begin to download their images.
-
-        Args:
-            post_ids: distinct ids, at most a chunk of them.
-
-        Returns:
-            Exactly one result for every id asked for, whatever the source did; an AwaitedPost for
-            a post whose images are on their way. Never raises for what the platform answers.
-        """
-        return self.fetch(post_ids)
-
-    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """The same, and wait until each post's images are there or its time is up."""
-        ...
-
-    def closed_image_hosts(self) -> int:
-        """How many image hosts are not asked now, because they did not answer."""
-        return 0
-
-    def close(self) -> None:
-        """Give back connections and threads."""
-        ...

@@ -17,7 +17,7 @@ from deadpan.core.waiting import Waiting, ended_by_signals
 from models.serving.classifier import Classifier
 from sources.net.throttle import Throttle
 from sources.open import open_source
-from sources.post import PostSource
+from sources.source import PostSource
 from storage.base.database import connect
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from sources.net.addresses import Address
 from sources.pictures.lanes import Work
-from sources.post import BegunResult, FetchedImage, FetchedPost, FetchResult, Post, PostSource
+from sources.post import FetchedImage, FetchedPost, Post
 
 POST_SECONDS = 8.0
 """For all pictures of a post together, however many: then it is judged by what came."""
@@ -162,30 +161,6 @@ class AwaitedPost:
             )
         self._given_up = True
         return FetchedPost(self.post, (*images, *self._left_out))
-
-
-class Unwaited(PostSource):
-    """A post source whose `fetch` does not wait for images."""
-
-    def __init__(self, source: PostSource) -> None:
-        self._source = source
-
-    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """What `begin` of the source gives: posts among it may be AwaitedPost."""
-        return cast("dict[str, FetchResult]", self._source.begin(post_ids))
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
-
-
-def waited_for(begun: Mapping[str, BegunResult]) -> dict[str, FetchResult]:
-    """What `begin` of a post source gave, once every post is complete or its time is up."""
-    done = iter(completed([post for post in begun.values() if isinstance(post, AwaitedPost)]))
-    return {
-        post_id: next(done) if isinstance(result, AwaitedPost) else result
-        for post_id, result in begun.items()
-    }
 
 
 def completed(awaited: Sequence[AwaitedPost]) -> list[FetchedPost]:

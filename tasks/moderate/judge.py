@@ -17,8 +17,8 @@ from models.serving.classifier import Classifier
 from models.serving.known_posts import KnownPost, KnownPosts
 from models.serving.leave_out import Kept
 from sources.net.throttle import Throttle
-from sources.pictures.awaited import Unwaited
-from sources.post import BegunResult, FetchedPost, FetchFailure, Gone, PostSource
+from sources.post import FetchedPost, FetchFailure, Gone
+from sources.source import BegunResult, PostSource, Unwaited
 from storage.base.database import transaction
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore

@@ -25,7 +25,7 @@ from deadpan.core.errors import (
 )
 from models.serving.classifier import Classifier
 from sources.net.throttle import Throttle
-from sources.post import PostSource
+from sources.source import PostSource
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
 from storage.judging.outcomes import Recorded, record

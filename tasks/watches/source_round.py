@@ -6,7 +6,8 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
-from sources.post import FetchFailure, FetchResult, PostSource
+from sources.post import FetchFailure, FetchResult
+from sources.source import PostSource
 
 FEW = 3
 """Posts that have to fail, each of them alone, before the source is blamed for it."""

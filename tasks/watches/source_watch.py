@@ -23,7 +23,8 @@ import structlog
 
 from deadpan.core.errors import SourceUnavailable
 from sources.net.throttle import Throttle
-from sources.post import FetchFailure, FetchResult, PostSource
+from sources.post import FetchFailure, FetchResult
+from sources.source import PostSource
 from tasks.watches import metrics
 from tasks.watches.pace import CHUNK_SECONDS, SMALLEST
 from tasks.watches.source_round import FEW, Round
@@ -128,7 +129,7 @@ class SourceWatch:
         self._pauses = 0
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """Fetch posts; see `sources.post.PostSource`.
+        """Fetch posts; see `sources.source.PostSource`.
 
         Raises:
             SourceUnavailable: nothing was learnt of any of these posts.

@@ -22,7 +22,8 @@ from models.checkpoint.loading import load_head, load_network
 from models.engines.torch_engine import TorchEngine
 from models.network.network import Network
 from models.serving.classifier import Classifier, make_preparer
-from sources.post import FetchedPost, FetchResult, Post, PostSource
+from sources.post import FetchedPost, FetchResult, Post
+from sources.source import PostSource
 from storage.base.database import connect, transaction
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore

@@ -15,7 +15,8 @@ from sources.database import DatabaseSource
 from sources.files import FileSource
 from sources.http import HttpSource
 from sources.pictures.download import ImageLimits
-from sources.post import FetchedPost, PostSource
+from sources.post import FetchedPost
+from sources.source import PostSource
 from tests.unit.sources.source_server import LOOPBACK, serving
 
 PIXEL = (

@@ -27,12 +27,12 @@ POST_SECONDS = 1.5
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same proportions, in less time."""
-    for module in (sources.awaited, sources.download):
+    for module in (sources.pictures.awaited, sources.pictures.download):
         monkeypatch.setattr(module, "POST_SECONDS", POST_SECONDS)
-    monkeypatch.setattr(sources.download, "QUICK_SECONDS", 0.3)
-    monkeypatch.setattr(sources.download, "LISTED_QUICK_SECONDS", 0.3)
-    monkeypatch.setattr(sources.download, "SLOW_SECONDS", 0.6)
-    monkeypatch.setattr(sources.download, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(sources.pictures.download, "QUICK_SECONDS", 0.3)
+    monkeypatch.setattr(sources.pictures.download, "LISTED_QUICK_SECONDS", 0.3)
+    monkeypatch.setattr(sources.pictures.download, "SLOW_SECONDS", 0.6)
+    monkeypatch.setattr(sources.pictures.download, "AGAIN_SECONDS", 0.05)
 
 
 def begun(downloader: ImageDownloader, post_id: str, *urls: str) -> AwaitedPost:
@@ -174,7 +174,7 @@ def test_a_name_server_that_never_answers_is_given_up(
 
 
 def test_names_under_way_are_bounded(limits: ImageLimits, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources.download, "_MAX_LOOKUPS", 3)
+    monkeypatch.setattr(sources.pictures.download, "_MAX_LOOKUPS", 3)
     over, asked = threading.Event(), []
 
     def getaddrinfo(host: str, port: int, **_: object) -> list[object]:
@@ -196,7 +196,7 @@ def test_names_under_way_are_bounded(limits: ImageLimits, monkeypatch: pytest.Mo
 def test_a_name_server_that_answers_again_is_asked_again(
     server: Server, limits: ImageLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources.download, "_MAX_LOOKUPS", 1)
+    monkeypatch.setattr(sources.pictures.download, "_MAX_LOOKUPS", 1)
     answer_for(monkeypatch, {"a.example": ["127.0.0.1"], "b.example": ["127.0.0.1"]})
     server.answer = lambda handler: handler.reply(200, PNG)
     made = ImageDownloader(limits, threads=2)

@@ -18,15 +18,8 @@ from models.posts.images import PictureFile
 from models.posts.prediction import PreparedPost
 from models.serving.classifier import Classifier
 from models.serving.explain import explain
-from sources.post import (
-    FetchedImage,
-    FetchedPost,
-    FetchFailure,
-    FetchResult,
-    Gone,
-    Post,
-    PostSource,
-)
+from sources.post import FetchedImage, FetchedPost, FetchFailure, FetchResult, Gone, Post
+from sources.source import PostSource
 from storage.base.database import connect, transaction
 from storage.judging.evidence import EvidenceStore
 from storage.judging.outcomes import record
