@@ -18,7 +18,7 @@ from benchmarks.programs.peer_work import DATABASE, SOURCE, Database, Platform
 from deadpan.core import settings
 from models.checkpoint.checkpoint import read_info
 from models.checkpoint.loading import load_network
-from models.network.network import gather_images, make_features
+from models.network.network import make_features
 from models.posts.prediction import Prediction, PreparedImage, PreparedPost, Scores, Sentiment
 from models.serving.classifier import make_preparer
 
@@ -62,17 +62,17 @@ class NaiveModel:
         mask[0, : max(1, count)] = 1
         pictures = [image.pixels for image in post.images if isinstance(image, PreparedImage)]
         with torch.inference_mode():
-            text, states = self._network.text_features(ids, mask)
-            regions = [self._network.image.regions(torch.from_numpy(p)[None]) for p in pictures]
-            dim = self._network.config.image.dim
-            index = torch.arange(len(pictures))[None] if pictures else torch.full((1, 1), -1)
-            images = gather_images(
-                torch.cat(regions) if regions else torch.zeros(0, 1, dim),
-                index,
-                self._network.needs_regions,
-            )
+            network = self._network
+            states = network.text.states(ids, mask)
+            regions = [network.image.regions(torch.from_numpy(p)[None]) for p in pictures]
             features = make_features(
-                self._network.needs_regions, text, states, mask, torch.tensor([count > 0]), images
+                network.needs_regions,
+                network.text.pool(states, mask),
+                states,
+                mask,
+                torch.tensor([count > 0]),
+                torch.cat(regions) if regions else torch.zeros(0, 1, network.config.image.dim),
+                torch.arange(len(pictures))[None] if pictures else torch.full((1, 1), -1),
             )
             found = self._network.head(features)
 

@@ -38,7 +38,7 @@ def load_head(checkpoint: CheckpointInfo) -> FusionHead:
         CheckpointError: the weights cannot be read, do not fit, or are not finite numbers.
     """
     path = checkpoint.path / WEIGHTS_FILE
-    head = FusionHead.from_config(checkpoint.config)
+    head = FusionHead(checkpoint.config)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {

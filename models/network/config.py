@@ -1,19 +1,18 @@
 """What a model is made of, as it stands in a checkpoint.
 
-A configuration is data: it names encoders by kind and place, and says how posts are prepared for
-them. Everything that changes what the model sees or computes is a field here, so that two models
-with equal configuration and equal weights give equal predictions.
+Everything that changes what the model sees or computes is a field here, so that two models with
+equal configuration and equal weights give equal predictions. Needs no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from deadpan.core.errors import CheckpointError
 from models.posts.prediction import SARCASM_LABELS, SENTIMENTS
@@ -24,12 +23,30 @@ FORMAT_VERSION = 2
 PREPROCESSING_VERSION = 1
 """Raised whenever normalised text, token ids or pixels change for any post."""
 
-Config = TypeVar("Config")
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+"""For `read_strictly`: no unknown fields, no numbers in quotes, no NaN."""
+
+_Read = TypeVar("_Read")
+
+
+def one_of(*allowed: object) -> AfterValidator:
+    """For `read_strictly`: a field that takes only these values."""
+
+    def check(value: object) -> object:
+        if value not in allowed:
+            raise ValueError(f"it must be {' or '.join(map(str, allowed))}")
+        return value
+
+    return AfterValidator(check)
+
+
+_Size = Annotated[int, Field(ge=1, le=65536)]
+_Positive = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, slots=True)
-class TextEncoderConfig:
-    """A text encoder, and the weights that training started from.
+class EncoderConfig:
+    """An encoder, and the weights that training started from.
 
     Attributes:
         kind: how to load it; "huggingface" is a folder with config.json, tokenizer.json and
@@ -42,56 +59,47 @@ class TextEncoderConfig:
         path: folder inside the package; "" for other sources.
         weights: weights file inside the folder.
         sha256: of the weights file, in hexadecimal; "" before training has pinned it.
-        pooling: "mean", over the tokens that are not padding, or "first", the first token.
         dim: width of the features.
     """
 
+    __pydantic_config__: ClassVar = STRICT
+
     kind: str
-    source: str
+    source: Annotated[str, one_of("package", "folder", "hub")]
     location: str
     distribution: str
     version: str
     path: str
     weights: str
     sha256: str
-    pooling: str
-    dim: int
+    dim: _Size
 
 
 @dataclass(frozen=True, slots=True)
-class ImageEncoderConfig:
-    """An image encoder, and the weights that training started from.
+class TextEncoderConfig(EncoderConfig):
+    """A text encoder; `pooling` is "mean", over all tokens but padding, or "first" token."""
+
+    kind: Annotated[str, one_of("huggingface")]
+    pooling: Annotated[str, one_of("mean", "first")]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEncoderConfig(EncoderConfig):
+    """An image encoder.
 
     Attributes:
-        kind: how to load it: "timm", "torchvision" or "huggingface".
         architecture: timm's or torchvision's name; "" for "huggingface", whose folder says it.
         key_style: how the weights file names its tensors; "own" is as the architecture does,
             "lukemelas" is EfficientNet-PyTorch's naming.
-        source: as for `TextEncoderConfig`.
-        location: as for `TextEncoderConfig`.
-        distribution: as for `TextEncoderConfig`.
-        version: as for `TextEncoderConfig`.
-        path: folder inside the package; "" for other sources.
-        weights: weights file inside the folder.
-        sha256: of the weights file, in hexadecimal; "" before training has pinned it.
-        mean: of a channel, on the scale 0 to 255.
-        std: of a channel, on the scale 0 to 255.
-        dim: width of the features.
+        mean: of each channel, on the scale 0 to 255.
+        std: of each channel, on the scale 0 to 255.
     """
 
-    kind: str
+    kind: Annotated[str, one_of("timm", "torchvision", "huggingface")]
     architecture: str
-    key_style: str
-    source: str
-    location: str
-    distribution: str
-    version: str
-    path: str
-    weights: str
-    sha256: str
+    key_style: Annotated[str, one_of("own", "lukemelas")]
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    dim: int
+    std: tuple[_Positive, _Positive, _Positive]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,40 +108,39 @@ class ModelConfig:
 
     Attributes:
         name: of the model, for people; the first part of its version.
-        text: the text encoder.
-        image: the image encoder.
         fusion: "concat", "gated" or "cross_attention"; see `models.network.fusion`.
         hidden: width of the fused layer.
         dropout: probability of dropping a fused unit in training.
         normalise: whether features pass a layer norm before they are fused.
         attention_dim: width of cross attention.
         attention_heads: of cross attention; divides `attention_dim`.
-        max_tokens: with the tokenizer's special tokens; longer texts are cut.
+        max_tokens: including the tokenizer's special tokens; longer texts are read in windows.
         image_size: side of the square an image is squashed to, in pixels.
         trained: names of the encoders' tensors that training changed, which the checkpoint holds:
             "text." or "image." and the name in the encoder. All others are the encoder's own.
         preprocessing_version: the `PREPROCESSING_VERSION` it was trained with.
-        sentiments: labels of the sentiment heads, in the order of their logits.
-        sarcasm_labels: labels of the sarcasm heads, in the order of their logits.
+        sentiments, sarcasm_labels: labels of the heads, in the order of their logits.
         format_version: the `FORMAT_VERSION` of the checkpoint.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     name: str
     text: TextEncoderConfig
     image: ImageEncoderConfig
-    fusion: str = "concat"
-    hidden: int = 512
-    dropout: float = 0.3
-    normalise: bool = True
-    attention_dim: int = 256
-    attention_heads: int = 4
-    max_tokens: int = 128
-    image_size: int = 224
-    trained: tuple[str, ...] = ()
-    preprocessing_version: int = PREPROCESSING_VERSION
-    sentiments: tuple[str, ...] = SENTIMENTS
-    sarcasm_labels: tuple[str, ...] = SARCASM_LABELS
-    format_version: int = FORMAT_VERSION
+    fusion: Annotated[str, one_of("concat", "gated", "cross_attention")]
+    hidden: _Size
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    normalise: bool
+    attention_dim: _Size
+    attention_heads: _Size
+    max_tokens: Annotated[int, Field(ge=8, le=512)]
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+    trained: tuple[Annotated[str, Field(pattern=r"^(text|image)\.")], ...]
+    preprocessing_version: Annotated[int, one_of(PREPROCESSING_VERSION)]
+    sentiments: Annotated[tuple[str, ...], one_of(SENTIMENTS)]
+    sarcasm_labels: Annotated[tuple[str, ...], one_of(SARCASM_LABELS)]
+    format_version: Annotated[int, one_of(FORMAT_VERSION)]
 
     def to_json(self) -> dict[str, Any]:
         """Plain objects, as `from_json` reads them."""
@@ -144,17 +151,55 @@ class ModelConfig:
         """Read what `to_json` wrote.
 
         Raises:
-            CheckpointError: a field is missing, unknown or of the wrong type, or asks for
-                something this version cannot do; the message names every such field.
+            CheckpointError: a field is missing, unknown, of the wrong type, or asks for something
+                that this version cannot do; the message names every such field.
         """
-        problems: list[str] = []
-        config = _read(cls, data, "model", problems)
-        if config is None or problems:
-            raise CheckpointError("; ".join(problems))
-        problems += _limits(config)
-        if problems:
-            raise CheckpointError("; ".join(problems))
+        config = read_strictly(cls, data, "model")
+        if config.attention_dim % config.attention_heads:
+            raise CheckpointError(
+                f"model.attention_heads is {config.attention_heads}; it must divide "
+                f"attention_dim, {config.attention_dim}"
+            )
         return config
+
+
+def read_strictly(kind: type[_Read], data: object, where: str) -> _Read:
+    """Build a dataclass from what a JSON file holds.
+
+    Raises:
+        CheckpointError: names every field that is wrong, its value, and what it must be.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(data))
+    except ValidationError as error:
+        problems = [_problem(one, where) for one in error.errors(include_url=False)]
+        raise CheckpointError("; ".join(problems)) from error
+
+
+def _problem(error: Any, where: str) -> str:
+    place = ".".join([where, *map(str, error["loc"])])
+    if error["type"] == "missing":
+        return f"{place} is missing"
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{place} is unknown"
+    needed = error["msg"].removeprefix("Value error, ").replace("Input should", "it must")
+    return f"{place} is {error['input']!r:.60}; {needed}"
+
+
+_COMMON: dict[str, Any] = {
+    "fusion": "concat",
+    "hidden": 512,
+    "dropout": 0.3,
+    "attention_dim": 256,
+    "attention_heads": 4,
+    "max_tokens": 128,
+    "image_size": 224,
+    "trained": (),
+    "preprocessing_version": PREPROCESSING_VERSION,
+    "sentiments": SENTIMENTS,
+    "sarcasm_labels": SARCASM_LABELS,
+    "format_version": FORMAT_VERSION,
+}
 
 
 def mini_config(name: str = "mini") -> ModelConfig:
@@ -193,6 +238,8 @@ def mini_config(name: str = "mini") -> ModelConfig:
             std=(128.0, 128.0, 128.0),
             dim=1280,
         ),
+        normalise=True,
+        **_COMMON,
     )
 
 
@@ -203,14 +250,9 @@ def bert_resnet50_config(
 ) -> ModelConfig:
     """The article's system: BERT and ResNet-50, side by side, 512, ReLU, dropout 0.3.
 
-    No weights come with Deadpan. The article's BERT features are the mean over tokens here; a
-    sarcasm head, and read-outs of words and pictures alone, are added.
-
-    Args:
-        name: of the model.
-        text: a folder, or a name on the Hugging Face hub.
-        image: a folder with `model.safetensors` in torchvision's naming (a state dict of
-            `torchvision.models.resnet50`), or a name on the hub.
+    No weights come with Deadpan. BERT's features are the mean over tokens here; a sarcasm head, and
+    read-outs of words and pictures alone, are added. `text` and `image` are folders, or names on
+    the Hugging Face hub; the image weights are a state dict of `torchvision.models.resnet50`.
     """
     return ModelConfig(
         name=name,
@@ -234,9 +276,8 @@ def bert_resnet50_config(
             std=(58.395, 57.12, 57.375),
             dim=2048,
         ),
-        hidden=512,
-        dropout=0.3,
         normalise=False,
+        **_COMMON,
     )
 
 
@@ -289,104 +330,3 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         for read_out, width in (("fused", hidden), ("text_alone", text), ("image_alone", image)):
             linear(f"{read_out}.{head}", width, len(labels))
     return tensors
-
-
-def _read(cls: type[Config], data: object, where: str, problems: list[str]) -> Config | None:
-    """Build a dataclass from plain objects, adding every problem to `problems`."""
-    if not isinstance(data, Mapping):
-        problems.append(f"{where} is {data!r:.60}, not an object")
-        return None
-    hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    problems += [f"{where}.{key} is unknown" for key in data if key not in names]
-    values: dict[str, Any] = {}
-    before = len(problems)
-    for name in names:
-        place = f"{where}.{name}"
-        if name not in data:
-            problems.append(f"{place} is missing")
-        elif dataclasses.is_dataclass(hints[name]):
-            values[name] = _read(hints[name], data[name], place, problems)
-        else:
-            values[name] = _plain(hints[name], data[name], place, problems)
-    return cls(**values) if len(problems) == before else None
-
-
-def _plain(kind: Any, value: object, place: str, problems: list[str]) -> Any:
-    if isinstance(kind, types.GenericAlias):
-        wanted = typing.get_args(kind)
-        many = wanted[-1] is Ellipsis
-        if not isinstance(value, list | tuple) or not (many or len(value) == len(wanted)):
-            problems.append(f"{place} is {value!r:.60}, not a list of {kind}")
-            return None
-        return tuple(_plain(wanted[0], item, place, problems) for item in value)
-    # bool is an int to Python, and 1 a perfectly good float to JSON
-    accepted = (int, float) if kind is float else (kind,)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        problems.append(f"{place} is {value!r:.60}, not {kind.__name__}")
-        return None
-    return kind(value)
-
-
-def _limits(config: ModelConfig) -> list[str]:
-    """What is well-formed and still cannot be run by this version."""
-    checks = [
-        (
-            config.format_version == FORMAT_VERSION,
-            f"format_version is {config.format_version}; this Deadpan reads {FORMAT_VERSION}",
-        ),
-        (
-            config.preprocessing_version == PREPROCESSING_VERSION,
-            f"preprocessing_version is {config.preprocessing_version}; this Deadpan prepares posts "
-            f"as version {PREPROCESSING_VERSION}",
-        ),
-        (config.sentiments == SENTIMENTS, f"sentiments are {config.sentiments}, not {SENTIMENTS}"),
-        (
-            config.sarcasm_labels == SARCASM_LABELS,
-            f"sarcasm_labels are {config.sarcasm_labels}, not {SARCASM_LABELS}",
-        ),
-        (config.text.kind == "huggingface", f"text.kind is {config.text.kind!r}"),
-        (config.text.pooling in ("mean", "first"), f"text.pooling is {config.text.pooling!r}"),
-        (
-            config.image.kind in ("timm", "torchvision", "huggingface"),
-            f"image.kind is {config.image.kind!r}",
-        ),
-        (
-            config.image.key_style in ("own", "lukemelas"),
-            f"image.key_style is {config.image.key_style!r}",
-        ),
-        (
-            config.fusion in ("concat", "gated", "cross_attention"),
-            f"fusion is {config.fusion!r}, not concat, gated or cross_attention",
-        ),
-        (
-            config.attention_heads >= 1 and config.attention_dim % config.attention_heads == 0,
-            f"attention_heads is {config.attention_heads}, which does not divide attention_dim, "
-            f"{config.attention_dim}",
-        ),
-        (
-            all(name.startswith(("text.", "image.")) for name in config.trained),
-            "trained names a tensor of neither encoder",
-        ),
-        (0.0 <= config.dropout < 1.0, f"dropout is {config.dropout}, not in [0, 1)"),
-        (8 <= config.max_tokens <= 512, f"max_tokens is {config.max_tokens}, not in [8, 512]"),
-        (32 <= config.image_size <= 1024, f"image_size is {config.image_size}, not in [32, 1024]"),
-        (all(s > 0 for s in config.image.std), f"image.std is {config.image.std}, not positive"),
-    ]
-    checks += [
-        (1 <= size <= 65536, f"{name} is {size}, not in [1, 65536]")
-        for name, size in (
-            ("hidden", config.hidden),
-            ("attention_dim", config.attention_dim),
-            ("text.dim", config.text.dim),
-            ("image.dim", config.image.dim),
-        )
-    ]
-    checks += [
-        (
-            encoder.source in ("package", "folder", "hub"),
-            f"{name}.source is {encoder.source!r}, not package, folder or hub",
-        )
-        for name, encoder in (("text", config.text), ("image", config.image))
-    ]
-    return [message for good, message in checks if not good]

@@ -1,7 +1,6 @@
-"""The encoders: words to features, pixels to features.
+"""Where the encoders' files are, and whether they are the right ones. Needs no torch.
 
-Weights come from installed packages, from folders, or from a hub. Locating and checking them needs
-no torch; only loading does.
+They come from installed packages, from folders, or from a hub.
 """
 
 from __future__ import annotations
@@ -9,19 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deadpan.core.errors import CheckpointError
-from models.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
-
-if TYPE_CHECKING:
-    from models.network.image_encoder import ImageEncoder
-    from models.network.text_encoder import TextEncoder
-
-EncoderConfig = TextEncoderConfig | ImageEncoderConfig
+from models.network.config import EncoderConfig, ModelConfig
 
 
 def encoder_folder(config: EncoderConfig) -> Path:
@@ -66,29 +58,31 @@ def _hub_folder(config: EncoderConfig) -> Path:
     # the hub's client raises its own errors, those of its HTTP library and OSError
     except Exception as error:
         raise CheckpointError(
-            f"{config.location} cannot be had from the hub: {str(error).splitlines()[0]:.200}; "
-            "give the machine network, or name a folder that holds the encoder"
+            f"cannot download {config.location} from the hub: {str(error).splitlines()[0]:.200}; "
+            "connect this machine to the network, or name a folder that holds the encoder"
         ) from error
     if not (folder / config.weights).is_file():
-        raise CheckpointError(f"{config.location} on the hub has no {config.weights}")
+        raise CheckpointError(
+            f"{config.location} on the hub has no {config.weights}; name another encoder"
+        )
     return folder
 
 
 def check_encoder(config: EncoderConfig) -> Path:
-    """Make sure that the weights are those the model was trained with.
-
-    Returns:
-        The encoder's folder.
+    """The encoder's folder, once its weights are known to be those the model was trained with.
 
     Raises:
         CheckpointError: not there, or other weights.
     """
     folder = encoder_folder(config)
-    found = _weights_sha256(folder / config.weights)
+    found = _sha256(folder / config.weights)
     if config.sha256 and found != config.sha256:
+        remedy = f"put the right weights into {config.location}"
+        if config.source == "package":
+            remedy = f"install {config.distribution}=={config.version}"
         raise CheckpointError(
             f"{folder / config.weights} has SHA-256 {found[:12]}…; the model was trained with "
-            f"{config.sha256[:12]}…; {_right_one(config)}"
+            f"{config.sha256[:12]}…; {remedy}"
         )
     return folder
 
@@ -99,105 +93,22 @@ def pinned(config: ModelConfig) -> ModelConfig:
     Raises:
         CheckpointError: an encoder is not there, or is not the one that the configuration names.
     """
-    folders = [check_encoder(encoder) for encoder in (config.text, config.image)]
+    text = _sha256(check_encoder(config.text) / config.text.weights)
+    image = _sha256(check_encoder(config.image) / config.image.weights)
     return dataclasses.replace(
         config,
-        text=dataclasses.replace(
-            config.text, sha256=_weights_sha256(folders[0] / config.text.weights)
-        ),
-        image=dataclasses.replace(
-            config.image, sha256=_weights_sha256(folders[1] / config.image.weights)
-        ),
+        text=dataclasses.replace(config.text, sha256=text),
+        image=dataclasses.replace(config.image, sha256=image),
     )
 
 
-def _right_one(config: EncoderConfig) -> str:
-    if config.source == "package":
-        return f"install {config.distribution}=={config.version}"
-    return f"put the right weights into {config.location}"
-
-
-def _weights_sha256(path: Path) -> str:
+def _sha256(path: Path) -> str:
     stat = path.stat()
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+    return _hashed(path, stat.st_size, stat.st_mtime_ns)
 
 
 @cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+def _hashed(path: Path, size: int, mtime_ns: int) -> str:
     """Size and time are arguments so that a file that changed is read again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_text_encoder(config: TextEncoderConfig) -> TextEncoder:
-    """The text encoder with the weights that training started from, frozen.
-
-    Raises:
-        CheckpointError: not there, other weights, or weights that do not fit.
-    """
-    folder = check_encoder(config)
-    from models.network.text_encoder import TextEncoder
-
-    return TextEncoder.from_folder(folder, config)
-
-
-def load_image_encoder(config: ImageEncoderConfig) -> ImageEncoder:
-    """The image encoder with the weights that training started from, frozen.
-
-    Raises:
-        CheckpointError: not there, other weights, or weights that do not fit.
-    """
-    folder = check_encoder(config)
-    from models.network.image_encoder import ImageEncoder
-
-    return ImageEncoder.from_folder(folder, config)
-
-
-_BLOCK = re.compile(r"_blocks\.(\d+)\.(.+)")
-_STEM_AND_HEAD = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
-}
-_EXPANDED = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-# the first block has no expansion, and timm numbers what is there
-_UNEXPANDED = {
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
-}
-
-
-def timm_key(key: str, blocks_in_stages: tuple[int, ...]) -> str:
-    """EfficientNet-PyTorch's name of a tensor, as timm names it.
-
-    Args:
-        key: such as `_blocks.3._bn0.weight`.
-        blocks_in_stages: how many blocks each stage of timm's model has; EfficientNet-PyTorch
-            numbers them through.
-
-    Raises:
-        KeyError: a name that neither knows.
-    """
-    block = _BLOCK.fullmatch(key)
-    if block is None:
-        layer, _, rest = key.partition(".")
-        return f"{_STEM_AND_HEAD[layer]}.{rest}"
-    index = number = int(block[1])
-    layer, _, rest = block[2].partition(".")
-    for stage, count in enumerate(blocks_in_stages):
-        if index < count:
-            names = _EXPANDED if number else _UNEXPANDED
-            return f"blocks.{stage}.{index}.{names[layer]}.{rest}"
-        index -= count
-    raise KeyError(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -166,11 +166,6 @@ class FusionHead(nn.Module):
                 "sarcasm": nn.Parameter(torch.zeros(len(config.sarcasm_labels))),
             }
         )
-
-    @classmethod
-    def from_config(cls, config: ModelConfig) -> Self:
-        """Untrained, with the widths of `config`."""
-        return cls(config)
 
     def forward(
         self,

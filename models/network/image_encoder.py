@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from transformers import AutoConfig, AutoModel
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import ImageEncoderConfig
-from models.network.encoders import timm_key
+from models.network.encoders import check_encoder
 
 
 class ImageEncoder(nn.Module):
@@ -34,12 +35,13 @@ class ImageEncoder(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     @classmethod
-    def from_folder(cls, folder: Path, config: ImageEncoderConfig) -> Self:
-        """Load frozen, in evaluation mode.
+    def load(cls, config: ImageEncoderConfig) -> Self:
+        """With the weights that training started from; frozen, in evaluation mode.
 
         Raises:
-            CheckpointError: the weights do not fit the architecture.
+            CheckpointError: not there, other weights, or weights that do not fit the architecture.
         """
+        folder = check_encoder(config)
         path = folder / config.weights
         try:
             if path.suffix == ".safetensors":
@@ -80,8 +82,8 @@ class ImageEncoder(nn.Module):
             pickle.UnpicklingError,
         ) as error:
             raise CheckpointError(
-                f"{path} cannot be loaded as {config.architecture or config.kind}: {error}; "
-                f"replace {folder} by a whole copy"
+                f"cannot load {path} as {config.architecture or config.kind}: {error}; "
+                f"replace {folder} with a complete copy"
             ) from error
         if dim != config.dim:
             raise CheckpointError(
@@ -168,3 +170,53 @@ def _architecture(folder: Path, config: ImageEncoderConfig) -> tuple[Any, int]:
     )
     sizes = getattr(architecture, "hidden_sizes", None)
     return backbone, int(sizes[-1] if sizes else architecture.hidden_size)
+
+
+_BLOCK = re.compile(r"_blocks\.(\d+)\.(.+)")
+_STEM_AND_HEAD = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_EXPANDED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+# the first block has no expansion, and timm numbers what is there
+_UNEXPANDED = {
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
+
+
+def timm_key(key: str, blocks_in_stages: tuple[int, ...]) -> str:
+    """EfficientNet-PyTorch's name of a tensor, as timm names it.
+
+    Args:
+        key: such as `_blocks.3._bn0.weight`.
+        blocks_in_stages: how many blocks each stage of timm's model has; EfficientNet-PyTorch
+            numbers them through.
+
+    Raises:
+        KeyError: a name that neither knows.
+    """
+    block = _BLOCK.fullmatch(key)
+    if block is None:
+        layer, _, rest = key.partition(".")
+        return f"{_STEM_AND_HEAD[layer]}.{rest}"
+    index = number = int(block[1])
+    layer, _, rest = block[2].partition(".")
+    for stage, count in enumerate(blocks_in_stages):
+        if index < count:
+            names = _EXPANDED if number else _UNEXPANDED
+            return f"blocks.{stage}.{index}.{names[layer]}.{rest}"
+        index -= count
+    raise KeyError(key)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import ModelConfig, expected_tensors
-from models.network.encoders import load_image_encoder, load_text_encoder
 from models.network.fusion import Features, FusionHead
 
 _PREFIXES = {"text.": "text.backbone.", "image.": "image.backbone."}
@@ -29,10 +28,14 @@ class Network(nn.Module):
             CheckpointError: an encoder is not there, or is another one.
         """
         super().__init__()
+        # their libraries take seconds to import, and a worker with a converted model needs none
+        from models.network.image_encoder import ImageEncoder
+        from models.network.text_encoder import TextEncoder
+
         self.config = config
-        self.text = load_text_encoder(config.text)
-        self.image = load_image_encoder(config.image)
-        self.head = FusionHead.from_config(config)
+        self.text = TextEncoder.load(config.text)
+        self.image = ImageEncoder.load(config.image)
+        self.head = FusionHead(config)
 
     @classmethod
     def with_weights(cls, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Self:
@@ -87,34 +90,10 @@ class Network(nn.Module):
                 found[name] = tensor.detach().cpu().to(torch.float16).contiguous()
         return found
 
-    def text_features(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Int64 [batch, tokens], twice, to pooled [batch, dim] and states [batch, tokens, dim]."""
-        states = self.text.states(token_ids, attention_mask)
-        return self.text.pool(states, attention_mask), states
-
     @property
     def needs_regions(self) -> bool:
         """Whether the fusion looks at single words and regions, and not only at pooled features."""
         return self.config.fusion == "cross_attention"
-
-
-def gather_images(regions: Tensor, image_index: Tensor, with_regions: bool) -> dict[str, Tensor]:
-    """Spread the pictures of a batch over its posts.
-
-    Args:
-        regions: float [pictures, regions, dim]; pooled features have one region.
-        image_index: int64 [batch, images], a row of `regions`, or -1 for none.
-        with_regions: whether regions are wanted, and not only their mean.
-
-    Returns:
-        "image", "image_mask" and maybe "regions", as `Features` has them.
-    """
-    mask = image_index >= 0
-    if not len(regions):
-        regions = regions.new_zeros(1, 1, regions.shape[-1])
-    chosen = regions[image_index.clamp(min=0)]
-    found = {"image": chosen.mean(dim=2), "image_mask": mask}
-    return {**found, "regions": chosen} if with_regions else found
 
 
 def make_features(
@@ -123,29 +102,27 @@ def make_features(
     states: Tensor,
     attention_mask: Tensor,
     has_text: Tensor,
-    images: Mapping[str, Tensor],
+    regions: Tensor,
+    image_index: Tensor,
 ) -> Features:
-    """Put the encoders' outputs together for the head.
+    """Put the encoders' outputs together for the head, and the pictures of a batch to its posts.
 
     Args:
         with_regions: whether the fusion looks at single words and regions.
         text: float [batch, text_dim], pooled.
-        states: float [batch, tokens, text_dim]; not looked at without `with_regions`.
-        attention_mask: int [batch, tokens], 0 where a text is shorter; the same.
+        states: float [batch, tokens, text_dim]; ignored without `with_regions`.
+        attention_mask: int [batch, tokens], 0 where a text is shorter; ignored likewise.
         has_text: bool [batch].
-        images: as `gather_images` gives them.
+        regions: float [pictures, regions, image_dim]; pooled features have one region.
+        image_index: int64 [batch, images], a row of `regions`, or -1 for none.
     """
+    if not len(regions):
+        regions = regions.new_zeros(1, 1, regions.shape[-1])
+    chosen = regions[image_index.clamp(min=0)]
+    found = Features(text, has_text, image=chosen.mean(dim=2), image_mask=image_index >= 0)
     if not with_regions:
-        return Features(text, has_text, images["image"], images["image_mask"])
-    return Features(
-        text=text,
-        has_text=has_text,
-        image=images["image"],
-        image_mask=images["image_mask"],
-        tokens=states,
-        token_mask=attention_mask.bool(),
-        regions=images["regions"],
-    )
+        return found
+    return found._replace(tokens=states, token_mask=attention_mask.bool(), regions=chosen)
 
 
 def _place(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -14,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import TextEncoderConfig
+from models.network.encoders import check_encoder
 
 # It has a handler of its own, whose lines are in no form of ours.
 transformers_logging.disable_default_handler()
@@ -29,16 +29,17 @@ class TextEncoder(nn.Module):
         self.pooling = pooling
 
     @classmethod
-    def from_folder(cls, folder: Path, config: TextEncoderConfig) -> Self:
-        """Load from `config.json` and a safetensors file, frozen, in evaluation mode.
+    def load(cls, config: TextEncoderConfig) -> Self:
+        """With the weights that training started from; frozen, in evaluation mode.
 
         Loaded by hand and not by `from_pretrained`, which draws progress bars into logs and may
         ask a hub for what it misses. Heads of pre-training that come with the weights are left
         out, and so is the pooler, which nothing here uses.
 
         Raises:
-            CheckpointError: the weights do not fit the architecture.
+            CheckpointError: not there, other weights, or weights that do not fit the architecture.
         """
+        folder = check_encoder(config)
         path = folder / config.weights
         try:
             architecture = AutoConfig.from_pretrained(str(folder), local_files_only=True)
@@ -55,8 +56,8 @@ class TextEncoder(nn.Module):
                 raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
-                f"{path} cannot be loaded as a text encoder: {error}; replace {folder} by a whole "
-                "copy"
+                f"cannot load {path} as a text encoder: {error}; "
+                f"replace {folder} with a complete copy"
             ) from error
         if architecture.hidden_size != config.dim:
             raise CheckpointError(
@@ -72,9 +73,8 @@ class TextEncoder(nn.Module):
     def layers(self) -> list[list[nn.Parameter]]:
         """Parameters by layer, from the embeddings up; the last entries are those to fine-tune
         first."""
-        names = [name for name, _ in self.backbone.named_parameters()]
         blocks: dict[str, list[nn.Parameter]] = {}
-        for name, parameter in zip(names, self.backbone.parameters(), strict=True):
+        for name, parameter in self.backbone.named_parameters():
             parts = name.split(".")
             number = next((index for index, part in enumerate(parts) if part.isdigit()), None)
             key = "" if number is None else ".".join(parts[: number + 1])

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.engines.base import Engine, encode_pictures
 from models.network.config import ModelConfig
 from models.network.fusion import Features
-from models.network.network import gather_images, make_features
+from models.network.network import make_features
 from models.posts.prediction import PreparedImage, PreparedPost
 from models.serving.feature_cache import FeatureCache
 from models.serving.leave_out import Kept, has_parts
@@ -72,8 +72,7 @@ class PostFeatures:
                 for column, image in enumerate(images):
                     index[row, column] = places[image.sha256]
         with_regions = self._engine.needs_regions
-        images_found = gather_images(regions, index, with_regions)
-        return make_features(with_regions, text, states, mask, has_text, images_found)
+        return make_features(with_regions, text, states, mask, has_text, regions, index)
 
     def _regions(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
         """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""

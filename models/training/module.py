@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.network.fusion import Features, Logits
-from models.network.network import Network, gather_images, make_features
+from models.network.network import Network, make_features
 from models.training.dataset import UNKNOWN
 from models.training.settings import Stage
 
@@ -97,7 +97,8 @@ class TrainingModule(nn.Module):
             image_index: int64 [batch, images], a row of `pictures`, or -1 for none.
         """
         network = self.network
-        text, states = network.text_features(token_ids, attention_mask)
+        states = network.text.states(token_ids, attention_mask)
+        text = network.text.pool(states, attention_mask)
         if pictures.dtype == torch.uint8:
             if len(pictures):
                 pictures = network.image.regions(pictures)
@@ -105,8 +106,15 @@ class TrainingModule(nn.Module):
                     pictures = pictures.mean(dim=1, keepdim=True)
             else:
                 pictures = text.new_zeros(0, 1, network.config.image.dim)
-        images = gather_images(pictures.float(), image_index, network.needs_regions)
-        return make_features(network.needs_regions, text, states, attention_mask, has_text, images)
+        return make_features(
+            network.needs_regions,
+            text,
+            states,
+            attention_mask,
+            has_text,
+            pictures.float(),
+            image_index,
+        )
 
     def forward(
         self,

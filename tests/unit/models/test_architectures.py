@@ -25,9 +25,11 @@ from transformers import (
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import ImageEncoderConfig, ModelConfig, bert_resnet50_config
-from models.network.encoders import load_image_encoder, load_text_encoder, pinned
+from models.network.encoders import pinned
 from models.network.fusion import Features, FusionHead
+from models.network.image_encoder import ImageEncoder
 from models.network.network import Network
+from models.network.text_encoder import TextEncoder
 from models.training.module import TrainingModule
 from models.training.settings import Stage
 
@@ -177,11 +179,11 @@ def test_of_what_is_not_there_nothing_shows(small: ModelConfig, fusion: str) -> 
 def test_another_family_of_text_encoders(tmp_path: Path, pooling: str) -> None:
     config = bert_resnet50_config(text=str(save_text(tmp_path / "roberta", "roberta"))).text
     config = dataclasses.replace(config, dim=16, pooling=pooling)
-    encoder = load_text_encoder(config)
+    encoder = TextEncoder.load(config)
     assert encoder(torch.tensor([[3, 4, 5]]), torch.ones(1, 3, dtype=torch.int64)).shape == (1, 16)
     assert len(encoder.layers()) == 4
     with pytest.raises(CheckpointError, match="features of width 16, and the model was trained"):
-        load_text_encoder(dataclasses.replace(config, dim=17))
+        TextEncoder.load(dataclasses.replace(config, dim=17))
 
 
 def vision(folder: Path, name: str) -> ImageEncoderConfig:
@@ -221,7 +223,7 @@ def vision(folder: Path, name: str) -> ImageEncoderConfig:
 @pytest.mark.parametrize("name", ["vit", "resnet", "mobilenet_v3_small", "vit_tiny_patch16_224"])
 def test_image_encoders_of_three_libraries(tmp_path: Path, name: str) -> None:
     config = vision(tmp_path / name, name)
-    encoder = load_image_encoder(config)
+    encoder = ImageEncoder.load(config)
     size = 224 if "tiny" in name else 64
     regions = encoder.regions(torch.zeros(2, size, size, 3, dtype=torch.uint8))
     assert regions.shape[0] == 2
@@ -235,7 +237,7 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(document | {"num_hidden_layers": 4}))
     config = bert_resnet50_config(text=str(folder)).text
     with pytest.raises(CheckpointError, match=r"tensors are missing, such as encoder\.layer\.3"):
-        load_text_encoder(dataclasses.replace(config, dim=16))
+        TextEncoder.load(dataclasses.replace(config, dim=16))
 
 
 def test_the_articles_system_in_full_size_goes_forward_and_backward(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_fusion_head_has_the_tensors_that_are_checked_without_torch() -> Non
     for fusion in ("concat", "gated", "cross_attention"):
         for base in (mini_config(), bert_resnet50_config()):
             config = dataclasses.replace(base, fusion=fusion)
-            state = FusionHead.from_config(config).state_dict()
+            state = FusionHead(config).state_dict()
             shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
             assert shapes == expected_tensors(config)
 
@@ -106,15 +106,24 @@ def test_a_model_that_does_not_name_its_data_scores_and_versions_is_refused(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda model: model.update(format_version=99), "format_version is 99; this Deadpan reads"),
+        (lambda model: model.update(format_version=99), "model.format_version is 99; it must be 2"),
         (lambda model: model.update(preprocessing_version=99), "preprocessing_version is 99"),
         (lambda model: model.update(colour="red"), "model.colour is unknown"),
         (lambda model: model.pop("hidden"), "model.hidden is missing"),
-        (lambda model: model.update(dropout="much"), "model.dropout is 'much', not float"),
-        (lambda model: model["text"].update(dim=True), "model.text.dim is True, not int"),
-        (lambda model: model["image"].update(mean=[1.0]), "model.image.mean is"),
-        (lambda model: model["image"].update(kind="onnx"), "image.kind is 'onnx'"),
-        (lambda model: model.update(sentiments=["bad", "good"]), "sentiments are"),
+        (
+            lambda model: model.update(dropout="much"),
+            "model.dropout is 'much'; it must be a valid number",
+        ),
+        (
+            lambda model: model["text"].update(dim=True),
+            "model.text.dim is True; it must be a valid integer",
+        ),
+        (lambda model: model["image"].update(mean=[1.0]), "model.image.mean.1 is missing"),
+        (
+            lambda model: model["image"].update(kind="onnx"),
+            "image.kind is 'onnx'; it must be timm or torchvision",
+        ),
+        (lambda model: model.update(sentiments=["bad", "good"]), "model.sentiments is"),
     ],
 )
 def test_a_configuration_that_cannot_be_run_is_refused(
@@ -126,7 +135,7 @@ def test_a_configuration_that_cannot_be_run_is_refused(
 
 def test_all_problems_of_a_configuration_are_named_at_once(folder: Path) -> None:
     edit(folder, lambda document: document["model"].update(colour="red", hidden="x"))
-    with pytest.raises(CheckpointError, match=r"model\.colour.*model\.hidden"):
+    with pytest.raises(CheckpointError, match=r"model\.hidden.*model\.colour"):
         read_info(folder)
 
 

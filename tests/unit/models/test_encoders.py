@@ -13,7 +13,9 @@ from PIL import Image
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import mini_config
-from models.network.encoders import check_encoder, load_image_encoder, load_text_encoder, timm_key
+from models.network.encoders import check_encoder
+from models.network.image_encoder import ImageEncoder, timm_key
+from models.network.text_encoder import TextEncoder
 from models.posts.text import TextPreparer
 
 CONFIG = mini_config()
@@ -21,7 +23,7 @@ CONFIG = mini_config()
 
 def test_a_flower_is_a_daisy_with_known_logits() -> None:
     """A tensor renamed wrongly, or another normalisation, changes these logits."""
-    encoder = load_image_encoder(CONFIG.image)
+    encoder = ImageEncoder.load(CONFIG.image)
     content = (files("sklearn.datasets.images") / "flower.jpg").read_bytes()
     flower = Image.open(BytesIO(content)).resize((224, 224), Image.Resampling.BICUBIC)
     with torch.inference_mode():
@@ -48,7 +50,7 @@ def test_every_name_of_a_tensor_is_translated() -> None:
 
 
 def test_sentences_of_like_meaning_are_near_and_padding_changes_nothing() -> None:
-    encoder = load_text_encoder(CONFIG.text)
+    encoder = TextEncoder.load(CONFIG.text)
     prepare = TextPreparer(check_encoder(CONFIG.text), max_tokens=128)
     texts = ["the cat sat on the mat", "a kitten rests on a rug", "stock prices fell sharply"]
     features = []
