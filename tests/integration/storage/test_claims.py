@@ -251,7 +251,7 @@ def test_processes_that_fight_for_the_same_flags_decide_each_once(
     program = """
 import json, sys
 from deadpan.core.errors import FlagConflict
-from storage import claims, decisions, moderators
+from storage.flags import claims, decisions; from storage.people import moderators
 from storage.base.database import connect, transaction
 engine = connect(sys.argv[1])
 with transaction(engine) as connection:

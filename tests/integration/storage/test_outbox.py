@@ -283,7 +283,7 @@ def test_processes_that_claim_at_once_share_nothing(database: Engine, database_u
     _add(database, *(f"p{n}-1" for n in range(200)))
     program = """
 import sys
-from storage import outbox
+from storage.judging import outbox
 from storage.base.database import connect, transaction
 engine = connect(sys.argv[1])
 print("ready", flush=True)

@@ -169,7 +169,7 @@ def test_what_ends_a_process_that_serves_is_said_in_the_form_of_its_log(
 
 def test_an_unforeseen_error_is_said_in_the_form_of_the_log_too() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from deadpan import logs; logs.begin(); secret = 'S'; 1 / 0"],
+        [sys.executable, "-c", "from deadpan.core import logs; logs.begin(); secret = 'S'; 1 / 0"],
         env=environment(log_format="json"),
         capture_output=True,
         text=True,

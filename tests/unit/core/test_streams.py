@@ -12,7 +12,7 @@ from tests.harness import environment
 
 WRITES = """
 import sys
-from deadpan import streams
+from deadpan.core import streams
 from deadpan.commands.output import print_json, print_table
 streams.fit()
 said = "caf\\u00e9 \\u4eca\\u65e5 \\U0001f600 \\udcff \\u2026 \\u2192"

@@ -103,7 +103,7 @@ def test_a_traceparent_that_is_none_is_refused_with_what_it_should_be() -> None:
 def test_spans_that_are_off_do_not_even_load_opentelemetry() -> None:
     code = (
         "import sys\nimport worker.app, tasks.callbacks.delivery, console.app\n"
-        "from deadpan import spans\nspans.start('off', 'worker')\n"
+        "from deadpan.core import spans\nspans.start('off', 'worker')\n"
         "assert spans.span('x', links=[]) is spans.NOTHING\n"
         "from tasks.intake.pushes import traced\nwith traced([b'1'], 'low', None): pass\n"
         "ours = {'deadpan.core.otel_sdk', 'opentelemetry.sdk.trace', 'opentelemetry.exporter'}\n"

@@ -15,22 +15,28 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 import tasks.callbacks.metrics
+import tasks.challenger.metrics
+import tasks.intake.spoilt
+import tasks.moderate.metrics
+import tasks.moderate.model_breaks
+import tasks.moderate.stores
+import worker.fleet.autoscale
 import worker.sampler
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "monitoring"
 NAME = re.compile(r"deadpan_\w+")
 INFO_LABELS = {"name", "version", "engine", "device"}
-CASES = sorted((ROOT / "tests" / "unit").glob("alerts*_test.yml"))
+CASES = sorted((ROOT / "tests" / "unit" / "house").glob("alerts*_test.yml"))
 OURS = (
-    tasks.metrics,
-    tasks.model_breaks,
-    tasks.callback_metrics,
-    tasks.challenger_metrics,
-    tasks.spoilt,
-    tasks.stores,
+    tasks.moderate.metrics,
+    tasks.moderate.model_breaks,
+    tasks.callbacks.metrics,
+    tasks.challenger.metrics,
+    tasks.intake.spoilt,
+    tasks.moderate.stores,
     worker.sampler,
-    worker.autoscale,
+    worker.fleet.autoscale,
 )
 CALLS = {
     "deadpan_posts_total": r'"(\w+)": (?:judged|len\(|sum\(|outcomes\.unchanged)',
@@ -40,7 +46,9 @@ CALLS = {
 }
 """How the code names the outcomes that a metric counts."""
 CODE = "".join(
-    (ROOT / "tasks" / f"{name}.py").read_text() for name in ("moderate", "delivery", "challenger")
+    path.read_text()
+    for room in ("moderate", "callbacks", "challenger")
+    for path in sorted((ROOT / "tasks" / room).glob("*.py"))
 )
 
 

@@ -84,10 +84,8 @@ def contents(item: Item) -> list[bytes | None]:
 
 
 def test_pictures_that_come_are_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("QUIET_SECONDS", "SLOT_SECONDS"):
-        monkeypatch.setattr(
-            tasks.moderate.pictures, name, PATIENCE_SECONDS
-        )  # on a busy machine too
+    for name in ("QUIET_SECONDS", "SLOT_SECONDS"):  # on a busy machine too
+        monkeypatch.setattr(tasks.moderate.pictures, name, PATIENCE_SECONDS)
     items = host.items(*(f"{n}.png" for n in range(12)))
     came, rest = gathered(items, others=False, may_put_aside=True)
     assert (posts_of(came), rest) == (posts_of(items), [])

@@ -172,7 +172,7 @@ def test_a_reaper_that_was_killed_itself_is_followed_by_another(tmp_path: Path) 
     script = """
 import subprocess, sys, time
 from pathlib import Path
-from worker import processes
+from worker.local import processes
 
 folder = Path(sys.argv[1])
 def child(name):
