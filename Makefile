@@ -6,12 +6,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 DEVELOPING := $(VENV)/.installed-dev
 
-.PHONY: help install demo test check format docs site bench bench-scaling bench-autoscaling bench-tracing chaos fuzz audit compose-test pictures
+.PHONY: help install demo test test-long check format docs site bench bench-scaling bench-autoscaling bench-tracing chaos fuzz audit compose-test pictures
 
 help:
 	@echo "make install  install what a demo, a worker and a console need into .venv"
 	@echo "make demo     run the main job on embedded services, with a link to the console, until Ctrl-C"
-	@echo "make test     run the tests"
+	@echo "make test     run the tests that take less than ten minutes on two cores"
+	@echo "make test-long  run the others: chaos, upgrades, backups, every page in every size"
 	@echo "make check    lint, check formatting, types and calls that are often a hole"
 	@echo "make fuzz     search for inputs that break a promise, SECONDS=60 for each target"
 	@echo "make audit    look our dependencies up in a database of known holes"
@@ -45,8 +46,13 @@ demo: $(INSTALLED)
 
 # Several processes compute at once here: torch's threads, which spin while they wait, would take the
 # cores from one another (a worker that starts in 10 seconds took more than 120).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=20
+
 test: $(DEVELOPING)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-long: $(DEVELOPING)
+	$(PYTEST) -m long $(ARGS)
 
 check: $(DEVELOPING)
 	$(BIN)/ruff check

@@ -15,15 +15,21 @@ pytest_plugins = ["tests.postgres"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long` does in full what is done in small otherwise; `--pictures` takes those of docs."""
+    """Options of two browser tests."""
     parser.addoption("--pictures", action="store_true", help="take the pictures of docs/images")
-    parser.addoption("--long", action="store_true", help="as many decisions as were asked for")
+    parser.addoption(
+        "--race-flags", type=int, default=40, help="how many flags two browsers race to decide"
+    )
 
 
-@pytest.fixture
-def is_long(request: pytest.FixtureRequest) -> bool:
-    """Whether `--long` was asked for."""
-    return bool(request.config.getoption("--long"))
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Lists the tests that only passed when tried again, which `.ci/run` does with `--reruns`."""
+    again = {report.nodeid for report in terminalreporter.getreports("rerun")}
+    failed = {report.nodeid for report in terminalreporter.getreports("failed")}
+    if flaky := sorted(again - failed):
+        terminalreporter.section("flaky: failed, then passed when tried again", yellow=True)
+        for nodeid in flaky:
+            terminalreporter.line(f"FLAKY {nodeid}")
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,19 @@ def chromium() -> str | None:
     return named or next((path for path in found if path), None)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A browser test that hangs takes its process down, and xdist starts another.
+
+    The usual way, an exception raised by a signal, leaves Playwright's event loop unusable: every
+    browser test after it fails, and pytest never ends. Playwright's own timeouts come long before.
+    """
+    for item in items:
+        if "chrome" in getattr(item, "fixturenames", ()):
+            own = item.get_closest_marker("timeout")
+            seconds = own.args[0] if own else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(seconds, method="thread"), append=False)
+
+
 @pytest.fixture(scope="session")
 def chrome() -> Iterator[Browser]:
     """One browser for all tests; each person gets a context of their own."""

@@ -13,6 +13,8 @@ from tests.browser.long_names import ACTIVITY, PERSON, fill_long
 from tests.browser.test_looks import PAGES, keep_picture
 from tests.console_server import ConsoleServer
 
+pytestmark = pytest.mark.long
+
 SIZES = {1440: 900, 768: 1024, 390: 844, 320: 568}
 
 

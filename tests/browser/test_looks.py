@@ -61,6 +61,7 @@ def work_done(console: ConsoleServer) -> None:
                 decisions.decide(connection, 10 + 3 * number + offset, person, said)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", SIZES)
 def test_every_page_is_fit_for_everybody(

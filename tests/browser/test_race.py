@@ -36,13 +36,14 @@ addEventListener('DOMContentLoaded', () => {
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_two_browsers_that_race_for_the_same_flags_decide_each_once(
-    people: People, console: ConsoleServer, is_long: bool
+    people: People, console: ConsoleServer, pytestconfig: pytest.Config
 ) -> None:
     with transaction(console.database, read_only=True) as connection:
         there = len(worklist.page(connection, Filter(), limit=500))
-    number = 500 if is_long else 40
+    number = pytestconfig.getoption("--race-flags")
     for each in range(number - there):
         flag(console.database, f"race{each}")
     answered: Counter[int] = Counter()

@@ -286,6 +286,7 @@ def test_an_empty_list_says_whether_posts_are_being_judged_and_fills_by_itself(
     assert page.url == f"{console.url}/?queue=late"
 
 
+@pytest.mark.long
 def test_eight_shifts_at_once_lose_nothing(console: ConsoleServer) -> None:
     """Without a browser, for speed: real HTTP, real sessions."""
     for number in range(40):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select, text
 
 from storage.base.database import connect, transaction
@@ -13,6 +14,8 @@ from storage.tables.judging import verdicts
 from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
+
+pytestmark = pytest.mark.long
 
 SLOTS, CHUNK = 2, 16
 FLOOD = [f"flood-{n}" for n in range(600)]

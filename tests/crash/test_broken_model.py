@@ -18,6 +18,8 @@ from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from worker.local.embedded import free_port
 
+pytestmark = pytest.mark.long
+
 BREAKS = """
 import os
 from models.serving.classifier import Classifier

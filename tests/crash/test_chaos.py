@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.plan import SHORT
 from tests.chaos.run import run
+
+pytestmark = pytest.mark.long
 
 
 def test_every_post_has_one_outcome_after_workers_and_servers_were_killed(tmp_path: Path) -> None:

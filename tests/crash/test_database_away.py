@@ -17,6 +17,8 @@ from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from tests.postgres import Postgres
 
+pytestmark = pytest.mark.long
+
 IDS = [f"p{n}" for n in range(120)]
 
 

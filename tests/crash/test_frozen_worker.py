@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from storage.base.database import connect, transaction
@@ -15,6 +16,8 @@ from storage.tables.judging import flags, verdicts
 from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
+
+pytestmark = pytest.mark.long
 
 IDS = [f"p{n}" for n in range(60)]
 

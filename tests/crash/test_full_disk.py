@@ -6,6 +6,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, func, select
 
 from storage.base.database import transaction
@@ -15,6 +16,8 @@ from tasks.intake.intake import Intake
 from tests.crash.test_redis_away import Probe
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
+
+pytestmark = pytest.mark.long
 
 IDS = [f"p{n}" for n in range(30)]
 

@@ -22,6 +22,8 @@ from tests.harness import environment, outcomes, wait_until
 from tests.platform import Platform
 from worker.local.embedded import EmbeddedValkey, free_port
 
+pytestmark = pytest.mark.long
+
 RUNS_IN_A_TERMINAL = 'exec "$@" <"$0" >"$0" 2>&1'
 """A shell that leads a session gets the terminal that it opens, and passes it on."""
 

@@ -7,6 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine, func, select
 
 from storage.base.database import transaction
@@ -16,6 +17,8 @@ from tests.crash.conftest import Settings
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from tests.receiver import SECRET
+
+pytestmark = pytest.mark.long
 
 
 class Hanging(Platform):

@@ -18,6 +18,8 @@ from tests.harness import environment, outcomes, wait_until, worker
 from tests.platform import Platform
 from worker.local.processes import ChildProcess
 
+pytestmark = pytest.mark.long
+
 IDS = [f"p{n}" for n in range(40)]
 POSTS = {i: {"text": f"post {i}"} for i in IDS}
 

@@ -18,6 +18,8 @@ from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from worker.local.embedded import EmbeddedValkey, free_port
 
+pytestmark = pytest.mark.long
+
 IDS = [f"p{n}" for n in range(90)]
 POSTS = {i: {"text": f"post {i}"} for i in IDS}
 

@@ -18,6 +18,8 @@ from tests.platform import Platform
 from tests.proxy import Proxy
 from worker.local.embedded import EmbeddedValkey
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:

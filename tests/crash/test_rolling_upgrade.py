@@ -27,6 +27,8 @@ from tests.receiver import SECRET
 from worker.local.embedded import EmbeddedValkey, free_port
 from worker.local.processes import ChildProcess
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 VERSION_BEFORE = "f85e1ccbf79db723d2a96977d1be271dca9945d5"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 
 from storage.base.database import transaction
@@ -12,6 +13,8 @@ from storage.judging import queries
 from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
+
+pytestmark = pytest.mark.long
 
 IDS = [f"p{n}" for n in range(60)]
 BACK_AFTER = 2

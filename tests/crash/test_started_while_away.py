@@ -21,6 +21,8 @@ from tests.postgres import Postgres
 from worker.local.embedded import EmbeddedValkey
 from worker.local.processes import ChildProcess
 
+pytestmark = pytest.mark.long
+
 Started = dict[str, tuple[ChildProcess, Probe]]
 
 WAITS_FOR = {

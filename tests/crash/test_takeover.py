@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, func, select
 
 from models.checkpoint.checkpoint import read_info
@@ -20,6 +21,8 @@ from tests.checkpoints import contrary
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from worker.local.processes import ChildProcess
+
+pytestmark = pytest.mark.long
 
 IDS = [f"p{n}" for n in range(120)]
 

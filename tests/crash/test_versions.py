@@ -16,6 +16,8 @@ from tasks.intake.intake import Intake
 from tests.harness import wait_until, worker
 from tests.platform import Platform
 
+pytestmark = pytest.mark.long
+
 IDS = [f"p{n}" for n in range(120)]
 
 

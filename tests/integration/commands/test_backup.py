@@ -68,6 +68,7 @@ def judged(database: Engine) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(statement.order_by(columns.id))]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # two workers start, one after the other
 def test_what_was_backed_up_during_work_is_brought_up_to_date_and_nothing_is_lost_or_doubled(
     tmp_path: Path, postgres: Postgres

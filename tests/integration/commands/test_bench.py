@@ -143,6 +143,7 @@ def test_the_naive_row_runs_the_same_model(classifier: Classifier) -> None:
         assert list(said.fused.sentiment) == pytest.approx(softmax.tolist(), abs=0.03)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_limit_and_deadpan_run_from_end_to_end_and_leave_nothing_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -303,7 +303,14 @@ def test_the_demo_judges_its_posts_and_leaves_no_process_behind(tmp_path: Path) 
     assert _processes_about(folder) == []
 
 
-@pytest.mark.parametrize("after_seconds", [0.0, 0.3, 0.8, 1.1, 1.5, 1.9, 4.0, 7.0])
+@pytest.mark.parametrize(
+    "after_seconds",
+    [
+        1.1,
+        *(pytest.param(each, marks=pytest.mark.long) for each in (0.0, 0.3, 0.8, 1.5, 1.9, 4.0)),
+        7.0,
+    ],
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_interrupted_at_any_moment_leaves_no_process_behind(
     tmp_path: Path, after_seconds: float, number: signal.Signals

@@ -158,6 +158,7 @@ def test_flags_are_listed_by_words_and_language(
 
 
 # Once is enough, on the database that takes less of what it should not get.
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_api_keeps_its_own_document(console: ConsoleServer, tmp_path: Path) -> None:
     for number in range(5):

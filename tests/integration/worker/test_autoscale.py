@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from sqlalchemy import Engine, func, select
 
 from storage.base.database import connect, transaction
@@ -65,6 +66,7 @@ def count_verdicts(database: Engine) -> int:
         return connection.execute(select(func.count()).select_from(verdicts)).scalar_one()
 
 
+@pytest.mark.long
 def test_a_spike_adds_a_worker_and_its_end_drains_it(
     tmp_path: Path, valkey_server: EmbeddedValkey, intake: Intake
 ) -> None:

@@ -31,7 +31,9 @@ def test_a_demo_installs_only_what_a_demo_needs(target: str, tmp_path: Path) -> 
     assert "[dev" not in would_do(target, tmp_path)
 
 
-@pytest.mark.parametrize("target", ["test", "check", "format", "docs", "bench", "chaos"])
+@pytest.mark.parametrize(
+    "target", ["test", "test-long", "check", "format", "docs", "bench", "chaos"]
+)
 def test_developers_get_the_rest_on_top_and_again_when_it_changes(
     target: str, tmp_path: Path
 ) -> None:
