@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from PIL import Image
 from sqlalchemy import Connection, Engine, text
 
+from storage import tables
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
 from storage.people import moderators
-from storage.tables import judging as tables
 
 _TEXTS = 1000
 _PICTURES = 100

@@ -28,10 +28,10 @@ from benchmarks.rows.service import Setup, timed
 from benchmarks.workload import WARM_COPY, Workload
 from deadpan.core.errors import DeadpanError
 from storage.base.database import connect, transaction
-from storage.judging import queries
-from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging import queries, tallies
+from storage.judging.outcomes import record
+from storage.judging.values import NewFlag, NewVerdict
 from storage.migrations.schema import migrate
-from storage.tables import tallies
 from tasks.intake.intake import Intake
 from worker.local.embedded import EmbeddedValkey
 from worker.local.processes import ChildProcess, Interrupts

@@ -23,10 +23,11 @@ from sqlalchemy import Engine, select, text, update
 
 from deadpan.core.errors import DataError, DeadpanError
 from storage.base.database import connect, transaction
-from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewFlag, NewVerdict
 from storage.judging.verdict_event import Report
 from storage.migrations.schema import migrate
-from storage.tables.judging import evidence, flags, outbox, verdicts
+from storage.tables import evidence, flags, outbox, verdicts
 from tasks.intake.intake import Intake
 from tests.postgres import Postgres
 from worker.local.embedded import EmbeddedValkey

@@ -29,7 +29,7 @@ from sources.post import FetchedImage, FetchedPost, FetchResult, Post
 from sources.source import PostSource
 from storage.base.database import connect
 from storage.judging.evidence import EvidenceStore
-from storage.judging.outcomes import NewVerdict, Recorded
+from storage.judging.values import NewVerdict, Recorded
 from storage.migrations.schema import migrate
 from tasks.intake.chunks import Chunk, Entry
 from tasks.intake.intake import Intake

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from storage.base.database import transaction
-from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewFlag, NewVerdict
 from storage.people import moderators
 from storage.people.moderators import Moderator
 

@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 from benchmarks.report import machine
 from storage.base.database import connect, transaction
 from storage.judging import queries
-from storage.tables.judging import verdicts
+from storage.tables import verdicts
 from tasks.intake.arrivals import read_signal
 from tasks.intake.intake import Intake
 from tests.platform import Platform

@@ -23,6 +23,7 @@ from console.web.traced import of_pushed
 from console.work import blind
 from console.work.deciding import note_negative
 from deadpan.core.errors import FlagConflict, NotFound
+from storage import tables
 from storage.base.database import transaction
 from storage.flags import claims, decisions, worklist
 from storage.flags.decisions import Said
@@ -32,7 +33,6 @@ from storage.judging import queries
 from storage.people import audit
 from storage.reviews import fairness
 from storage.reviews import work as review_work
-from storage.tables import judging as tables
 from tasks.intake.arrivals import read_scaling
 from tasks.intake.replay import replay as push_again
 

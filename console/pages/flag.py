@@ -30,8 +30,8 @@ from deadpan.core.errors import ConfigurationError, DeadpanError, FlagConflict, 
 from storage.base.database import transaction
 from storage.flags import claims, decisions, worklist
 from storage.flags.states import is_held
+from storage.flags.worklist import Flag
 from storage.judging import queries
-from storage.judging.queries import Flag
 from storage.people import audit, exposures, moderators
 from storage.reviews import known_answers, reviews
 

@@ -10,7 +10,7 @@ from fastapi import Request
 from console.pages.pictures import Pictures
 from console.web import words
 from console.web.state import Visitor, console_of
-from storage.judging.queries import Flag
+from storage.flags.worklist import Flag
 
 
 def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[str, Any]:

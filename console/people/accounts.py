@@ -18,7 +18,7 @@ from deadpan.core.errors import ConfigurationError, NotFound
 from storage.base.database import transaction
 from storage.people import audit, exposures, identities, moderators, sessions, tokens
 from storage.people.tokens import SCOPES
-from storage.tables.console import ROLES
+from storage.tables import ROLES
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 PICTURES = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storage.tables.console import ROLES
+from storage.tables import ROLES
 
 
 @dataclass(frozen=True, slots=True)

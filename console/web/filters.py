@@ -14,10 +14,9 @@ from urllib.parse import parse_qsl, urlencode
 
 from console.web.words import rule_words
 from deadpan.core.errors import ConfigurationError
+from storage import tables
 from storage.base.text import UNKNOWN_LANGUAGE
-from storage.flags.worklist import Filter
-from storage.judging.queries import FlagPosition
-from storage.tables import judging as tables
+from storage.flags.worklist import Filter, FlagPosition
 
 PAGE_SIZE: Final = 25
 #: For whoever decides many at once; as many as a bulk decision takes.

@@ -13,7 +13,7 @@ from prometheus_client import (
 
 from console.web.access import GuardedRoute
 from console.web.state import console_of
-from storage.tables.judging import UNCLOSED_STATES
+from storage.tables import UNCLOSED_STATES
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 

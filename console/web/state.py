@@ -16,14 +16,13 @@ from sqlalchemy import Engine
 from console.people.openid import Provider
 from deadpan.core.errors import EvidenceUnavailable, QueueStateError, QueueUnavailable
 from storage.base.database import transaction
-from storage.flags import claims, worklist
+from storage.flags import claims, known_values, worklist
+from storage.flags.known_values import KnownValues
 from storage.flags.sampling import Sampling
 from storage.judging.evidence import EvidenceStore
 from storage.people.moderators import Moderator
 from storage.people.sessions import Session
 from storage.people.tokens import ApiToken
-from storage.tables import known_values
-from storage.tables.known_values import KnownValues
 from tasks.intake.intake import Intake
 from tasks.policy.reason_codes import ReasonCodes
 

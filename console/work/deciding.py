@@ -11,7 +11,7 @@ from fastapi import Depends, Form, Request
 from console.web import reasons
 from console.web.state import console_of, visitor_of
 from storage.flags.decisions import Said
-from storage.judging.queries import Flag
+from storage.flags.worklist import Flag
 from storage.people import exposures
 from tasks.policy.reason_codes import ReasonCodes
 

@@ -13,7 +13,7 @@ from deadpan.core.errors import ConfigurationError
 from deadpan.core.settings import load
 
 if TYPE_CHECKING:
-    from storage.judging.outbox import Event
+    from storage.tables import Event
 
 callbacks = typer.Typer(
     help="What the platform is told: list what was not delivered, try it again.",

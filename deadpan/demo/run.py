@@ -21,10 +21,12 @@ from deadpan.core.errors import AccessDenied, ConfigurationError, DeadpanError
 from deadpan.core.settings import load
 from deadpan.demo.platform import SamplePlatform
 from deadpan.demo.table import Row, print_rows
+from storage import tables
 from storage.base.database import connect, transaction
+from storage.flags import worklist
+from storage.flags.worklist import Filter
 from storage.judging import queries
 from storage.people import moderators, sessions
-from storage.tables import judging as tables
 from tasks.intake.intake import Intake
 from worker.checks import configuration_problems
 from worker.local import folders
@@ -64,7 +66,7 @@ class Result:
     """What became of the demo's posts."""
 
     outcomes: dict[str, str] = field(default_factory=dict)
-    verdicts: dict[str, queries.Verdict] = field(default_factory=dict)
+    verdicts: dict[str, tables.Verdict] = field(default_factory=dict)
     letters: dict[str, str] = field(default_factory=dict)
     flags: int = 0
     waiting: int = 0
@@ -292,9 +294,7 @@ def _read_results(platform: SamplePlatform, database: Engine, result: Result) ->
         result.verdicts = queries.verdicts_of(connection, ids)
         flags = {
             flag.post_id: flag
-            for flag in queries.open_flags(
-                connection, limit=len(ids) + 1, states=tables.FLAG_STATES
-            )
+            for flag in worklist.page(connection, Filter(tables.FLAG_STATES), limit=len(ids) + 1)
         }
         result.flags = len(flags)
         # Somebody may have decided some of them meanwhile.

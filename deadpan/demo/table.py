@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from storage.judging.queries import Verdict
+from storage.tables import Verdict
 
 _COLOURS = {"negative": "red", "neutral": "default", "positive": "green"}
 _SARCASTIC = 0.5

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Table, and_, exists, select, update
 
 from deadpan.core.errors import FlagConflict, NotFound
+from storage import tables
 from storage.flags import worklist
 from storage.flags.states import (
     Claim,
@@ -24,8 +25,7 @@ from storage.flags.states import (
 from storage.flags.worklist import Filter
 from storage.people import audit
 from storage.people.moderators import Moderator
-from storage.tables import judging as tables
-from storage.tables.console import decisions
+from storage.tables import decisions
 
 #: A flag that was skipped is not offered to the same moderator again for a shift.
 SKIPPED_FOR: Final = timedelta(hours=12)

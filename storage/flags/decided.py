@@ -10,38 +10,22 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, select
 
 from deadpan.core.errors import NotFound
+from storage import tables
 from storage.people.moderators import Moderator
-from storage.tables import judging as tables
-from storage.tables.console import decisions, moderators
-from storage.tables.reviews import review_votes
+from storage.tables import decisions, moderators, review_votes
 
 UNDO_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A decision as it was written; see `docs/tables.md`.
+class Decision(tables.DecisionRow):
+    """A decision with the post and the moderator.
 
     Attributes:
         undone: whether it was taken back.
         appeal: whether it is the outcome of an appeal.
     """
 
-    id: int
-    flag_id: int
-    verdict_id: int
-    moderator_id: int
-    action: str
-    reason_code: str | None
-    note: str | None
-    sentiment: str | None
-    sarcastic: bool | None
-    agrees_sentiment: bool | None
-    agrees_sarcasm: bool | None
-    seconds_taken: float | None
-    undoes: int | None
-    batch: str | None
-    created_at: datetime
     post_id: str
     moderator: str
     undone: bool

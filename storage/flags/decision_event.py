@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
+from storage import tables
 from storage.flags.decided import Decision
 from storage.judging.outbox import NewEvent, add_events, event_key
 from storage.people import audit
 from storage.people.moderators import Moderator
-from storage.tables import judging as tables
 
 
 def write_events(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import IntegrityError
 
 from deadpan.core.errors import ConfigurationError, FlagConflict
+from storage import tables
 from storage.base.text import clean_text
 from storage.flags import claims, sampling
 from storage.flags.decided import (
@@ -25,18 +26,14 @@ from storage.flags.decision_event import write_events
 from storage.flags.sampling import Sampling
 from storage.flags.states import Decide, DecideAgain, Escalate, Event, Skip, Undo
 from storage.people.moderators import Moderator
-from storage.tables import judging as tables
-from storage.tables.console import audit_log, decisions
+from storage.tables import SARCASTIC, SENTIMENTS, audit_log, decisions
 
 #: What is read of decisions has a file of its own.
 __all__ = ["UNDO_SECONDS", "Decision", "by_id", "history", "of_batch", "of_flags"]
 
 Action = Literal["approve", "remove", "escalate", "skip"]
 ACTIONS: Final = ("approve", "remove", "escalate", "skip")
-SENTIMENTS: Final = ("negative", "neutral", "positive")
 MAX_NOTE_CHARACTERS: Final = 2000
-#: From here on the model's probability of sarcasm counts as "sarcastic".
-_SARCASTIC: Final = 0.5
 _NONE: Final = Sampling()
 
 
@@ -230,7 +227,7 @@ def _insert(
         sentiment=said.sentiment,
         sarcastic=said.sarcastic,
         agrees_sentiment=_agrees(_said_by_model(verdict), said.sentiment),
-        agrees_sarcasm=_agrees(bool(verdict.sarcasm >= _SARCASTIC), said.sarcastic),
+        agrees_sarcasm=_agrees(bool(verdict.sarcasm >= SARCASTIC), said.sarcastic),
         seconds_taken=_seconds_taken(connection, flag, moderator, now),
         batch=batch,
         created_at=now,

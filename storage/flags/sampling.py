@@ -11,10 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, exists, select
 
 from deadpan.core.errors import FlagConflict
+from storage import tables
 from storage.people.moderators import Moderator
-from storage.tables import judging as tables
-from storage.tables.console import decisions
-from storage.tables.reviews import review_votes, reviews
+from storage.tables import decisions, review_votes, reviews
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, or_, select
 
 from deadpan.core.errors import NotFound
+from storage import tables
 from storage.base.text import MAX_RULE_CHARACTERS, clean_text, primary_language, search_form
-from storage.judging.queries import FLAG_COLUMNS, Flag, FlagPosition, Verdict
-from storage.tables import judging as tables
 
 #: What no index finds is looked for in so many flags of a state at once.
 SEARCHED_AT_ONCE: Final = 20_000
@@ -22,6 +21,31 @@ _MAX_WORDS: Final = 8
 _FEW: Final = 500
 _SEARCHED: Final = ("language", "negative", "sarcasm", "search_text")
 _ORDER: Final = [tables.flags.c.priority.desc(), tables.flags.c.opened_at, tables.flags.c.id]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagPosition:
+    """Where a flag stands in the list; given as `after`, the list goes on behind it."""
+
+    priority: int
+    opened_at: datetime
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flag(tables.FlagRow):
+    """A flag, with the verdict it stands for."""
+
+    verdict: tables.Verdict
+
+    @property
+    def position(self) -> FlagPosition:
+        """Give it as `after` to read on."""
+        return FlagPosition(self.priority, self.opened_at, self.id)
+
+
+#: Of a flag, what is read: all but what is only searched in.
+_FLAG_COLUMNS: Final = tuple(each for each in tables.flags.c if each.name != "search_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,11 +360,11 @@ def _read(
     limit: int,
 ) -> list[Flag]:
     # The page first and its verdicts then: as one join, PostgreSQL may join them all and sort.
-    found = select(*FLAG_COLUMNS).where(*conditions).order_by(*order).limit(limit)
+    found = select(*_FLAG_COLUMNS).where(*conditions).order_by(*order).limit(limit)
     rows = connection.execute(found).all()
     numbers = [row.verdict_id for row in rows]
     verdicts = {
-        row.id: Verdict(**row._mapping)
+        row.id: tables.Verdict(**row._mapping)
         for row in connection.execute(
             select(tables.verdicts).where(tables.verdicts.c.id.in_(numbers))
         )

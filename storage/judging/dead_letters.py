@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, func, select
 
+from storage import tables
 from storage.base.text import clean_text
-from storage.judging.queries import DeadLetter
-from storage.tables import judging as tables
+from storage.tables import DeadLetter
 
 _Statement = TypeVar("_Statement", bound=Select[Any])
 

@@ -17,6 +17,8 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from storage import tables
+from storage.base.clock import moment
 from storage.base.text import (
     MAX_ERROR_CHARACTERS,
     check_traceparent,
@@ -24,8 +26,7 @@ from storage.base.text import (
     clean_text,
     post_id_problem,
 )
-from storage.tables import judging as tables
-from storage.tables.clock import moment
+from storage.tables import Event
 
 _outbox: Final = tables.outbox
 _columns: Final = _outbox.c
@@ -284,24 +285,6 @@ def backlog(connection: Connection) -> Backlog:
     ).scalar_one()
     age_seconds = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
     return Backlog(int(pending), int(parked), age_seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event as it stands in the outbox; see `docs/tables.md`."""
-
-    id: int
-    event: str
-    post_id: str
-    idempotency_key: str
-    payload: Mapping[str, Any]
-    created_at: datetime
-    attempts: int
-    next_attempt_at: datetime
-    delivered_at: datetime | None
-    parked_at: datetime | None
-    last_error: str | None
-    traceparent: str | None = None
 
 
 def undelivered(

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, text
 
+from storage import tables
+from storage.base.columns import stored
 from storage.base.database import insert as _insert
 from storage.base.text import (
     MAX_ERROR_CHARACTERS,
@@ -18,11 +20,9 @@ from storage.base.text import (
     printed_post_id,
     search_form,
 )
+from storage.judging import tallies
 from storage.judging.outbox import add_events
 from storage.judging.values import (
-    EVIDENCE_KINDS,
-    SCORES,
-    EvidenceKind,
     GonePost,
     NewDeadLetter,
     NewEvidence,
@@ -31,21 +31,7 @@ from storage.judging.values import (
     Recorded,
 )
 from storage.judging.verdict_event import Report, is_reported, verdict_created
-from storage.tables import judging as tables
-from storage.tables import tallies
-
-__all__ = [
-    "EVIDENCE_KINDS",
-    "SCORES",
-    "EvidenceKind",
-    "GonePost",
-    "NewDeadLetter",
-    "NewEvidence",
-    "NewFlag",
-    "NewVerdict",
-    "Recorded",
-    "record",
-]
+from storage.tables import VERDICT_KEY
 
 
 def record(
@@ -104,12 +90,8 @@ def record(
     )
 
 
-#: What makes a verdict unique: the same content, judged in the same way, is judged once.
-_KEY = ("post_id", "content_hash", "model_version", "calibration_version", "policy_version")
-
-
 def _key(verdict: NewVerdict) -> tuple[str, ...]:
-    return tuple(getattr(verdict, name) for name in _KEY)
+    return tuple(getattr(verdict, name) for name in VERDICT_KEY)
 
 
 def _write_verdicts(
@@ -120,34 +102,13 @@ def _write_verdicts(
     columns = tables.verdicts.c
     statement = (
         _insert(connection, tables.verdicts)
-        .on_conflict_do_nothing(index_elements=_KEY)
-        .returning(columns.id, *(columns[name] for name in _KEY))
+        .on_conflict_do_nothing(index_elements=VERDICT_KEY)
+        .returning(columns.id, *(columns[name] for name in VERDICT_KEY))
     )
-    found = connection.execute(statement, [_verdict_values(v, now) for v in verdicts])
+    found = connection.execute(
+        statement, [{**stored(tables.verdicts, each), "created_at": now} for each in verdicts]
+    )
     return {tuple(row[1:]): row[0] for row in found}
-
-
-def _verdict_values(verdict: NewVerdict, now: datetime) -> dict[str, Any]:
-    author = verdict.author
-    return {
-        "post_id": verdict.post_id,
-        "author": None if author is None else clean_text(author, 256),
-        "content_hash": verdict.content_hash,
-        "model_version": verdict.model_version,
-        "calibration_version": verdict.calibration_version,
-        "policy_version": verdict.policy_version,
-        **{name: float(getattr(verdict, name)) for name in SCORES},
-        "text_alone": clean_json(verdict.text_alone),
-        "image_alone": clean_json(verdict.image_alone),
-        "degraded": clean_json(verdict.degraded),
-        "evidence": clean_json(verdict.evidence),
-        "timings": clean_json(verdict.timings),
-        "posted_at": verdict.posted_at,
-        "explanation": clean_json(verdict.explanation),
-        "traceparent": verdict.traceparent,
-        "unread": clean_json(verdict.unread),
-        "created_at": now,
-    }
 
 
 def _write_uses(connection: Connection, written: Sequence[tuple[NewVerdict, int]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,114 +14,22 @@ from sqlalchemy import (
     Engine,
     Select,
     Table,
-    and_,
     func,
-    or_,
     select,
     text,
     update,
 )
 
+from storage import tables
 from storage.base.database import transaction
 from storage.base.text import printed_post_id
-from storage.tables import judging as tables
-from storage.tables import tallies
+from storage.judging import tallies
+from storage.tables import DeadLetter, Verdict
 
 Outcome = Literal["judged", "gone", "dead_letter"]
 _T = TypeVar("_T")
 #: SQLite takes at most 32766 parameters in a statement, older builds 999.
 _MANY: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A verdict as it was written; see `docs/tables.md`."""
-
-    id: int
-    post_id: str
-    author: str | None
-    content_hash: str
-    model_version: str
-    calibration_version: str
-    policy_version: str
-    negative: float
-    neutral: float
-    positive: float
-    sarcasm: float
-    text_alone: Mapping[str, float] | None
-    image_alone: Mapping[str, float] | None
-    degraded: Sequence[Mapping[str, Any]]
-    evidence: Sequence[Mapping[str, str]]
-    timings: Mapping[str, float]
-    posted_at: datetime | None
-    created_at: datetime
-    explanation: Mapping[str, Any] | None
-    traceparent: str | None = None
-    unread: Sequence[Mapping[str, Any]] = ()
-
-    @property
-    def sentiment(self) -> str:
-        """The most probable sentiment."""
-        scores = {"negative": self.negative, "neutral": self.neutral, "positive": self.positive}
-        return max(scores, key=lambda label: scores[label])
-
-
-@dataclass(frozen=True, slots=True)
-class FlagPosition:
-    """Where a flag stands in its queue; `open_flags` goes on after it."""
-
-    priority: int
-    opened_at: datetime
-    id: int
-
-
-#: Of a flag, what is read: all but what is only searched in.
-FLAG_COLUMNS: Final = tuple(each for each in tables.flags.c if each.name != "search_text")
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A flag, with the verdict it stands for."""
-
-    id: int
-    post_id: str
-    verdict_id: int
-    state: str
-    queue: str
-    priority: int
-    reasons: Sequence[Mapping[str, Any]]
-    claimed_by: str | None
-    claim_expires_at: datetime | None
-    row_version: int
-    opened_at: datetime
-    due_at: datetime | None
-    closed_at: datetime | None
-    author: str | None
-    negative: float | None
-    sarcasm: float | None
-    escalated_at: datetime | None
-    outcome: str | None
-    language: str
-    verdict: Verdict
-
-    @property
-    def position(self) -> FlagPosition:
-        """Give it as `after` to read on."""
-        return FlagPosition(self.priority, self.opened_at, self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A post that could not be judged."""
-
-    id: int
-    post_id: str
-    stage: str
-    error: str
-    attempts: int
-    created_at: datetime
-    updated_at: datetime
-    replayed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,49 +97,6 @@ def already_judged(
         )
         found.update((row[0], row[1]) for row in rows)
     return found & set(keys)
-
-
-def open_flags(
-    connection: Connection,
-    *,
-    queue: str | None = None,
-    limit: int,
-    after: FlagPosition | None = None,
-    states: Collection[str] = tables.UNCLOSED_STATES,
-) -> list[Flag]:
-    """Gives flags that wait for a human, highest priority first, then the oldest.
-
-    Args:
-        queue: only of this queue.
-        limit: at most so many.
-        after: the position of the last flag seen.
-        states: only in these; all that are not closed if left out.
-    """
-    columns = tables.flags.c
-    statement = (
-        select(*FLAG_COLUMNS, tables.verdicts)
-        .join(tables.verdicts, columns.verdict_id == tables.verdicts.c.id)
-        .where(columns.state.in_(states))
-        .order_by(columns.priority.desc(), columns.opened_at, columns.id)
-        .limit(limit)
-    )
-    if queue is not None:
-        statement = statement.where(columns.queue == queue)
-    if after is not None:
-        older = or_(
-            columns.opened_at > after.opened_at,
-            and_(columns.opened_at == after.opened_at, columns.id > after.id),
-        )
-        statement = statement.where(
-            or_(columns.priority < after.priority, and_(columns.priority == after.priority, older))
-        )
-    names = [column.name for column in FLAG_COLUMNS]
-    verdict_names = [column.name for column in tables.verdicts.c]
-    flags = []
-    for row in connection.execute(statement):
-        verdict = Verdict(**dict(zip(verdict_names, row[len(names) :], strict=True)))
-        flags.append(Flag(**dict(zip(names, row[: len(names)], strict=True)), verdict=verdict))
-    return flags
 
 
 def counts(connection: Connection) -> Counts:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from storage.base.text import check_traceparent, clean_json, clean_text, post_id_problem
+from storage.tables import SCORES, VerdictFields
 
-SCORES: Final = ("negative", "neutral", "positive", "sarcasm")
 EVIDENCE_KINDS: Final = ("text", "original_text", "image")
 EvidenceKind = Literal["text", "original_text", "image"]
 
@@ -53,48 +53,18 @@ class NewFlag:
 
 
 @dataclass(frozen=True, slots=True)
-class NewVerdict:
-    """A prediction to be written down.
+class NewVerdict(VerdictFields):
+    """A prediction to be stored.
 
     Args:
-        content_hash: SHA-256 of what was judged, 64 hexadecimal digits.
-        negative, neutral, positive, sarcasm: probabilities of text and image together.
-        text_alone, image_alone: the same four by name, as each alone would have said.
-        degraded: images that could not be used: `{"image": index, "location": …, "problem": …}`.
-        evidence: what the model saw: `{"kind": …, "sha256": …}`.
-        timings: seconds by stage.
-        posted_at: when the author posted it; aware.
         flag: set if the policy gave reasons.
-        explanation: what moved the score that the flag was opened for, as a JSON object.
-        traceparent: of the post's way, as W3C Trace Context writes it.
-        unread: what of it was not read: `{"what": "text" or "image", "index": of the image,
-            "problem": …}`.
 
     Raises:
-        ValueError: a value that cannot be written.
-        TypeError: what should be JSON is none.
+        ValueError: a value that cannot be stored.
+        TypeError: what should be JSON is not.
     """
 
-    post_id: str
-    content_hash: str
-    model_version: str
-    calibration_version: str
-    policy_version: str
-    negative: float
-    neutral: float
-    positive: float
-    sarcasm: float
-    text_alone: Mapping[str, float] | None = None
-    image_alone: Mapping[str, float] | None = None
-    degraded: Sequence[Mapping[str, Any]] = ()
-    evidence: Sequence[Mapping[str, str]] = ()
-    timings: Mapping[str, float] = field(default_factory=dict)
-    author: str | None = None
-    posted_at: datetime | None = None
     flag: NewFlag | None = None
-    explanation: Mapping[str, Any] | None = None
-    traceparent: str | None = None
-    unread: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         _check_post_id(self.post_id)

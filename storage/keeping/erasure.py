@@ -8,20 +8,18 @@ comes again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import Connection, String, cast, delete, exists, insert, select, update
 
+from storage import tables
 from storage.base.text import UNKNOWN_LANGUAGE, clean_text, printed_post_id
 from storage.judging.queries import in_parts
 from storage.people import audit
-from storage.tables import judging as tables
-from storage.tables.challenger import challenger_verdicts
-from storage.tables.console import decisions
-from storage.tables.reviews import known_answers, review_votes, reviews
+from storage.tables import challenger_verdicts, decisions, known_answers, review_votes, reviews
 
 Kind = Literal["post", "author"]
 ERASED = "erased on request"
@@ -171,23 +169,11 @@ def preview(connection: Connection, kind: Kind, subject: str) -> Erased:
         tried.rollback()
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """That something was erased; see `docs/tables.md`."""
-
-    id: int
-    kind: str
-    requested_by: str
-    counts: Mapping[str, int]
-    erased_at: datetime
-
-
-def receipts(connection: Connection, *, limit: int) -> list[Receipt]:
+def receipts(connection: Connection, *, limit: int) -> list[tables.Receipt]:
     """Gives receipts, the newest first."""
     columns = tables.erasures.c
-    wanted = [columns[name] for name in Receipt.__slots__]
-    rows = connection.execute(select(*wanted).order_by(columns.id.desc()).limit(limit))
-    return [Receipt(**row._mapping) for row in rows]
+    rows = connection.execute(select(tables.erasures).order_by(columns.id.desc()).limit(limit))
+    return [tables.Receipt(**row._mapping) for row in rows]
 
 
 def erased(connection: Connection, post_ids: Iterable[str]) -> set[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, or_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.tables import judging as tables
-from storage.tables.clock import moment
+from storage import tables
+from storage.base.clock import moment
 
 
 def take(connection: Connection, name: str, *, holder: str, seconds: float) -> bool:

@@ -25,13 +25,12 @@ from sqlalchemy import (
     update,
 )
 
+from storage import tables
 from storage.judging.queries import in_parts
 from storage.keeping.erasure import let_go
 from storage.people import audit
 from storage.reviews.reviews import UNCLOSED, has_not_lapsed
-from storage.tables import judging as tables
-from storage.tables.console import audit_log, decisions
-from storage.tables.reviews import known_answers, review_votes, reviews
+from storage.tables import audit_log, decisions, known_answers, review_votes, reviews
 
 BATCH: Final = 500
 

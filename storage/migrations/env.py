@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from storage.tables.judging import Base
+from storage.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=metadata,
     # SQLite changes tables only by copying them.
     render_as_batch=True,
     transactional_ddl=True,

@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from deadpan.core.errors import DatabaseUnavailable, SchemaError
 from storage.base.database import describe, in_words, insert, transaction
-from storage.tables.judging import compatibility
+from storage.tables import compatibility
 
 OLDEST_REVISION: Final = "0006"
 """The schema of the oldest version whose statements still work on this version's schema. Raise it

@@ -5,7 +5,6 @@ the database refuse the rest, but for entries that are older than a period that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,25 +12,11 @@ from sqlalchemy import Connection, select
 
 from storage.base.database import insert
 from storage.base.text import clean_json, clean_text
-from storage.tables.console import audit_log, audit_retention
+from storage.tables import AuditEntry, audit_log, audit_retention
 
 COMMAND_LINE: Final = "command line"
 OPENID: Final = "openid"
 """The provider, where it changes what somebody is here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing that was done; see `docs/tables.md`."""
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    subject: str
-    before: Mapping[str, Any] | None
-    after: Mapping[str, Any] | None
-    address: str | None
 
 
 def write(
@@ -88,7 +73,7 @@ def read(
     before_id: int | None = None,
     actor: str | None = None,
     action: str | None = None,
-) -> list[Entry]:
+) -> list[AuditEntry]:
     """Gives entries, newest first.
 
     Args:
@@ -105,10 +90,10 @@ def read(
         statement = statement.where(columns.actor == actor)
     if action:
         statement = statement.where(columns.action == action)
-    return [Entry(**row._mapping) for row in connection.execute(statement)]
+    return [AuditEntry(**row._mapping) for row in connection.execute(statement)]
 
 
-def read_all(connection: Connection) -> Iterator[Entry]:
+def read_all(connection: Connection) -> Iterator[AuditEntry]:
     """Gives every entry, oldest first, a thousand at a time."""
     last = 0
     while True:
@@ -119,5 +104,5 @@ def read_all(connection: Connection) -> Iterator[Entry]:
         if not rows:
             return
         for row in rows:
-            yield Entry(**row._mapping)
+            yield AuditEntry(**row._mapping)
         last = rows[-1].id

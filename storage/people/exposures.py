@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, delete, func, select
 
 from storage.base.database import insert, transaction
 from storage.people.moderators import Moderator
-from storage.tables.reviews import exposures
+from storage.tables import exposures
 
 Kind = Literal["negative", "picture"]
 #: From here on a post counts as negative.

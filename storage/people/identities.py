@@ -8,7 +8,6 @@ gives to anybody else, while an address may pass to another person.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, select
@@ -17,21 +16,10 @@ from deadpan.core.errors import AccessDenied, ConfigurationError
 from storage.base.database import insert
 from storage.people import audit, moderators, sessions
 from storage.people.moderators import Moderator
-from storage.tables.console import identities
+from storage.tables import Identity, identities
 
 MAX_SUBJECT_CHARACTERS = 255
 """What OpenID Connect Core allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """An account of a provider; see `docs/tables.md`."""
-
-    id: int
-    issuer: str
-    subject: str
-    moderator_id: int
-    created_at: datetime
 
 
 def recognise(

@@ -11,24 +11,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, delete, func, select, update
 
 from deadpan.core.errors import ConfigurationError, NotFound
+from storage import tables
 from storage.base.database import insert
 from storage.people import audit
-from storage.tables.console import ROLES, api_tokens, moderators, sessions, sign_in_links
+from storage.tables import ROLES, api_tokens, moderators, sessions, sign_in_links
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Moderator:
-    """A person who works the flags; see `docs/tables.md`."""
+class Moderator(tables.ModeratorRow):
+    """A person who works the flags."""
 
-    id: int
-    name: str
-    email: str | None
-    role: str
-    settings: Mapping[str, Any]
-    created_at: datetime
-    disabled_at: datetime | None
     has_password: bool
 
     @property
@@ -42,10 +36,7 @@ class Moderator:
 
 
 _COLUMNS = (
-    *(
-        moderators.c[name]
-        for name in ("id", "name", "email", "role", "settings", "created_at", "disabled_at")
-    ),
+    *(each for each in moderators.c if each.name != "password_hash"),
     moderators.c.password_hash.is_not(None).label("has_password"),
 )
 

@@ -16,7 +16,7 @@ from storage.base.text import clean_text
 from storage.people import audit
 from storage.people import moderators as people
 from storage.people.moderators import Moderator
-from storage.tables.console import moderators, sessions, sign_in_failures, sign_in_links
+from storage.tables import moderators, sessions, sign_in_failures, sign_in_links
 
 SESSION_HOURS: Final = 12
 """A session is good for a shift."""

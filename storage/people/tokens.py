@@ -18,7 +18,7 @@ from storage.people import audit
 from storage.people import moderators as people
 from storage.people.moderators import Moderator
 from storage.people.sessions import hash_of
-from storage.tables.console import api_tokens, idempotency_keys
+from storage.tables import api_tokens, idempotency_keys
 
 SCOPES: Final = (
     "posts:write",

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, String, and_, case, func, select, true
 
-from storage.tables import judging as tables
-from storage.tables.console import decisions, moderators
+from storage import tables
+from storage.tables import decisions, moderators
 
 #: Upper ends, in seconds, of the groups that times to a decision are counted in.
 WAITS: Final = (60, 600, 3600, 8 * 3600, 86_400, 3 * 86_400)

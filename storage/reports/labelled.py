@@ -16,9 +16,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, or_, select
 
 from deadpan.core.errors import ConfigurationError, EvidenceUnavailable
+from storage import tables
 from storage.judging.evidence import EvidenceStore
-from storage.tables import judging as tables
-from storage.tables.console import decisions
+from storage.tables import decisions
 
 POSTS_FILE: Final = "posts.jsonl"
 _IMAGES: Final = "images"

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from storage import tables
 from storage.reports.agreement import cohen_kappa, krippendorff_alpha
 from storage.reports.insight import wilson
-from storage.tables import judging as tables
-from storage.tables.console import decisions, moderators
-from storage.tables.reviews import review_votes, reviews
+from storage.tables import decisions, moderators, review_votes, reviews
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, literal, select, true, update
 
 from deadpan.core.errors import ConfigurationError, FlagConflict
+from storage import tables
 from storage.base.text import primary_language
 from storage.flags import claims
 from storage.people import audit
 from storage.people.moderators import Moderator
 from storage.reviews.reviews import deciding, lock, open_look
-from storage.tables import judging as tables
-from storage.tables.console import decisions as decision_rows
-from storage.tables.reviews import known_answers, review_votes, reviews
+from storage.tables import known_answers, review_votes, reviews
 
 _CHOSEN_FROM: Final = 200
 _CHANCE: Final = secrets.SystemRandom()
@@ -91,7 +90,7 @@ def ask(
     """Makes a look at one of the newest known answers that they had no part in, or gives None."""
     flag, known = tables.flags.c, known_answers.c
     me = literal(moderator.id)
-    decided = select(decision_rows.c.moderator_id).where(decision_rows.c.flag_id == flag.id)
+    decided = select(tables.decisions.c.moderator_id).where(tables.decisions.c.flag_id == flag.id)
     voted = (
         select(review_votes.c.moderator_id)
         .join(reviews, reviews.c.id == review_votes.c.review_id)

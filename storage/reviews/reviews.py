@@ -7,66 +7,24 @@ closes it, one that does not leaves it to a lead, who settles it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, case, literal, or_, select
 
 from deadpan.core.errors import FlagConflict, NotFound
+from storage import tables
 from storage.base.text import clean_text
 from storage.flags import claims, decisions
 from storage.flags.decisions import MAX_NOTE_CHARACTERS
 from storage.flags.states import Event
 from storage.people import audit
 from storage.people.moderators import Moderator
-from storage.tables.console import decisions as decision_rows
-from storage.tables.console import moderators as people
-from storage.tables.reviews import review_votes, reviews
+from storage.tables import Review, Vote, review_votes, reviews
 
 #: A look of the sample that nobody took within a week is not asked for any more.
 LAPSES_AFTER: Final = timedelta(days=7)
 UNCLOSED: Final = ("open", "claimed", "escalated")
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """A second look; see `docs/tables.md`."""
-
-    id: int
-    flag_id: int
-    verdict_id: int
-    decision_id: int
-    kind: str
-    expected: str
-    for_moderator_id: int | None
-    asked_by: str | None
-    why: str | None
-    state: str
-    claimed_by: str | None
-    claim_expires_at: datetime | None
-    row_version: int
-    opened_at: datetime
-    escalated_at: datetime | None
-    closed_at: datetime | None
-    outcome: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """What somebody said in a second look; see `docs/tables.md`."""
-
-    id: int
-    review_id: int
-    moderator_id: int
-    action: str
-    reason_code: str | None
-    note: str | None
-    sentiment: str | None
-    sarcastic: bool | None
-    settles: bool
-    decision_id: int | None
-    created_at: datetime
 
 
 def by_id(connection: Connection, review_id: int) -> Review:
@@ -151,8 +109,8 @@ def had_a_part(moderator: Moderator) -> Any:
 
 def _had_a_part(me: Any) -> Any:
     other = reviews.alias("other")
-    decided = select(decision_rows.c.moderator_id).where(
-        decision_rows.c.flag_id == reviews.c.flag_id
+    decided = select(tables.decisions.c.moderator_id).where(
+        tables.decisions.c.flag_id == reviews.c.flag_id
     )
     voted = (
         select(review_votes.c.moderator_id)
@@ -169,11 +127,13 @@ def is_for_others(moderator: Moderator) -> Any:
     whoever made the decision that is appealed against, so that it never waits for nobody.
     """
     me = literal(moderator.id)
-    made = select(decision_rows.c.moderator_id).where(decision_rows.c.id == reviews.c.decision_id)
-    impartial = select(people.c.id).where(
-        people.c.disabled_at.is_(None),
-        people.c.role != "viewer",
-        ~_had_a_part(people.c.id),
+    made = select(tables.decisions.c.moderator_id).where(
+        tables.decisions.c.id == reviews.c.decision_id
+    )
+    impartial = select(tables.moderators.c.id).where(
+        tables.moderators.c.disabled_at.is_(None),
+        tables.moderators.c.role != "viewer",
+        ~_had_a_part(tables.moderators.c.id),
     )
     somebody_else_can = or_(reviews.c.kind != "appeal", impartial.exists(), me.in_(made))
     return and_(had_a_part(moderator), somebody_else_can)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, and_, case, or_, select, true, update
 
 from deadpan.core.errors import ConfigurationError, FlagConflict, NotFound
+from storage import tables
 from storage.base.text import primary_language
 from storage.flags import claims, decisions
 from storage.flags.decisions import MAX_NOTE_CHARACTERS, Said
@@ -18,8 +19,6 @@ from storage.people.moderators import Moderator
 from storage.reviews import known_answers
 from storage.reviews.reviews import (
     UNCLOSED,
-    Review,
-    Vote,
     by_id,
     change,
     has_not_lapsed,
@@ -29,8 +28,7 @@ from storage.reviews.reviews import (
     open_look,
     votes,
 )
-from storage.tables import judging as tables
-from storage.tables.reviews import review_votes, reviews
+from storage.tables import Review, Vote, review_votes, reviews
 
 _CHANCE: Final = secrets.SystemRandom()
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, exists, func, or_, select
 
+from storage import tables
 from storage.people.moderators import Moderator
 from storage.reviews.reviews import UNCLOSED, has_not_lapsed, is_for_others
-from storage.tables import judging as tables
-from storage.tables.reviews import review_votes, reviews
+from storage.tables import review_votes, reviews
 
 
 @dataclass(frozen=True, slots=True)

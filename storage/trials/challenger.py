@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, select
 
+from storage.base.clock import moment
 from storage.base.database import insert
 from storage.base.text import clean_json
-from storage.judging.values import SCORES, NewVerdict
+from storage.judging.values import NewVerdict
 from storage.keeping import erasure
-from storage.tables.challenger import KEY, challenger_verdicts
-from storage.tables.clock import moment
+from storage.tables import SCORES, VERDICT_KEY, challenger_verdicts
 
 _columns = challenger_verdicts.c
 
@@ -52,12 +52,12 @@ def record(
         now: aware; the present if left out.
     """
     stamp = now if now is not None else datetime.now(UTC)
-    given = {tuple(getattr(each.verdict, name) for name in KEY): each for each in verdicts}
+    given = {tuple(getattr(each.verdict, name) for name in VERDICT_KEY): each for each in verdicts}
     gone = erasure.erased(connection, {key[0] for key in given})
     # In the order of keys, so that two workers wait for one another and never in a circle.
     rows = [
         {
-            **dict(zip(KEY, key, strict=True)),
+            **dict(zip(VERDICT_KEY, key, strict=True)),
             **{name: float(getattr(each.verdict, name)) for name in SCORES},
             "champion_model_version": each.champion_model_version,
             "champion_calibration_version": each.champion_calibration_version,
@@ -72,7 +72,7 @@ def record(
         return 0
     statement = (
         insert(connection, challenger_verdicts)
-        .on_conflict_do_nothing(index_elements=KEY)
+        .on_conflict_do_nothing(index_elements=VERDICT_KEY)
         .returning(_columns.id)
     )
     return len(connection.execute(statement, rows).all())

@@ -12,22 +12,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select
 
-from storage.judging.values import SCORES
+from storage import tables
 from storage.reports.agreement import cohen_kappa
-from storage.tables import judging as tables
-from storage.tables.console import decisions
+from storage.tables import SARCASTIC, SCORES, SENTIMENTS, decisions
 from storage.trials.proportions import Paired, Share, Shift
-from storage.trials.trials import (
-    SARCASTIC,
-    SENTIMENTS,
-    Trial,
-    is_sarcastic,
-    label,
-    label_in_sql,
-    pairs,
-    scores_of,
-    trials,
-)
+from storage.trials.trials import Trial, is_sarcastic, label, label_in_sql, pairs, scores_of, trials
 
 
 @dataclass(frozen=True, slots=True)

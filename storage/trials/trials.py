@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select
 
-from storage.judging.values import SCORES
-from storage.tables import judging as tables
-from storage.tables.challenger import challenger_verdicts
-
-SENTIMENTS: Final = ("negative", "neutral", "positive")
-#: From here on the model's probability of sarcasm counts as "sarcastic", as for moderators.
-SARCASTIC: Final = 0.5
+from storage import tables
+from storage.tables import SARCASTIC, SCORES, SENTIMENTS, challenger_verdicts
 
 _mine = challenger_verdicts.c
 _theirs = tables.verdicts.c

@@ -22,10 +22,10 @@ from models.posts.prediction import ImageProblem, PreparedPost
 from models.serving.classifier import Classifier
 from models.serving.known_posts import KnownPost, KnownPosts
 from storage.base.database import transaction
-from storage.judging.outcomes import NewVerdict
+from storage.judging.values import NewVerdict
+from storage.tables import SARCASTIC
 from storage.trials import challenger
 from storage.trials.challenger import NewChallengerVerdict
-from storage.trials.trials import SARCASTIC
 from tasks.challenger import metrics
 from tasks.moderate.content import unprepared
 from tasks.moderate.verdict import Item

@@ -13,9 +13,9 @@ from storage.base.database import transaction
 from storage.judging import dead_letters as letters
 from storage.judging import queries
 from storage.judging.dead_letters import Wanted
-from storage.judging.queries import DeadLetter
 from storage.keeping import erasure
 from storage.people import audit
+from storage.tables import DeadLetter
 from tasks.intake.intake import Intake
 from tasks.intake.post_ids import id_problem
 

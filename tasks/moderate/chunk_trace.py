@@ -15,7 +15,7 @@ import structlog
 
 from deadpan.core import spans, trace
 from deadpan.core.spans import Span
-from storage.judging.outcomes import Recorded
+from storage.judging.values import Recorded
 from tasks.intake.chunks import Chunk, Entry
 from tasks.intake.post_ids import id_problem, printable
 from tasks.moderate.outcomes import Outcomes

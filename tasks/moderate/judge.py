@@ -22,7 +22,7 @@ from sources.source import BegunResult, PostSource, Unwaited
 from storage.base.database import transaction
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore
-from storage.judging.outcomes import NewDeadLetter
+from storage.judging.values import NewDeadLetter
 from storage.keeping import erasure
 from tasks.intake.chunks import Chunk, Entry
 from tasks.intake.post_ids import id_problem, printable

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from storage.judging.outcomes import GonePost, NewDeadLetter, NewEvidence, NewVerdict
+from storage.judging.values import GonePost, NewDeadLetter, NewEvidence, NewVerdict
 from tasks.intake.chunks import Entry, Retry
 from tasks.moderate.verdict import Item
 from tasks.watches.tries import Tries

@@ -28,7 +28,8 @@ from sources.net.throttle import Throttle
 from sources.source import PostSource
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
-from storage.judging.outcomes import Recorded, record
+from storage.judging.outcomes import record
+from storage.judging.values import Recorded
 from storage.judging.verdict_event import Report
 from tasks.challenger.challenger import Challenger
 from tasks.intake.chunks import Chunk, Entry

@@ -14,7 +14,7 @@ from models.serving.explain import Explanation
 from sources.pictures.awaited import AwaitedPost
 from sources.post import FetchedPost
 from storage.judging.evidence import EvidenceStore
-from storage.judging.outcomes import EvidenceKind, NewEvidence, NewFlag, NewVerdict
+from storage.judging.values import EvidenceKind, NewEvidence, NewFlag, NewVerdict
 from tasks.intake.chunks import Entry
 from tasks.policy.rules import Reason
 

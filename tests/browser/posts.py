@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
-from storage.judging.outcomes import NewEvidence, NewVerdict, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewEvidence, NewVerdict
 from tests.console_data import reason, verdict
 
 IMAGES = Path(__file__).parents[2] / "deadpan" / "demo" / "images"

@@ -9,12 +9,10 @@ import pytest
 from playwright.sync_api import Page, Response
 from sqlalchemy import func, select
 
+from storage import tables
 from storage.base.database import transaction
 from storage.flags import worklist
 from storage.flags.worklist import Filter
-from storage.tables.console import decisions as decision_rows
-from storage.tables.console import moderators as people_rows
-from storage.tables.judging import flags as flag_rows
 from tests.browser.conftest import People
 from tests.console_data import flag
 from tests.console_server import ConsoleServer
@@ -64,13 +62,13 @@ def test_two_browsers_that_race_for_the_same_flags_decide_each_once(
         page.wait_for_url(re.compile("empty=1"), timeout=1_700_000)
     with transaction(console.database, read_only=True) as connection:
         rows, decided = connection.execute(
-            select(func.count(), func.count(decision_rows.c.flag_id.distinct()))
+            select(func.count(), func.count(tables.decisions.c.flag_id.distinct()))
         ).one()
-        states = Counter(connection.scalars(select(flag_rows.c.state)))
+        states = Counter(connection.scalars(select(tables.flags.c.state)))
         by = Counter(
             connection.scalars(
-                select(people_rows.c.name).join(
-                    decision_rows, decision_rows.c.moderator_id == people_rows.c.id
+                select(tables.moderators.c.name).join(
+                    tables.decisions, tables.decisions.c.moderator_id == tables.moderators.c.id
                 )
             )
         )

@@ -14,7 +14,7 @@ from sqlalchemy import Table, func, select
 from deadpan.core.errors import EvidenceUnavailable
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
-from storage.tables.judging import dead_letters, evidence, flags, verdicts
+from storage.tables import dead_letters, evidence, flags, verdicts
 from tests.chaos.stage import Stage
 from tests.harness import outcomes
 

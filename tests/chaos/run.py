@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from deadpan.core.errors import DeadpanError
 from storage.base.database import transaction
 from storage.judging import outbox
-from storage.tables.judging import dead_letters, gone_posts, verdicts
+from storage.tables import dead_letters, gone_posts, verdicts
 from tests.chaos.audit import audit
 from tests.chaos.plan import Fault, Plan
 from tests.chaos.stage import Stage, set_up

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from storage.base.database import connect, transaction
 from storage.migrations.schema import migrate
-from storage.tables.judging import verdicts
+from storage.tables import verdicts
 from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform

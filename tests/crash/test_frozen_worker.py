@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from storage.base.database import connect, transaction
 from storage.migrations.schema import migrate
-from storage.tables.judging import flags, verdicts
+from storage.tables import flags, verdicts
 from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform

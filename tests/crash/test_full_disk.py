@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select
 
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
-from storage.tables.judging import evidence, flags, verdicts
+from storage.tables import evidence, flags, verdicts
 from tasks.intake.intake import Intake
 from tests.crash.test_redis_away import Probe
 from tests.harness import outcomes, wait_until, worker

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine, select
 
+from storage import tables
 from storage.base.database import transaction
 from storage.judging import outbox
 from storage.judging.outbox import NewEvent
-from storage.tables import judging as tables
 from tests.harness import environment, wait_until
 from tests.receiver import SECRET, Receiver, Request
 from worker.local.processes import ChildProcess

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from storage.base.database import transaction
-from storage.tables.judging import dead_letters, flags, outbox, verdicts
+from storage.tables import dead_letters, flags, outbox, verdicts
 from tasks.intake.intake import Intake
 from tests.crash.conftest import Settings
 from tests.harness import outcomes, wait_until, worker

@@ -18,8 +18,7 @@ from sqlalchemy import func, select
 from storage.base.database import connect, transaction
 from storage.migrations.schema import migrate, schema_problem
 from storage.people import moderators, tokens
-from storage.tables.console import tallies
-from storage.tables.judging import dead_letters, flags, outbox, verdicts
+from storage.tables import dead_letters, flags, outbox, tallies, verdicts
 from tasks.intake.intake import Intake
 from tests.harness import environment, outcomes, wait_until, worker
 from tests.platform import Platform

@@ -14,8 +14,7 @@ from sqlalchemy import Engine, func, select
 from models.checkpoint.checkpoint import read_info
 from models.serving.preprocessing import READING_VERSION
 from storage.base.database import transaction
-from storage.tables.challenger import challenger_verdicts
-from storage.tables.judging import dead_letters, flags, verdicts
+from storage.tables import challenger_verdicts, dead_letters, flags, verdicts
 from tasks.intake.intake import Intake
 from tests.checkpoints import contrary
 from tests.harness import outcomes, wait_until, worker

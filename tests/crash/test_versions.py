@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 
 from storage.base.database import transaction
-from storage.tables.judging import flags, verdicts
+from storage.tables import flags, verdicts
 from tasks.intake.intake import Intake
 from tests.harness import wait_until, worker
 from tests.platform import Platform

@@ -21,11 +21,13 @@ from sqlalchemy import Engine, func, inspect, select
 from console.app import create_app
 from console.web.access import COOKIE
 from deadpan.core import logs
+from storage import tables
 from storage.base.database import transaction
+from storage.flags import worklist
+from storage.flags.worklist import Filter
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore
 from storage.people import moderators, sessions, tokens
-from storage.tables import judging as tables
 from tasks.intake.intake import Intake
 from tasks.intake.post_ids import id_problem
 from tests.harness import environment, outcomes, wait_until, worker
@@ -100,9 +102,9 @@ def test_hostile_texts_and_ids_reach_neither_logs_nor_sql_nor_pages_unescaped(
         log = child.log_path.read_bytes()
 
     # SQL: nothing was dropped or altered, and every text is one that both databases can hold.
-    assert set(tables.Base.metadata.tables) <= set(inspect(database).get_table_names())
+    assert set(tables.metadata.tables) <= set(inspect(database).get_table_names())
     with transaction(database) as connection:
-        flags = queries.open_flags(connection, limit=500)
+        flags = worklist.page(connection, Filter(), limit=500)
         letters = queries.dead_letters(connection, limit=500)
         verdicts = connection.execute(
             select(func.count()).select_from(tables.verdicts)
@@ -216,7 +218,8 @@ def test_a_logged_error_shows_no_values_of_variables(monkeypatch: pytest.MonkeyP
 def test_tables_on_a_terminal_hold_nothing_that_moves_the_cursor(
     valkey_server: EmbeddedValkey, database_url: str, database: Engine
 ) -> None:
-    from storage.judging.outcomes import NewDeadLetter, record
+    from storage.judging.outcomes import record
+    from storage.judging.values import NewDeadLetter
 
     odd = [NewDeadLetter(f"{n}-{text}", "fetch", text, 1) for n, text in enumerate(TEXTS.values())]
     with transaction(database) as connection:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from deadpan.core.settings.kinds import Group, Networks, OnOff, WebAddress, Words, pairs
 
 Role = Literal["viewer", "moderator", "lead", "admin"]
-"""As `storage.tables.console.ROLES`, without loading a database."""
+"""As `storage.tables.ROLES`, without loading a database."""
 _RolesOfValues = Annotated[
     dict[str, Role],
     BeforeValidator(pairs("value:role, such as ts-leads:lead")),

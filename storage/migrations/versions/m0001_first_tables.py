@@ -1,6 +1,6 @@
 """Verdicts, flags, dead letters, gone posts, evidence.
 
-Written out and not taken from `storage.tables.judging`: a migration must do in a year what it does
+Written out and not taken from `storage.tables`: a migration must do in a year what it does
 today.
 """
 

@@ -23,7 +23,7 @@ from storage.base.database import connect, transaction
 from storage.judging.evidence import EvidenceStore
 from storage.judging.outcomes import record
 from storage.migrations.schema import migrate, schema_problem
-from storage.tables.judging import flags, outbox, verdicts
+from storage.tables import flags, outbox, verdicts
 from tasks.intake.intake import Intake
 from tests.console_data import verdict
 from tests.harness import environment, outcomes, wait_until

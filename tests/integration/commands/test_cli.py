@@ -23,7 +23,8 @@ from deadpan import cli
 from deadpan.core.errors import QueueUnavailable
 from storage.base.database import connect, transaction
 from storage.flags import decisions
-from storage.judging.outcomes import NewDeadLetter, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewDeadLetter
 from storage.migrations.schema import migrate
 from tasks.intake.intake import Intake
 from tests.harness import environment, wait_until

@@ -14,7 +14,8 @@ import pytest
 
 from storage.base.database import transaction
 from storage.flags import decisions, worklist
-from storage.judging.outcomes import GonePost, NewDeadLetter, record
+from storage.judging.outcomes import record
+from storage.judging.values import GonePost, NewDeadLetter
 from storage.people.tokens import SCOPES
 from tasks.intake.intake import Intake
 from tests.console_data import flag

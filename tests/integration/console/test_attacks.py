@@ -17,7 +17,7 @@ from deadpan.core.errors import AccessDenied
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
 from storage.people import audit, moderators, sessions
-from storage.tables.console import sign_in_failures
+from storage.tables import sign_in_failures
 from tasks.intake.intake import Intake
 from tests.console_server import ConsoleServer, Person, serving
 from tests.provider import field_of_form

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert
 
+from storage import tables
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
 from storage.keeping import erasure
-from storage.tables import judging as tables
 from tasks.intake.intake import Intake
 from tests.console_data import flag
 from tests.console_server import ConsoleServer, Person, serving

@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from deadpan.core.errors import FlagConflict
+from storage import tables
 from storage.base.database import transaction
 from storage.flags import claims, decisions
 from storage.flags.decisions import Said
@@ -27,10 +28,7 @@ from storage.people.moderators import Moderator
 from storage.reports import insight
 from storage.reviews import fairness, known_answers
 from storage.reviews import work as review_work
-from storage.tables import judging as t
-from storage.tables.console import decisions as decision_rows
-from storage.tables.console import moderators as people_rows
-from storage.tables.reviews import review_votes, reviews
+from storage.tables import review_votes, reviews
 from tests.console_data import flag, moderator, reason
 from tests.console_server import ConsoleServer
 
@@ -54,7 +52,13 @@ class Rows:
         with transaction(database, read_only=True) as connection:
             flags, made, looks, votes, people = (
                 connection.execute(select(table)).all()
-                for table in (t.flags, decision_rows, reviews, review_votes, people_rows)
+                for table in (
+                    tables.flags,
+                    tables.decisions,
+                    reviews,
+                    review_votes,
+                    tables.moderators,
+                )
             )
         return cls(flags, made, looks, votes, {each.id: each.name for each in people})
 

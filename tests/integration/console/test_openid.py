@@ -18,11 +18,11 @@ from console.people.sign_in_openid import COOKIE as BEGUN
 from console.web.access import COOKIE
 from deadpan.cli import app
 from deadpan.core.errors import ConfigurationError, SignInUnavailable
+from storage import tables
 from storage.base.database import connect, transaction
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import migrate
 from storage.people import audit, identities, moderators
-from storage.tables.console import identities as identity_rows
 from tasks.intake.intake import Intake
 from tests.console_server import ConsoleServer, serving
 from tests.provider import CALLBACK, CLIENT_ID, CLIENT_SECRET, PUBLIC, Browser, OpenIdProvider
@@ -71,7 +71,7 @@ def _refusals(console: ConsoleServer) -> list[dict[str, Any]]:
 
 def _identities(database: Engine) -> list[tuple[str, int]]:
     with transaction(database, read_only=True) as connection:
-        columns = identity_rows.c
+        columns = tables.identities.c
         rows = connection.execute(select(columns.subject, columns.moderator_id))
         return [(row.subject, row.moderator_id) for row in rows]
 

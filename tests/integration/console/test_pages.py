@@ -13,7 +13,8 @@ from console.pages.pictures import Pictures
 from storage.base.database import transaction
 from storage.flags import decisions, worklist
 from storage.judging.evidence import EvidenceStore
-from storage.judging.outcomes import NewEvidence, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewEvidence
 from storage.people import audit
 from tasks.intake.intake import Intake
 from tests.console_data import flag, reason, verdict

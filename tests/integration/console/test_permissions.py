@@ -16,7 +16,7 @@ from storage.base.database import connect
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import migrate
 from storage.people.tokens import SCOPES
-from storage.tables.console import ROLES
+from storage.tables import ROLES
 from tasks.intake.intake import Intake
 from tests.console_server import SECRET, ConsoleServer, serving
 

@@ -18,7 +18,7 @@ from storage.judging.evidence import EvidenceStore
 from storage.people import exposures
 from storage.reviews import known_answers, reviews
 from storage.reviews import work as review_work
-from storage.tables.judging import outbox
+from storage.tables import outbox
 from tasks.intake.intake import Intake
 from tests.console_data import flag
 from tests.console_server import ConsoleServer, serving

@@ -6,13 +6,13 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, select
 
+from storage import tables
 from storage.base.database import transaction
 from storage.base.text import MAX_SEARCH_CHARACTERS, primary_language, search_form
 from storage.flags import decisions, worklist
 from storage.flags.decisions import Said
 from storage.flags.worklist import Filter
 from storage.migrations import schema
-from storage.tables import judging as tables
 from tests.console_data import flag, moderator, reason
 from tests.console_server import ConsoleServer
 

@@ -14,12 +14,11 @@ import pytest
 from sqlalchemy import update
 
 from console.web.access import COOKIE
+from storage import tables
 from storage.base.database import connect, transaction
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import migrate
 from storage.people import moderators, sessions
-from storage.tables import judging as tables
-from storage.tables.console import sessions as session_rows
 from tasks.intake.intake import Intake
 from tests.console_server import ConsoleServer, Person, serving
 from tests.harness import environment
@@ -158,10 +157,10 @@ def test_who_is_disabled_is_out_at_once(console: ConsoleServer) -> None:
 def test_a_session_ends_by_itself(console: ConsoleServer) -> None:
     person = console.client("ann")
     with transaction(console.database) as connection:
-        long_ago = session_rows.c.last_seen_at
-        for row in connection.execute(session_rows.select()).all():
+        long_ago = tables.sessions.c.last_seen_at
+        for row in connection.execute(tables.sessions.select()).all():
             past = row.last_seen_at.replace(year=row.last_seen_at.year - 1)
-            connection.execute(update(session_rows).values({long_ago: past}))
+            connection.execute(update(tables.sessions).values({long_ago: past}))
     assert person.get("/").headers["location"] == "/sign-in"
 
 
@@ -183,7 +182,7 @@ def test_the_database_keeps_no_secret_in_the_clear(console: ConsoleServer) -> No
     with transaction(console.database, read_only=True) as connection:
         rows = [
             str(row)
-            for table in tables.Base.metadata.sorted_tables
+            for table in tables.metadata.sorted_tables
             for row in connection.execute(table.select())
         ]
     for secret in (cookie, token, PASSWORD):

@@ -17,7 +17,8 @@ from deadpan.core.errors import ConfigurationError, QueueUnavailable
 from storage.base.database import transaction
 from storage.judging import queries
 from storage.judging.dead_letters import Wanted
-from storage.judging.outcomes import NewDeadLetter, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewDeadLetter
 from storage.keeping import erasure
 from storage.people import audit
 from tasks.intake import replay

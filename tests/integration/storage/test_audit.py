@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete, func, insert, select, text, update
 from deadpan.core.errors import StorageError
 from storage.base.database import transaction
 from storage.people import audit
-from storage.tables.console import audit_log, audit_retention
+from storage.tables import audit_log, audit_retention
 
 NOW = datetime.now(UTC)
 OLD = NOW - timedelta(days=40)

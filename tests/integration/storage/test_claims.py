@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from deadpan.core.errors import ConfigurationError, FlagConflict
+from storage import tables
 from storage.base.database import connect, transaction
 from storage.flags import batches, claims, decisions, worklist
 from storage.flags.decisions import Said
@@ -18,7 +19,6 @@ from storage.flags.worklist import Filter
 from storage.judging import queries
 from storage.people import audit, moderators
 from storage.people.moderators import Moderator
-from storage.tables.console import decisions as decision_rows
 from tests.console_data import flag, moderator, reason
 from tests.postgres import run_at_once
 
@@ -237,7 +237,7 @@ def test_threads_that_want_the_next_flag_never_get_the_same(
     assert sorted(taken) == sorted(ids)
     with transaction(database, read_only=True) as connection:
         number, flags = connection.execute(
-            select(func.count(), func.count(decision_rows.c.flag_id.distinct()))
+            select(func.count(), func.count(tables.decisions.c.flag_id.distinct()))
         ).one()
         assert (number, flags) == (60, 60)
         assert queries.counts(connection).flags["decided"] == 60

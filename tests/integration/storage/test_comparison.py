@@ -15,10 +15,11 @@ from deadpan.core.errors import ConfigurationError
 from storage.base.database import transaction
 from storage.flags import decisions
 from storage.flags.decisions import Said
-from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewFlag, NewVerdict
 from storage.keeping import erasure
 from storage.people import moderators
-from storage.tables.challenger import challenger_verdicts
+from storage.tables import challenger_verdicts
 from storage.trials import challenger, comparison
 from storage.trials.challenger import NewChallengerVerdict
 from storage.trials.trials import trials

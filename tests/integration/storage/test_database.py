@@ -16,9 +16,10 @@ from sqlalchemy.exc import StatementError
 from deadpan.core.errors import DatabaseRefused, DatabaseUnavailable, SchemaError, StorageError
 from storage.base.database import connect, dispose, transaction, writable_problem
 from storage.judging import queries
-from storage.judging.outcomes import GonePost, record
+from storage.judging.outcomes import record
+from storage.judging.values import GonePost
 from storage.migrations.schema import migrate
-from storage.tables.judging import gone_posts
+from storage.tables import gone_posts
 from tests.postgres import Postgres
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, inspect, text
 
 from deadpan.core.errors import DatabaseUnavailable
 from storage.base.database import connect, transaction
-from storage.judging.outcomes import NewVerdict, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewVerdict
 from storage.migrations import online, schema
 from storage.migrations.schema import migrate, require_schema
 

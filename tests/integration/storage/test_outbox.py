@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
+from storage import tables
 from storage.base.database import transaction
 from storage.flags import claims
 from storage.judging import outbox
 from storage.judging.outbox import ClaimedEvent, NewEvent, Tried
-from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewFlag, NewVerdict
 from storage.keeping.lease import release, take
-from storage.tables import judging as tables
 from tests.postgres import run_at_once
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -6,17 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
+from storage import tables
 from storage.base.database import transaction
+from storage.flags import worklist
+from storage.flags.worklist import Filter
 from storage.judging import queries
-from storage.judging.outcomes import (
-    GonePost,
-    NewDeadLetter,
-    NewEvidence,
-    NewFlag,
-    NewVerdict,
-    record,
-)
-from storage.tables import judging as tables
+from storage.judging.outcomes import record
+from storage.judging.values import GonePost, NewDeadLetter, NewEvidence, NewFlag, NewVerdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -89,17 +85,17 @@ def test_flags_come_by_priority_then_age_page_by_page(database: Engine) -> None:
         record(connection, verdicts=twins, now=NOW - timedelta(hours=4))
     expected = ["p3", "p2", "p1", "p4", "twin0", "twin1", "p0"]
     with transaction(database, read_only=True) as connection:
-        whole = queries.open_flags(connection, limit=100)
+        whole = worklist.page(connection, Filter(), limit=100)
         assert [flag.post_id for flag in whole] == expected
         pages: list[str] = []
         after = None
-        while page := queries.open_flags(connection, limit=2, after=after):
+        while page := worklist.page(connection, Filter(), limit=2, after=after):
             pages += [flag.post_id for flag in page]
             after = page[-1].position
         assert pages == expected
-        odd = queries.open_flags(connection, queue="odd", limit=100)
+        odd = worklist.page(connection, Filter(queue="odd"), limit=100)
         assert [flag.post_id for flag in odd] == ["p3", "p1"]
-        assert queries.open_flags(connection, limit=100, states=["escalated"]) == []
+        assert worklist.page(connection, Filter(("escalated",)), limit=100) == []
         assert all(flag.verdict.post_id == flag.post_id for flag in whole)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from storage import tables
 from storage.base.database import transaction
+from storage.flags import worklist
+from storage.flags.worklist import Filter
 from storage.judging import queries
-from storage.judging.outcomes import GonePost, NewDeadLetter, NewEvidence, NewFlag, Recorded
-from storage.tables import judging as tables
+from storage.judging.values import GonePost, NewDeadLetter, NewEvidence, NewFlag, Recorded
 from tests.integration.tasks.recording import FLAG, NOW, record_in, rows_of, verdict_of
 
 
@@ -26,8 +28,8 @@ def test_a_verdict_is_kept_as_it_was(database: Engine) -> None:
     recorded = record_in(database, verdict_of(flag=FLAG), now=NOW)
     with transaction(database, read_only=True) as connection:
         verdict = queries.latest_verdict(connection, "p1")
-        (flag,) = queries.open_flags(connection, limit=10)
-    assert verdict == queries.Verdict(
+        (flag,) = worklist.page(connection, Filter(), limit=10)
+    assert verdict == tables.Verdict(
         id=recorded.verdict_ids["p1"],
         post_id="p1",
         author="ann",
@@ -121,7 +123,7 @@ def test_changed_content_opens_a_flag_again(database: Engine) -> None:
     again = record_in(database, verdict_of(content="b", flag=FLAG))
     assert set(again.opened_flag_ids) == {"p1"}
     with transaction(database, read_only=True) as connection:
-        (flag,) = queries.open_flags(connection, limit=10)
+        (flag,) = worklist.page(connection, Filter(), limit=10)
     assert flag.verdict.content_hash == "b" * 64
 
 
@@ -138,7 +140,7 @@ def test_a_new_verdict_renews_the_flag_that_waits(
     assert second.opened_flag_ids == {}
     assert second.updated_flag_ids == first.opened_flag_ids
     with transaction(database, read_only=True) as connection:
-        (flag,) = queries.open_flags(connection, limit=10)
+        (flag,) = worklist.page(connection, Filter(), limit=10)
     assert (flag.state, flag.queue, flag.priority, flag.row_version) == (state, "urgent", kept, 2)
     assert flag.verdict_id == second.verdict_ids["p1"]
     assert flag.reasons == [{"rule": "other"}]
@@ -152,7 +154,7 @@ def test_the_earlier_due_time_stays(database: Engine, hours: tuple[int | None, i
     record_in(database, verdict_of(flag=replace(FLAG, due_at=due[0])))
     record_in(database, verdict_of(content="b", flag=replace(FLAG, due_at=due[1])))
     with transaction(database, read_only=True) as connection:
-        (flag,) = queries.open_flags(connection, limit=10)
+        (flag,) = worklist.page(connection, Filter(), limit=10)
     assert flag.due_at == min((each for each in due if each is not None), default=None)
 
 
@@ -196,7 +198,7 @@ def test_nul_and_lone_surrogates_do_no_harm(database: Engine) -> None:
     with transaction(database, read_only=True) as connection:
         verdict = queries.latest_verdict(connection, "p1")
         (letter,) = queries.dead_letters(connection, limit=1)
-        (flag,) = queries.open_flags(connection, limit=1)
+        (flag,) = worklist.page(connection, Filter(), limit=1)
         assert queries.outcome_of(connection, [bad]) == {bad: "dead_letter"}
     assert verdict is not None
     assert verdict.author == clean

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from storage.base.database import connect, transaction
 from storage.judging import queries
-from storage.judging.outcomes import GonePost, NewDeadLetter, NewEvidence, Recorded
+from storage.judging.values import GonePost, NewDeadLetter, NewEvidence, Recorded
 from storage.migrations.schema import migrate
 from tests.integration.tasks.recording import FLAG, RECORDED, record_in, rows_of, verdict_of
 from tests.postgres import run_at_once
@@ -107,7 +107,8 @@ def test_processes_that_record_the_same_posts_at_once_write_each_once(
     program = """
 import sys
 from storage.base.database import connect, transaction
-from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging.values import NewFlag, NewVerdict
+from storage.judging.outcomes import record
 engine = connect(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.read()

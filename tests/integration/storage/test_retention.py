@@ -14,23 +14,21 @@ import pytest
 from sqlalchemy import Engine, Table, func, select
 
 from deadpan.core.errors import EvidenceUnavailable
+from storage import tables
 from storage.base.database import connect, transaction
 from storage.flags import decisions
 from storage.flags.decisions import Said
 from storage.flags.sampling import Sampling
 from storage.judging.evidence import EvidenceStore
-from storage.judging.outcomes import NewEvidence, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewEvidence
 from storage.keeping import retention
 from storage.migrations.schema import migrate
 from storage.people import audit
 from storage.people.moderators import Moderator
 from storage.reviews import known_answers
 from storage.reviews import work as review_work
-from storage.tables import judging as tables
-from storage.tables.console import audit_log
-from storage.tables.console import decisions as decision_rows
-from storage.tables.reviews import known_answers as known_answers_rows
-from storage.tables.reviews import review_votes, reviews
+from storage.tables import audit_log, review_votes, reviews
 from tasks.housekeeping.housekeeping import Housekeeper
 from tasks.housekeeping.retention import Periods, Retention
 from tests.console_data import moderator, verdict
@@ -177,7 +175,7 @@ def test_old_decisions_go_with_what_undid_them_and_those_of_open_flags_stay(
     close(database, closed, ann, OLD + timedelta(hours=1))
     close(database, young, ann, YOUNG)
     forget(database, store, decisions=30)
-    assert rows(database, decision_rows, "flag_id") == [still_open, still_open, young]
+    assert rows(database, tables.decisions, "flag_id") == [still_open, still_open, young]
     assert rows(database, tables.flags, "outcome") == ["approve", None, "approve"]
 
 
@@ -286,7 +284,7 @@ def test_a_queue_has_days_of_its_own(
     with transaction(database, read_only=True) as connection:
         left = connection.execute(
             select(tables.flags.c.queue)
-            .join(decision_rows, decision_rows.c.flag_id == tables.flags.c.id)
+            .join(tables.decisions, tables.decisions.c.flag_id == tables.flags.c.id)
             .order_by(tables.flags.c.id)
         ).scalars()
         assert list(left) == ["degraded", "negative", "negative", "several", "negative"]
@@ -317,7 +315,7 @@ def test_what_is_to_be_looked_at_again_stays_and_goes_with_its_looks_later(
     forget(database, store, **days)
     # Two disagree about the one that was voted on: it waits for a lead.
     waiting = {"appealed", "known", "voted"}
-    assert set(rows(database, decision_rows, "flag_id")) == {flags[each] for each in waiting}
+    assert set(rows(database, tables.decisions, "flag_id")) == {flags[each] for each in waiting}
     for post_id in waiting:
         assert store.get(sha256_of(post_id.encode()))
     with pytest.raises(EvidenceUnavailable):
@@ -330,14 +328,14 @@ def test_what_is_to_be_looked_at_again_stays_and_goes_with_its_looks_later(
             review_work.vote(connection, look, eve, REMOVE, report=False, now=YOUNG + HOUR)
     forget(database, store, **days)
     # The appeal ended three days ago with a decision of its own; all of its flag stay for that.
-    assert set(rows(database, decision_rows, "flag_id")) == {flags["appealed"]}
+    assert set(rows(database, tables.decisions, "flag_id")) == {flags["appealed"]}
     assert set(rows(database, reviews, "flag_id")) == {flags["appealed"]}
     assert len(rows(database, review_votes, "id")) == 1
     with transaction(database, read_only=True) as connection:
-        assert connection.execute(select(known_answers_rows.c.flag_id)).all() == []
+        assert connection.execute(select(tables.known_answers.c.flag_id)).all() == []
     keeping = Retention(Periods(**days), store)
     while keeping.turn(database, now=NOW + timedelta(days=60)):
         pass
-    assert (rows(database, decision_rows, "id"), rows(database, reviews, "id")) == ([], [])
+    assert (rows(database, tables.decisions, "id"), rows(database, reviews, "id")) == ([], [])
     forget(database, store, verdicts=30)
     assert len(rows(database, tables.verdicts, "id")) == 4, "flags stay, and so do their verdicts"

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from deadpan.core.errors import ConfigurationError, FlagConflict
+from storage import tables
 from storage.base.database import transaction
 from storage.flags import claims, decisions, worklist
 from storage.flags.decisions import Said
@@ -18,7 +19,7 @@ from storage.people import audit
 from storage.people.moderators import Moderator
 from storage.reviews import fairness, known_answers, reviews
 from storage.reviews import work as review_work
-from storage.tables.judging import outbox
+from storage.tables import outbox
 from tests.console_data import flag, moderator
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -67,7 +68,7 @@ def _next(database: Engine, who: Moderator, now: datetime = LATER, **more: float
 
 def _vote(
     database: Engine, number: int | None, who: Moderator, said: Said, now: datetime = LATER
-) -> reviews.Review:
+) -> tables.Review:
     assert number is not None
     with transaction(database) as connection:
         review_work.vote(connection, number, who, said, report=True, now=now)

@@ -16,7 +16,7 @@ from storage.base.database import connect, transaction
 from storage.judging.outcomes import record
 from storage.migrations import schema
 from storage.migrations.schema import migrate, require_schema, schema_problem
-from storage.tables.judging import Base
+from storage.tables import metadata
 from tests.postgres import run_at_once
 
 
@@ -51,13 +51,13 @@ def test_migrations_make_the_tables_that_the_code_uses(database: Engine) -> None
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "include_object": comparable}
         )
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, metadata) == []
 
 
 def test_migrations_make_what_alembic_does_not_compare(database: Engine) -> None:
     kind = database.dialect.name
     inspector = inspect(database)
-    for table in Base.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         stated = {
             each.name for each in table.constraints if not isinstance(each, PrimaryKeyConstraint)
         }

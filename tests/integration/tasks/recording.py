@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from storage import tables
 from storage.base.database import transaction
-from storage.judging.outcomes import NewFlag, NewVerdict, Recorded, record
-from storage.tables import judging as tables
+from storage.judging.outcomes import record
+from storage.judging.values import NewFlag, NewVerdict, Recorded
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FLAG = NewFlag("review", 10, [{"rule": "sarcasm", "score": 0.97}], NOW + timedelta(hours=4))

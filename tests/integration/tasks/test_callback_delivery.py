@@ -13,12 +13,13 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, select
 
 from deadpan.core.settings import signing_secrets
+from storage import tables
 from storage.base.database import connect, transaction
 from storage.judging import outbox
 from storage.judging.outbox import NewEvent
-from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewFlag, NewVerdict
 from storage.migrations.schema import migrate
-from storage.tables import judging as tables
 from tasks.callbacks.delivery import Deliverer, Patience
 from tasks.callbacks.webhook import Schedule, Sender
 from tasks.housekeeping.housekeeping import Housekeeper

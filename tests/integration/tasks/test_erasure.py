@@ -9,23 +9,18 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from deadpan.core.errors import ConfigurationError, EvidenceUnavailable
+from storage import tables
 from storage.base.database import transaction
-from storage.flags import decisions
+from storage.flags import decisions, worklist
 from storage.flags.decisions import Said
+from storage.flags.worklist import Filter
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore
-from storage.judging.outcomes import (
-    GonePost,
-    NewDeadLetter,
-    NewEvidence,
-    NewFlag,
-    NewVerdict,
-    record,
-)
+from storage.judging.outcomes import record
+from storage.judging.values import GonePost, NewDeadLetter, NewEvidence, NewFlag, NewVerdict
 from storage.keeping import erasure
 from storage.migrations.schema import migrate
 from storage.people import moderators
-from storage.tables import judging as tables
 from tasks.housekeeping.erasure import erase
 from tasks.intake.intake import Intake
 from tasks.intake.replay import replay
@@ -58,7 +53,7 @@ def _everything(database: Engine) -> str:
         return json.dumps(
             [
                 list(map(str, row))
-                for table in tables.Base.metadata.sorted_tables
+                for table in tables.metadata.sorted_tables
                 for row in connection.execute(select(table))
             ]
         )
@@ -107,7 +102,7 @@ def test_a_post_is_erased_and_its_neighbours_are_not(
         assert list(verdict.unread) == []
         assert verdict.negative == 0.8
         assert verdict.content_hash != "1" * 64
-        assert [flag.post_id for flag in queries.open_flags(connection, limit=9)] == ["2", "4"]
+        assert [flag.post_id for flag in worklist.page(connection, Filter(), limit=9)] == ["2", "4"]
         assert erasure.erased(connection, ["1", "2", "unheard of"]) == {"1"}
     assert store.get(shared["own"].sha256) == SECRET.encode()
 
@@ -120,7 +115,7 @@ def test_an_author_is_erased_with_all_that_nobody_else_posted(
     assert found.evidence == (shared["own"].sha256,)
     with transaction(database) as connection:
         bob = moderators.add(connection, "bob", "moderator", actor="test")
-        (flag,) = queries.open_flags(connection, limit=9)
+        (flag,) = worklist.page(connection, Filter(), limit=9)
         decisions.decide(connection, flag.id, bob, Said("remove", note=SECRET), report=True)
     erase(database, store, "post", "4", requested_by="lea")
     erase(database, store, "post", "5", requested_by="lea")

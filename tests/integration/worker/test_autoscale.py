@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from storage.base.database import connect, transaction
-from storage.tables.judging import verdicts
+from storage.tables import verdicts
 from tasks.intake.arrivals import note_sample
 from tasks.intake.intake import Intake
 from tests.harness import environment, outcomes, wait_until

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from storage.base.database import connect, transaction
 from storage.migrations.schema import migrate
-from storage.tables.judging import dead_letters, flags, outbox, verdicts
+from storage.tables import dead_letters, flags, outbox, verdicts
 from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until
 from tests.integration.intake.test_revisits import all_are_due

@@ -14,10 +14,13 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, Table, func, select
 
+from storage import tables
 from storage.base.database import connect, transaction
+from storage.flags import worklist
+from storage.flags.worklist import Filter
 from storage.judging import queries
 from storage.migrations.schema import migrate
-from storage.tables.judging import flags, verdicts
+from storage.tables import flags, verdicts
 from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
@@ -70,7 +73,7 @@ def empty(intake: Intake) -> bool:
     return not any([*told["intake"].values(), told["chunks"], told["retries"]])
 
 
-def letters(database: Engine) -> dict[str, queries.DeadLetter]:
+def letters(database: Engine) -> dict[str, tables.DeadLetter]:
     with transaction(database) as connection:
         return {x.post_id: x for x in queries.dead_letters(connection, limit=100)}
 
@@ -192,7 +195,7 @@ def test_a_flag_carries_its_reasons_and_the_evidence_of_what_was_seen(
             intake.enqueue(["p"])
             wait_until(lambda: empty(intake), "an end", child)
     with transaction(database) as connection:
-        (flag,) = queries.open_flags(connection, limit=10)
+        (flag,) = worklist.page(connection, Filter(), limit=10)
     assert (flag.post_id, flag.queue, flag.priority) == ("p", "everything", 7)
     assert flag.reasons[0]["rule"] == "all"
     assert flag.verdict.author == "zoë"

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, select
 from storage.base.database import connect, transaction
 from storage.migrations.schema import migrate
 from storage.people import moderators, tokens
-from storage.tables.judging import outbox, verdicts
+from storage.tables import outbox, verdicts
 from tasks.intake.intake import Intake
 from tests.harness import environment, outcomes, wait_until
 from tests.platform import Platform

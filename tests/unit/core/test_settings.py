@@ -13,7 +13,7 @@ from deadpan.core.settings import (
     without_password,
 )
 from deadpan.core.settings.console import Role
-from storage.tables.console import ROLES
+from storage.tables import ROLES
 from worker.checks import configuration_problems
 
 

@@ -24,7 +24,7 @@ from storage.flags.states import (
     is_held,
     transition,
 )
-from storage.tables.judging import FLAG_STATES
+from storage.tables import FLAG_STATES
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(minutes=5), NOW - timedelta(minutes=5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.judging.outcomes import GonePost, NewEvidence, NewFlag, NewVerdict
+from storage.judging.values import GonePost, NewEvidence, NewFlag, NewVerdict
 
 GOOD: dict[str, Any] = {
     "post_id": "p",

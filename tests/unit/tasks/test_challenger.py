@@ -20,11 +20,11 @@ from models.posts.prediction import PreparedPost
 from models.serving.classifier import Classifier
 from sources.post import FetchedImage, FetchedPost, Post
 from storage.base.database import connect, transaction
-from storage.judging.outcomes import NewFlag, NewVerdict, record
+from storage.judging.outcomes import record
+from storage.judging.values import NewFlag, NewVerdict
 from storage.keeping import erasure
 from storage.migrations.schema import migrate
-from storage.tables.challenger import challenger_verdicts
-from storage.tables.judging import Base, compatibility
+from storage.tables import challenger_verdicts, compatibility, metadata
 from tasks.challenger import challenger as module
 from tasks.challenger.challenger import Challenger, in_share
 from tasks.intake.chunks import Entry
@@ -115,7 +115,7 @@ def everything_else(database: Engine) -> dict[str, list[Any]]:
     with transaction(database, read_only=True) as connection:
         return {
             table.name: list(connection.execute(select(table)).all())
-            for table in Base.metadata.sorted_tables
+            for table in metadata.sorted_tables
             if table not in (challenger_verdicts, compatibility)
         }
 

@@ -1,4 +1,4 @@
-"""The database's clock, by which processes on several machines agree when a lease ends."""
+"""The database's clock, which decides for processes on several machines when a lease ends."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, DateTime, func, literal, type_coerce
 
-from storage.tables.judging import UtcDateTime
+from storage.base.columns import UtcDateTime
 
 
 def moment(connection: Connection, after_seconds: float = 0.0) -> ColumnElement[datetime]:
-    """A moment for a statement: now by the database's clock, and so many seconds after.
+    """Now, or so many seconds later, by the database's clock, for use in a statement.
 
     It is read when the statement runs and not when the transaction began, which may be before
-    another gave back what this one waits for.
+    another transaction released what this one waits for.
     """
     after = timedelta(seconds=after_seconds)
     if connection.dialect.name != "postgresql":

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
-from storage.tables import judging as tables
+from storage import tables
 
 #: So many of each are found at most; whoever looks for another writes it.
 _MOST: Final = 200

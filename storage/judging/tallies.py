@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from storage.base.database import insert
-from storage.tables.console import tallies
+from storage.tables import tallies
 
 #: A writer holds its part until it commits, so one part would let workers write one by one.
 PARTS: Final = 16

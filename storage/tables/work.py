@@ -1,0 +1,222 @@
+"""The work of moderators: flags, decisions, second looks, known answers, exposures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from sqlalchemy import CheckConstraint, Column, Index, String, Text, text
+
+from storage.base.columns import NUMBERED, PRIMARY, UNIQUE, Id, RowId, partial_index, table
+from storage.base.text import UNKNOWN_LANGUAGE
+from storage.tables.people import ModeratorId, Name
+from storage.tables.posts import PostId
+
+#: The states of a flag that still waits for a human; a post has at most one such flag.
+UNCLOSED_STATES: Final = ("open", "claimed", "escalated")
+FLAG_STATES: Final = (*UNCLOSED_STATES, "decided")
+#: As a literal, for ON CONFLICT: see `UNREPLAYED_DEAD_LETTER`.
+UNCLOSED_FLAG: Final = "state IN ('open', 'claimed', 'escalated')"
+
+FlagId = Annotated[RowId, "flags.id"]
+VerdictId = Annotated[RowId, "verdicts.id"]
+DecisionId = Annotated[RowId, "decisions.id"]
+Word = Annotated[str, String(16)]
+
+
+def _state_is_known() -> CheckConstraint:
+    return CheckConstraint(
+        "state IN ('open', 'claimed', 'escalated', 'decided')", name="state_is_known"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRow:
+    """A post waiting for, or closed by, a human."""
+
+    id: Id
+    post_id: PostId
+    verdict_id: VerdictId
+    state: Word
+    queue: Annotated[str, String(64)]
+    priority: int
+    reasons: Sequence[Mapping[str, Any]]
+    claimed_by: Annotated[str | None, String(256)]
+    claim_expires_at: datetime | None
+    row_version: int
+    opened_at: datetime
+    due_at: datetime | None
+    closed_at: datetime | None
+    author: Annotated[str | None, String(256)]
+    negative: float | None
+    sarcasm: float | None
+    escalated_at: datetime | None
+    outcome: Word | None
+    language: Annotated[str, String(3), {"server_default": UNKNOWN_LANGUAGE}]
+
+
+flags: Final = table(
+    "flags",
+    FlagRow,
+    Column("search_text", Text),  # searched in, never read
+    _state_is_known(),
+    partial_index("uq_flags_unclosed_post_id", "post_id", unique=True, where=UNCLOSED_FLAG),
+    # All end in the id, so that a page and the next flag are read in the order of an index.
+    Index("ix_flags_work", "state", "queue", text("priority DESC"), "opened_at", "id"),
+    Index("ix_flags_priority", "state", text("priority DESC"), "opened_at", "id"),
+    Index("ix_flags_language", "state", "language", text("priority DESC"), "opened_at", "id"),
+    Index("ix_flags_post_id", "post_id"),
+    Index("ix_flags_author_id", "author", "id"),
+    Index("ix_flags_opened_at", "opened_at"),
+    Index("ix_flags_closed_at", "closed_at"),
+    Index("ix_flags_verdict_id", "verdict_id"),
+    NUMBERED,
+)
+
+
+class FlagRule:
+    """A rule that fired for a flag: what `reasons` says too, where an index finds it. No foreign
+    key: see its migration.
+    """
+
+    rule: Annotated[str, String(100), PRIMARY]
+    flag_id: Annotated[RowId, PRIMARY]
+
+
+flag_rules: Final = table("flag_rules", FlagRule, Index("ix_flag_rules_flag_id", "flag_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """What a moderator said of a flag. Rows are added, never changed."""
+
+    id: Id
+    flag_id: FlagId
+    verdict_id: VerdictId
+    moderator_id: ModeratorId
+    action: Word
+    reason_code: Annotated[str | None, String(64)]
+    note: Annotated[str | None, Text]
+    sentiment: Word | None
+    sarcastic: bool | None
+    agrees_sentiment: bool | None
+    agrees_sarcasm: bool | None
+    seconds_taken: float | None
+    undoes: Annotated[DecisionId | None, UNIQUE]
+    batch: Annotated[str | None, String(32)]
+    created_at: datetime
+
+
+decisions: Final = table(
+    "decisions",
+    DecisionRow,
+    CheckConstraint(
+        "action IN ('approve', 'remove', 'escalate', 'skip', 'undo')", name="action_is_known"
+    ),
+    Index("ix_decisions_flag_id_id", "flag_id", "id"),
+    Index("ix_decisions_moderator_id_id", "moderator_id", "id"),
+    Index("ix_decisions_batch", "batch"),
+    Index("ix_decisions_created_at", "created_at"),
+    Index("ix_decisions_verdict_id", "verdict_id"),
+    NUMBERED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A decision that somebody else is to look at, blind. It stands where flags stand, too."""
+
+    id: Id
+    flag_id: FlagId
+    verdict_id: VerdictId
+    decision_id: DecisionId
+    kind: Word
+    expected: Word
+    for_moderator_id: ModeratorId | None
+    asked_by: Name | None
+    why: Annotated[str | None, Text]
+    state: Word
+    claimed_by: Annotated[str | None, String(256)]
+    claim_expires_at: datetime | None
+    row_version: int
+    opened_at: datetime
+    escalated_at: datetime | None
+    closed_at: datetime | None
+    outcome: Word | None
+
+
+reviews: Final = table(
+    "reviews",
+    Review,
+    CheckConstraint("kind IN ('sample', 'disagreement', 'appeal', 'known')", name="kind_is_known"),
+    _state_is_known(),
+    Index("ix_reviews_state_opened_at_id", "state", "opened_at", "id"),
+    Index("ix_reviews_flag_id", "flag_id"),
+    Index("ix_reviews_decision_id", "decision_id"),
+    Index("ix_reviews_verdict_id", "verdict_id"),
+    NUMBERED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What somebody said in a second look. Rows are added, never changed."""
+
+    id: Id
+    review_id: Annotated[RowId, "reviews.id"]
+    moderator_id: ModeratorId
+    action: Word
+    reason_code: Annotated[str | None, String(64)]
+    note: Annotated[str | None, Text]
+    sentiment: Word | None
+    sarcastic: bool | None
+    settles: bool
+    decision_id: Annotated[DecisionId | None, UNIQUE]
+    created_at: datetime
+
+
+review_votes: Final = table(
+    "review_votes",
+    Vote,
+    CheckConstraint("action IN ('approve', 'remove', 'skip')", name="action_is_known"),
+    Index("ix_review_votes_review_id", "review_id"),
+    Index("ix_review_votes_moderator_id", "moderator_id"),
+    Index("ix_review_votes_created_at", "created_at"),
+    NUMBERED,
+)
+
+
+class KnownAnswer:
+    """A decided flag of which a lead says that its answer is known."""
+
+    flag_id: Annotated[FlagId, PRIMARY]
+    action: Word
+    marked_by: Name
+    marked_at: datetime
+    retired_at: datetime | None
+
+
+known_answers: Final = table(
+    "known_answers",
+    KnownAnswer,
+    CheckConstraint("action IN ('approve', 'remove')", name="action_is_known"),
+)
+
+
+class ExposureRow:
+    """Something hard that somebody had before their eyes in an hour. Forgotten after a day."""
+
+    moderator_id: Annotated[ModeratorId, PRIMARY]
+    hour: Annotated[datetime, PRIMARY]
+    kind: Annotated[Word, PRIMARY]
+    subject: Annotated[str, String(80), PRIMARY]
+
+
+exposures: Final = table(
+    "exposures",
+    ExposureRow,
+    CheckConstraint("kind IN ('negative', 'picture')", name="kind_is_known"),
+    Index("ix_exposures_hour", "hour"),
+)
