@@ -13,12 +13,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, Field
 
 from deadpan.core.errors import CheckpointError
+from models.network.config import STRICT, one_of, read_strictly
 from models.posts.prediction import PreparedImage, PreparedPost
 
 READ_OUTS = ("fused", "text_alone", "image_alone")
@@ -40,6 +42,20 @@ Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
+def _named(file: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not (file.get("name") and file.get("sha256")):
+        raise ValueError("it must state the file's name and SHA-256")
+    return file
+
+
+NamedFile = Annotated[Mapping[str, Any], AfterValidator(_named)]
+"""What a checkpoint says of a data file: at least its "name" and its "sha256"."""
+
+_Head = Annotated[str, one_of(*HEADS)]
+_Pattern = Annotated[str, one_of(*PATTERNS)]
+_Temperature = Annotated[float, Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)]
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Temperatures, and where they come from.
@@ -51,10 +67,12 @@ class Calibration:
         thresholds: chosen on the same data, a mapping each; for people, not used by the model.
     """
 
-    temperatures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    data: Sequence[Mapping[str, Any]] = ()
+    __pydantic_config__: ClassVar = STRICT
+
+    temperatures: Mapping[_Head, Mapping[_Pattern, _Temperature]] = field(default_factory=dict)
+    data: tuple[NamedFile, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
-    thresholds: Sequence[Mapping[str, Any]] = ()
+    thresholds: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def version(self) -> str:
@@ -69,15 +87,12 @@ class Calibration:
         return self.temperatures.get(head, {}).get(pattern, 1.0)
 
     def probabilities(self, head: str, logits: Array, patterns: Sequence[str]) -> Array:
-        """Calibrated probabilities.
+        """Calibrated probabilities: float [posts, classes] to float64 of the same shape.
 
         Args:
             head: "sentiment" or "sarcasm".
             logits: float [posts, classes].
             patterns: of each post, one of `PATTERNS`, or "" for a post with nothing to see.
-
-        Returns:
-            float64 [posts, classes], rows that sum to 1.
         """
         known = {pattern: self.temperature(head, pattern) for pattern in ("", *PATTERNS)}
         temperatures = np.array([known[pattern] for pattern in patterns])
@@ -98,37 +113,21 @@ class Calibration:
         """Read what `to_json` wrote; None is a model that was never calibrated.
 
         Raises:
-            CheckpointError: it is none, or was altered.
+            CheckpointError: it is not a calibration, or was altered.
         """
         if document is None:
             return cls()
         if not isinstance(document, Mapping):
-            raise CheckpointError(f"calibration is {document!r:.60}, not an object")
-        temperatures = document.get("temperatures")
-        problems = _temperature_problems(temperatures)
-        data, measured = document.get("data", []), document.get("measured", {})
-        thresholds = document.get("thresholds", [])
-        if not isinstance(data, list) or not all(
-            isinstance(file, dict) and file.get("name") and file.get("sha256") for file in data
-        ):
-            problems.append("calibration.data does not name its files with SHA-256")
-        if not isinstance(measured, dict) or not isinstance(thresholds, list):
-            problems.append("calibration.measured or calibration.thresholds is malformed")
-        if problems:
-            raise CheckpointError("; ".join(problems))
-        assert isinstance(temperatures, Mapping)
-        found = cls(
-            {head: dict(by_pattern) for head, by_pattern in temperatures.items()},
-            tuple(data),
-            measured,
-            tuple(thresholds),
-        )
-        if found.version != document.get("version"):
+            raise CheckpointError(f"calibration is {document!r:.60}; it must be an object")
+        stated = document.get("version")
+        fields = {name: value for name, value in document.items() if name != "version"}
+        found = read_strictly(cls, fields, "calibration")
+        if found.version != stated:
             raise CheckpointError(
-                f"calibration.version is {document.get('version')!r:.60}, and its temperatures "
-                f"have {found.version}: they were altered"
+                f"calibration.version is {stated!r:.60}, and its temperatures have "
+                f"{found.version}: they were altered"
             )
-        if found.version != UNCALIBRATED and not data:
+        if found.version != UNCALIBRATED and not found.data:
             raise CheckpointError("calibration.data is empty; temperatures come from data")
         return found
 
@@ -165,30 +164,17 @@ def softmax(logits: Array) -> Array:
 
 
 def negative_log_likelihood(logits: Array, labels: npt.NDArray[np.int64]) -> float:
-    """Mean over posts.
-
-    Args:
-        logits: float [posts, classes].
-        labels: int [posts].
-    """
+    """Mean over posts, of logits, float [posts, classes], and labels, int [posts]."""
     highest = logits.max(axis=1)
     total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
     return float((total - logits[np.arange(len(labels)), labels]).mean())
 
 
 def fit_temperature(logits: Array, labels: npt.NDArray[np.int64]) -> float:
-    """The temperature with the least negative log-likelihood.
+    """The temperature with the least negative log-likelihood, with four decimals, within bounds.
 
     The likelihood is convex in 1 / temperature, so golden-section search on the logarithm of the
-    temperature finds the one minimum.
-
-    Args:
-        logits: float [posts, classes], not all of them on the right side, or the answer is
-            `MIN_TEMPERATURE`.
-        labels: int [posts].
-
-    Returns:
-        Between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`, with four decimals.
+    temperature finds the one minimum. Of logits, float [posts, classes], and labels, int [posts].
     """
     ratio = (math.sqrt(5.0) - 1.0) / 2.0
     low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
@@ -208,23 +194,3 @@ def fit_temperature(logits: Array, labels: npt.NDArray[np.int64]) -> float:
             right = low + ratio * (high - low)
             loss_right = loss(right)
     return round(math.exp((low + high) / 2), 4)
-
-
-def _temperature_problems(temperatures: object) -> list[str]:
-    if not isinstance(temperatures, Mapping):
-        return [f"calibration.temperatures is {temperatures!r:.60}, not an object"]
-    problems = []
-    for head, by_pattern in temperatures.items():
-        if head not in HEADS or not isinstance(by_pattern, Mapping):
-            problems.append(f"calibration.temperatures.{head} is {by_pattern!r:.60}")
-            continue
-        for pattern, value in by_pattern.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if pattern not in PATTERNS or not number:
-                problems.append(f"calibration.temperatures.{head}.{pattern} is {value!r:.60}")
-            elif not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
-                problems.append(
-                    f"calibration.temperatures.{head}.{pattern} is {value}, "
-                    f"not in [{MIN_TEMPERATURE}, {MAX_TEMPERATURE}]"
-                )
-    return problems

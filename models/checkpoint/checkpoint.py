@@ -11,17 +11,19 @@ import json
 import os
 import secrets
 import shutil
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
 
 from deadpan.core.errors import CheckpointError, ModelError
 from deadpan.core.people_files import UnreadableFileError, read_bytes
-from models.checkpoint.calibration import Calibration
+from models.checkpoint.calibration import Calibration, NamedFile
 from models.checkpoint.model_card import model_card
-from models.network.config import ModelConfig, expected_tensors
+from models.network.config import ModelConfig, expected_tensors, read_strictly
 from models.network.encoders import check_encoder
 
 CONFIG_FILE = "config.json"
@@ -29,11 +31,9 @@ WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 PRESETS = Path(__file__).parents[1] / "presets"
 
-_MAX_HEADER_BYTES = 1_000_000
 _MAX_DOCUMENT_BYTES = 16 * 2**20
-_BYTES_EACH = {"F16": 2, "BF16": 2, "F32": 4}
 _RETRAIN = "train it again with: deadpan train"
-_REPLACE = "replace the folder by a whole copy, or train it again with: deadpan train"
+_REPLACE = "replace the folder with a complete copy, or train it again with: deadpan train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,27 @@ class CheckpointInfo:
     versions: Mapping[str, str]
     training: Mapping[str, Any]
     calibration: Calibration = field(default_factory=Calibration)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Data:
+    train: Annotated[tuple[NamedFile, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class _Account:
+    """What a model has to say of itself, or it is not loaded."""
+
+    weights: _Weights
+    data: _Data
+    scores: Annotated[dict[str, Any], Field(min_length=1)]
+    versions: Annotated[dict[str, Any], Field(min_length=1)]
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 def preset_names() -> list[str]:
@@ -97,23 +118,29 @@ def read_info(spec: str | Path) -> CheckpointInfo:
     document = _read_document(path / CONFIG_FILE)
     try:
         config = ModelConfig.from_json(document.get("model"))
+        account = read_strictly(_Account, document, "")
     except CheckpointError as error:
-        raise CheckpointError(f"{path / CONFIG_FILE}: {error}; {_RETRAIN}") from error
-    _check_provenance(path / CONFIG_FILE, document)
-    stated = document.get("weights")
-    sha256 = stated.get("sha256") if isinstance(stated, dict) else None
-    if not isinstance(sha256, str):
-        raise CheckpointError(f"{path / CONFIG_FILE} has no weights.sha256; {_RETRAIN}")
+        raise CheckpointError(
+            f"{path / CONFIG_FILE}: {error}; a model must say what it is made of, what it learnt "
+            f"from and how well it does; {_RETRAIN}"
+        ) from error
+    try:
+        calibration = Calibration.from_json(document.get("calibration"))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path / CONFIG_FILE}: {error}; calibrate it again with: deadpan calibrate"
+        ) from error
+    sha256 = account.weights.sha256
     _check_weights(path / WEIGHTS_FILE, sha256, config)
     return CheckpointInfo(
         path=path,
         config=config,
         version=model_version(config, sha256),
         data=document["data"],
-        scores=document["scores"],
-        versions=document["versions"],
-        training=document.get("training", {}),
-        calibration=_calibration(path / CONFIG_FILE, document),
+        scores=account.scores,
+        versions=account.versions,
+        training=account.training,
+        calibration=calibration,
     )
 
 
@@ -170,8 +197,8 @@ def save(
     try:
         temporary.mkdir(parents=True)
         _write(temporary / WEIGHTS_FILE, weights)
-        _write(temporary / CONFIG_FILE, (json.dumps(document, indent=1) + "\n").encode())
-        _write(temporary / CARD_FILE, model_card(document).encode())
+        for name, content in _account_files(document).items():
+            _write(temporary / name, content)
         read_info(temporary)
         # a folder cannot be renamed over one that is not empty
         if path.exists():
@@ -211,18 +238,11 @@ def write_calibration(
     document = _read_document(info.path / CONFIG_FILE)
     document["calibration"] = calibration.to_json()
     if output is not None and output.resolve() != info.path.resolve():
-        provenance = {
-            key: value
-            for key, value in document.items()
-            if key not in ("model", "weights", "version")
-        }
-        return save(output, info.config, (info.path / WEIGHTS_FILE).read_bytes(), provenance)
+        for written_by_save in ("model", "weights", "version"):
+            del document[written_by_save]
+        return save(output, info.config, (info.path / WEIGHTS_FILE).read_bytes(), document)
     token = secrets.token_hex(4)
-    # the card comes first: it only tells, and a run that is cut short is repeated
-    contents = {
-        CARD_FILE: model_card(document).encode(),
-        CONFIG_FILE: (json.dumps(document, indent=1) + "\n").encode(),
-    }
+    contents = _account_files(document)
     temporary = {name: info.path / f".{name}.{token}.new" for name in contents}
     try:
         for name, content in contents.items():
@@ -253,6 +273,14 @@ def check_output(path: Path) -> None:
         raise ModelError(f"{path} exists and is not a model; choose another --output")
 
 
+def _account_files(document: Mapping[str, Any]) -> dict[str, bytes]:
+    # the card comes first: it only tells, and a run that is cut short is repeated
+    return {
+        CARD_FILE: model_card(document).encode(),
+        CONFIG_FILE: (json.dumps(document, indent=1) + "\n").encode(),
+    }
+
+
 def _write(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
@@ -266,53 +294,22 @@ def _read_document(path: Path) -> dict[str, Any]:
     except UnreadableFileError as error:
         raise CheckpointError(f"{path} {error}; {_REPLACE}") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}; {_REPLACE}") from error
+        raise CheckpointError(f"cannot read {path}: {error}; {_REPLACE}") from error
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} is not a JSON object; {_REPLACE}")
     return document
 
 
-def _check_provenance(path: Path, document: Mapping[str, Any]) -> None:
-    """A model file names its data, its scores and its versions, or it is not loaded."""
-    data, scores, versions = (document.get(key) for key in ("data", "scores", "versions"))
-    train = data.get("train") if isinstance(data, dict) else None
-    named = isinstance(train, list) and all(
-        isinstance(file, dict) and file.get("name") and file.get("sha256") for file in train
-    )
-    missing = [
-        name
-        for name, good in (
-            ("data", named and bool(train)),
-            ("scores", isinstance(scores, dict) and bool(scores)),
-            ("versions", isinstance(versions, dict) and bool(versions)),
-        )
-        if not good
-    ]
-    if missing:
-        raise CheckpointError(
-            f"{path} does not name its {', '.join(missing)}; a model that does not say what it "
-            f"learnt from and how well it does is not loaded; {_RETRAIN}"
-        )
-
-
-def _calibration(path: Path, document: Mapping[str, Any]) -> Calibration:
-    try:
-        return Calibration.from_json(document.get("calibration"))
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{path}: {error}; calibrate it again with: deadpan calibrate"
-        ) from error
-
-
 def _check_weights(path: Path, sha256: str, config: ModelConfig) -> None:
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        with safe_open(path, framework="numpy") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        with path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path} cannot be read: {error.strerror or error}; {_REPLACE}"
+            f"{path} is not a complete safetensors file: {error}; {_REPLACE}"
         ) from error
-    shapes = _tensor_shapes(path, content)
-    found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise CheckpointError(
             f"{path} has SHA-256 {found[:12]}…, and {CONFIG_FILE} states {sha256[:12]}…; {_REPLACE}"
@@ -328,32 +325,3 @@ def _check_weights(path: Path, sha256: str, config: ModelConfig) -> None:
     ]
     if problems:
         raise CheckpointError(f"{path} does not fit its configuration: {'; '.join(problems)}")
-
-
-def _tensor_shapes(path: Path, content: bytes) -> dict[str, tuple[int, ...]]:
-    """Read a safetensors header.
-
-    Source: the format section of https://github.com/huggingface/safetensors: eight bytes of header
-    length, the header in JSON, then the tensors.
-    """
-    try:
-        (length,) = struct.unpack_from("<Q", content)
-        if length > _MAX_HEADER_BYTES:
-            raise ValueError(f"header of {length} bytes")
-        header = json.loads(content[8 : 8 + length])
-        header.pop("__metadata__", None)
-        end = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
-        if end != len(content):
-            raise ValueError(f"{len(content)} bytes instead of {end}")
-        for name, tensor in header.items():
-            begin, stop = tensor["data_offsets"]
-            size = _BYTES_EACH[tensor["dtype"]]
-            for side in tensor["shape"]:
-                size *= side
-            if stop - begin != size:
-                raise ValueError(f"{name} has {stop - begin} bytes instead of {size}")
-        return {name: tuple(tensor["shape"]) for name, tensor in header.items()}
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file: {error}; {_REPLACE}"
-        ) from error

@@ -23,12 +23,14 @@ def load_network(checkpoint: CheckpointInfo) -> Network:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path} cannot be loaded: {error}; replace the folder by a whole copy"
+            f"cannot load {path}: {error}; replace the folder with a complete copy"
         ) from error
     try:
         return Network.with_weights(checkpoint.config, tensors)
     except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be used: {error}") from error
+        raise CheckpointError(
+            f"cannot use {path}: {error}; replace the folder with a complete copy"
+        ) from error
 
 
 def load_head(checkpoint: CheckpointInfo) -> FusionHead:
@@ -51,6 +53,6 @@ def load_head(checkpoint: CheckpointInfo) -> FusionHead:
         head.load_state_dict(tensors)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path} cannot be used: {error}; replace the folder by a whole copy"
+            f"cannot use {path}: {error}; replace the folder with a complete copy"
         ) from error
     return head.eval().requires_grad_(False)

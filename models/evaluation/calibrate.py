@@ -128,7 +128,7 @@ def calibrate(
             temperatures.setdefault(head, {})[pattern] = temperature
             measured.setdefault(head, {})[pattern] = {"from": source, **figures}
     data = [{"name": file.path.name, "sha256": file.sha256, "n": len(file.posts)} for file in files]
-    return Calibration(temperatures, data, measured), left
+    return Calibration(temperatures, tuple(data), measured), left
 
 
 def refuse_training_data(checkpoint: CheckpointInfo, files: Sequence[PostsFile]) -> None:

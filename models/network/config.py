@@ -177,7 +177,7 @@ def read_strictly(kind: type[_Read], data: object, where: str) -> _Read:
 
 
 def _problem(error: Any, where: str) -> str:
-    place = ".".join([where, *map(str, error["loc"])])
+    place = ".".join(filter(None, [where, *map(str, error["loc"])]))
     if error["type"] == "missing":
         return f"{place} is missing"
     if error["type"] == "unexpected_keyword_argument":

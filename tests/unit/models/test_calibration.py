@@ -147,20 +147,21 @@ def test_the_version_changes_with_a_temperature_and_with_nothing_else() -> None:
     ("change", "told"),
     [
         ({"temperatures": {"sentiment": {"both": 2.1}}}, "they were altered"),
-        ({"temperatures": {"sentiment": {"both": 0}}}, "not in"),
-        ({"temperatures": {"sentiment": {"both": float("nan")}}}, "not in"),
+        ({"temperatures": {"sentiment": {"both": 0}}}, "both is 0; it must be greater than or"),
+        ({"temperatures": {"sentiment": {"both": float("nan")}}}, "finite"),
         ({"temperatures": {"sentiment": {"audio": 1.0}}}, "audio"),
         ({"temperatures": {"mood": {}}}, "mood"),
-        ({"temperatures": [1]}, "not an object"),
+        ({"temperatures": [1]}, r"temperatures is \[1\]; it must be an object"),
         ({"data": []}, "temperatures come from data"),
-        ({"data": ["dev"]}, "does not name its files"),
-        ({"measured": 1}, "malformed"),
+        ({"data": ["dev"]}, "calibration.data.0 is 'dev'; it must be an object"),
+        ({"data": [{"name": "dev"}]}, "must state the file's name and SHA-256"),
+        ({"measured": 1}, "calibration.measured is 1"),
     ],
 )
 def test_an_altered_calibration_is_refused(change: dict[str, object], told: str) -> None:
     with pytest.raises(CheckpointError, match=told):
         Calibration.from_json(SOME.to_json() | change)
-    with pytest.raises(CheckpointError, match="not an object"):
+    with pytest.raises(CheckpointError, match="it must be an object"):
         Calibration.from_json([])
 
 
