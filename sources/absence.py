@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deadpan.core.post_fields import WrongFieldError
 from sources.answer import Answer, resemblance
+from sources.post import FetchFailure, Found, Gone, Post
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,16 @@ class Question:
     def asked(self) -> tuple[str, ...]:
         """All ids to ask for."""
         return self.ids if self.known is None else (*self.ids, self.known)
+
+    def halves(self) -> list[Question]:
+        """The same in two questions, where an answer to all of them cannot be had."""
+        middle = len(self.ids) // 2
+        parts = self.ids[:middle], self.ids[middle:]
+        return [Question(part, self.given_before) for part in parts]
+
+
+Outcome = tuple[dict[str, Found], list[Question]]
+"""What a question came to: results, and what has to be asked next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,29 @@ class Absence:
     def at_most(self) -> int:
         """How many ids to ask for together."""
         return self._at_most
+
+    def outcome(
+        self, question: Question, answer: Answer, read: Callable[[str, Any], Post]
+    ) -> Outcome:
+        """The posts of an answer, and what it says of the other ids that were asked for.
+
+        Args:
+            read: makes a post of what an answer gives for an id; may raise a WrongFieldError.
+        """
+        weighed = self.weigh(question, answer)
+        found: dict[str, Found] = {}
+        for post_id, value in weighed.found.items():
+            try:
+                found[post_id] = read(post_id, value)
+            except WrongFieldError as error:
+                message = f"{self._source} sent a post whose {error}"
+                found[post_id] = FetchFailure(post_id, message, transient=False)
+        for post_id in weighed.gone:
+            found[post_id] = Gone(post_id, f"{self._source}, asked again, has no such post")
+        for post_id, reason in weighed.odd.items():
+            # Whether that is this post's fault or the source's shows when others are asked for.
+            found[post_id] = FetchFailure(post_id, reason, True, outage=True, alone=True)
+        return found, weighed.again
 
     def weigh(self, question: Question, answer: Answer) -> Weighed:
         """Sort the ids of one question by what its answer says of them."""

@@ -9,30 +9,24 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import (
-    DBAPIError,
-    InterfaceError,
-    OperationalError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import NullType
 
 from deadpan.core import database_url
 from deadpan.core.errors import SettingsError
 from deadpan.core.post_fields import WrongFieldError, read_id
-from sources.absence import Absence, Question
+from sources.absence import Absence, Outcome, Question
 from sources.answer import Answer
 from sources.mapping import PostMapping, post_of
-from sources.pictures.download import ImageDownloader, ImageLimits
-from sources.post import FetchFailure, FetchResult, Gone, Post
-from sources.source import BegunResult, Found, Look, waited_for
+from sources.pictures.allowed import ImageLimits
+from sources.post import Found, Post, failures
+from sources.source import Look, PicturedSource
 
 _COLUMNS = PostMapping()
-_REQUIRED = ("id", "text")
 
 
-class DatabaseSource:
+class DatabaseSource(PicturedSource):
     """Fetches posts with one query; never writes.
 
     Args:
@@ -61,93 +55,60 @@ class DatabaseSource:
         problems = database_problems(url, query)
         if problems:
             raise SettingsError(problems)
+        super().__init__(limits, threads)
         self._engine = read_only_engine(database_url.parsed(url), timeout_seconds, threads)
         # Without a type: as text, PostgreSQL would refuse to compare the ids with a number column.
         ids = bindparam("ids", expanding=True, type_=NullType())
         self._query = text(query.rstrip().rstrip(";")).bindparams(ids)
         self._look = look
         self._absence = Absence(ids_per_request, source="the post database")
-        self._images = ImageDownloader(limits or ImageLimits(), threads=threads)
 
     def close(self) -> None:
         """Give back connections and threads."""
-        self._images.close()
+        super().close()
         self._engine.dispose()
 
-    def closed_image_hosts(self) -> int:
-        """How many image hosts are not asked now; see `sources.source.PostSource`."""
-        return self._images.closed_hosts()
-
-    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """Fetch posts and their images; see `sources.source.PostSource`."""
-        return waited_for(self.begin(post_ids))
-
-    def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
-        """Fetch posts, and begin to download their images; see `sources.source.PostSource`."""
-        asked = list(dict.fromkeys(post_ids))
+    def find(self, post_ids: Sequence[str]) -> dict[str, Found]:
+        """Fetch posts without their images."""
         found: dict[str, Found] = {}
         size = self._absence.at_most
-        questions = [Question(tuple(asked[at : at + size])) for at in range(0, len(asked), size)]
+        questions = [
+            Question(tuple(post_ids[at : at + size])) for at in range(0, len(post_ids), size)
+        ]
         while questions:
             results, again = self._ask(questions.pop())
             found |= results
             questions += again
-        posts = [result for result in found.values() if isinstance(result, Post)]
-        begun: dict[str, BegunResult] = {each.post.id: each for each in self._images.begin(posts)}
-        return {
-            post_id: begun[post_id] if isinstance(result, Post) else result
-            for post_id, result in ((post_id, found[post_id]) for post_id in asked)
-        }
+        return found
 
-    def _ask(self, question: Question) -> tuple[dict[str, Found], list[Question]]:
-        """Results, and what has to be asked next."""
+    def _ask(self, question: Question) -> Outcome:
         group = question.ids
         try:
             with self._engine.connect() as connection:
                 result = connection.execute(self._query, {"ids": list(question.asked)})
-                absent = [name for name in _REQUIRED if name not in result.keys()]  # noqa: SIM118
+                absent = [f"'{name}'" for name in ("id", "text") if name not in list(result.keys())]
                 if absent:
-                    names = ", ".join(f"'{name}'" for name in absent)
-                    error_text = f"DEADPAN_SOURCE_QUERY gives no column {names}"
-                    return _failed(group, error_text, transient=False), []
+                    problem = f"DEADPAN_SOURCE_QUERY gives no column {', '.join(absent)}"
+                    return failures(group, problem, transient=False), []
                 rows = [dict(row) for row in result.mappings()]
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            error_text = f"the post database cannot be asked: {why(error)}"
-            return _failed(group, error_text, outage=True), []
         except (SQLAlchemyError, UnicodeError) as error:
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
-                error_text = f"the post database cannot be asked: {why(error)}"
-                return _failed(group, error_text, outage=True), []
+            is_away = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+            if is_away or (isinstance(error, DBAPIError) and error.connection_invalidated):
+                problem = f"the post database cannot be asked: {why(error)}"
+                return failures(group, problem, outage=True), []
             # One id that the database cannot read, such as letters for a number column, fails the
             # whole query; alone, it fails only itself.
-            if len(group) == 1:
-                error_text = f"the post database refuses the query: {why(error)}"
-                return _failed(group, error_text, transient=False), []
-            middle = len(group) // 2
-            halves = (group[:middle], group[middle:])
-            return {}, [Question(half, question.given_before) for half in halves]
-        return self._weighed(question, rows)
-
-    def _weighed(
-        self, question: Question, rows: list[dict[str, Any]]
-    ) -> tuple[dict[str, Found], list[Question]]:
+            if len(group) > 1:
+                return {}, question.halves()
+            problem = f"the post database refuses the query: {why(error)}"
+            return failures(group, problem, transient=False), []
         answer = Answer(tuple((_id_of(row), row) for row in rows))
-        weighed = self._absence.weigh(question, answer)
-        found: dict[str, Found] = {}
-        for post_id, row in weighed.found.items():
-            if self._look is not None:
-                self._look(post_id, row)
-            try:
-                found[post_id] = post_of(post_id, _checked(row), _COLUMNS)
-            except WrongFieldError as error:
-                message = f"the post database gave a post whose {error}"
-                found[post_id] = FetchFailure(post_id, message, transient=False)
-        for post_id in weighed.gone:
-            why_gone = "the post database, asked again, has no such post"
-            found[post_id] = Gone(post_id, why_gone)
-        for post_id, reason in weighed.odd.items():
-            found[post_id] = FetchFailure(post_id, reason, True, outage=True, alone=True)
-        return found, weighed.again
+        return self._absence.outcome(question, answer, self._post)
+
+    def _post(self, post_id: str, row: dict[str, Any]) -> Post:
+        if self._look is not None:
+            self._look(post_id, row)
+        return post_of(post_id, _checked(row), _COLUMNS)
 
 
 def _id_of(row: Mapping[str, Any]) -> str | None:
@@ -170,16 +131,6 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return row
 
 
-def _failed(
-    group: Sequence[str], error: str, *, transient: bool = True, outage: bool = False
-) -> dict[str, Found]:
-    alone = len(group) == 1
-    return {
-        post_id: FetchFailure(post_id, error, transient, outage=outage, alone=alone)
-        for post_id in group
-    }
-
-
 def why(error: Exception) -> str:
     """Gives the driver's own words, first line only: SQLAlchemy adds the query and all its ids."""
     original = getattr(error, "orig", None) or error
@@ -197,28 +148,19 @@ def read_only_engine(
         statement_seconds: for one statement; as long as to connect when left out.
     """
     limit_seconds = timeout_seconds if statement_seconds is None else statement_seconds
-    arguments: dict[str, Any] = {}
-    options: dict[str, Any] = {}
     name = url.get_backend_name()
+    options: dict[str, Any] = {}
     if name == "sqlite":
-        arguments["timeout"] = timeout_seconds
-    elif name == "postgresql":
-        arguments["connect_timeout"] = max(2, round(timeout_seconds))
+        options["connect_args"] = {"timeout": timeout_seconds}
+    else:
+        options |= {"pool_size": connections, "pool_timeout": timeout_seconds}
+    if name == "postgresql":
+        options["connect_args"] = {"connect_timeout": max(2, round(timeout_seconds))}
         if url.drivername == database_url.POSTGRESQL:
             # Behind a pooler that hands connections on, others would meet our statements.
-            arguments["prepare_threshold"] = None
-        options["postgresql_readonly"] = True
-    if name != "sqlite":
-        options_of_pool = {"pool_size": connections, "pool_timeout": timeout_seconds}
-    else:
-        options_of_pool = {}
-    engine = create_engine(
-        url,
-        pool_pre_ping=True,
-        connect_args=arguments,
-        execution_options=options,
-        **options_of_pool,
-    )
+            options["connect_args"]["prepare_threshold"] = None
+        options["execution_options"] = {"postgresql_readonly": True}
+    engine = create_engine(url, pool_pre_ping=True, **options)
     if name == "sqlite":
 
         @event.listens_for(engine, "connect")

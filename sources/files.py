@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 from deadpan.core.errors import SettingsError
 from deadpan.core.post_fields import WrongFieldError
 from sources.mapping import PostMapping, id_of, post_of
-from sources.pictures.download import ImageDownloader, ImageLimits
-from sources.post import FetchedImage, FetchFailure, FetchResult, Gone, Post
-from sources.source import BegunResult, Found, Look, waited_for
+from sources.pictures.allowed import ImageLimits
+from sources.post import FetchedImage, FetchFailure, Found, Gone
+from sources.source import Look, PicturedSource
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def _state(file: BinaryIO) -> tuple[int, ...]:
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
-class FileSource:
+class FileSource(PicturedSource):
     """Fetches posts from a JSONL file; labels in it are not looked at.
 
     The file is read once, to note where each post is; the posts stay on disk. A file that has
@@ -83,11 +83,7 @@ class FileSource:
                 self._index = self._read(file, is_first=True)
         except (OSError, ValueError) as error:
             raise SettingsError(unreadable(path, error)) from error
-        self._images = ImageDownloader(self._limits, threads=threads)
-
-    def close(self) -> None:
-        """Give back the threads."""
-        self._images.close()
+        super().__init__(self._limits, threads, self._image)
 
     def _read(self, file: BinaryIO, *, is_first: bool = False) -> _Index:
         lines: dict[str, tuple[int, int, int]] = {}
@@ -121,18 +117,8 @@ class FileSource:
             )
         return _Index(state, lines, unusable, first or 0, is_first)
 
-    def closed_image_hosts(self) -> int:
-        """How many image hosts are not asked now; see `sources.source.PostSource`."""
-        return self._images.closed_hosts()
-
-    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """Fetch posts and their images; see `sources.source.PostSource`."""
-        return waited_for(self.begin(post_ids))
-
-    def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
-        """Fetch posts, and begin to read their images; see `sources.source.PostSource`."""
-        asked = list(dict.fromkeys(post_ids))
-        found: dict[str, Found]
+    def find(self, post_ids: Sequence[str]) -> dict[str, Found]:
+        """Read posts, without their images."""
         try:
             with open(self._path, "rb") as file:
                 with self._lock:
@@ -140,21 +126,10 @@ class FileSource:
                         log.info("%s has changed, and is read again", self._path)
                         self._index = self._read(file)
                     index = self._index
-                found = {post_id: self._found(post_id, index, file) for post_id in asked}
+                return {post_id: self._found(post_id, index, file) for post_id in post_ids}
         except OSError as error:
-            why = unreadable(self._path, error)
-            return {
-                post_id: FetchFailure(post_id, why, transient=True, outage=True)
-                for post_id in asked
-            }
-        posts = [result for result in found.values() if isinstance(result, Post)]
-        begun: dict[str, BegunResult] = {
-            each.post.id: each for each in self._images.begin(posts, self._image)
-        }
-        return {
-            post_id: begun[post_id] if isinstance(result, Post) else result
-            for post_id, result in found.items()
-        }
+            problem = unreadable(self._path, error)
+            return {each: FetchFailure(each, problem, True, outage=True) for each in post_ids}
 
     def _found(self, post_id: str, index: _Index, file: BinaryIO) -> Found:
         if post_id not in index.lines:

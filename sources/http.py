@@ -9,12 +9,13 @@ import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
+from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from deadpan.core.post_fields import WrongFieldError
-from sources.absence import Absence, Question
+from sources.absence import Absence, Outcome, Question
 from sources.answer import Answer, header_doubt, read_answer
 from sources.mapping import PostMapping, post_of
 from sources.net.connection import TransferError
@@ -22,9 +23,10 @@ from sources.net.pauses import pause_of
 from sources.net.threads import Threads
 from sources.net.throttle import NotNowError, Throttle, Turn
 from sources.net.transport import BodyTooLargeError, Response, Transport, canonical, read_body
-from sources.pictures.download import ImageDownloader, ImageLimits, described
-from sources.post import FetchFailure, FetchResult, Gone, Post
-from sources.source import BegunResult, Found, Look, waited_for
+from sources.pictures.allowed import ImageLimits
+from sources.pictures.download import described
+from sources.post import FetchFailure, Found, Gone, Post, failures
+from sources.source import Look, PicturedSource
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +39,7 @@ _MAX_IDS_CHARACTERS = 6000  # most servers refuse a request line of more than 8 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 
 
-@dataclass(slots=True)
-class _Outcome:
-    """What one request came to: results, and what has to be asked next."""
-
-    found: dict[str, Found] = field(default_factory=dict)
-    again: list[Question] = field(default_factory=list)
-
-
-class HttpSource:
+class HttpSource(PicturedSource):
     """Fetches posts from a URL with `{ids}` (many, comma-separated) or `{id}` (one) in it.
 
     Args:
@@ -72,6 +66,7 @@ class HttpSource:
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         throttle: Throttle | None = None,
     ) -> None:
+        super().__init__(limits, threads)
         self._takes_many = "{ids}" in url
         self._before, self._after = url.split("{ids}" if self._takes_many else "{id}", 1)
         self._headers = {
@@ -93,41 +88,23 @@ class HttpSource:
         self._throttle = throttle or Throttle(threads, ids_per_request)
         self._transport = Transport(connections=threads)
         self._threads = Threads(threads, "deadpan-source")
-        self._images = ImageDownloader(limits or ImageLimits(), threads=threads)
 
     def close(self) -> None:
         """Give back connections and threads, after the requests that are under way."""
         self._throttle.close()
         self._threads.close()
         self._transport.close()
-        self._images.close()
+        super().close()
 
-    def closed_image_hosts(self) -> int:
-        """How many image hosts are not asked now; see `sources.source.PostSource`."""
-        return self._images.closed_hosts()
-
-    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
-        """Fetch posts and their images; see `sources.source.PostSource`."""
-        return waited_for(self.begin(post_ids))
-
-    def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
-        """Fetch posts, and begin to download their images; see `sources.source.PostSource`."""
-        found: dict[str, Found] = {}
-        askable = []
-        for post_id in dict.fromkeys(post_ids):
-            refusal = self._refusal(post_id)
-            if refusal is None:
-                askable.append(post_id)
-            else:
-                found[post_id] = FetchFailure(post_id, refusal, transient=False)
-        found |= self._found(askable)
-        posts = [result for result in found.values() if isinstance(result, Post)]
-        begun: dict[str, BegunResult] = {each.post.id: each for each in self._images.begin(posts)}
-        results: dict[str, BegunResult] = {}
-        for post_id in dict.fromkeys(post_ids):
-            result = found[post_id]
-            results[post_id] = begun[post_id] if isinstance(result, Post) else result
-        return results
+    def find(self, post_ids: Sequence[str]) -> dict[str, Found]:
+        """Fetch posts without their images."""
+        refusals = {post_id: self._refusal(post_id) for post_id in post_ids}
+        found: dict[str, Found] = {
+            post_id: FetchFailure(post_id, refusal, transient=False)
+            for post_id, refusal in refusals.items()
+            if refusal is not None
+        }
+        return found | self._found([each for each in post_ids if refusals[each] is None])
 
     def _refusal(self, post_id: str) -> str | None:
         """Why this id cannot be put into the URL, if so."""
@@ -153,8 +130,8 @@ class HttpSource:
         questions = [Question(group) for group in _grouped(post_ids, size)]
         give_up_at = self._throttle.patience()
         found: dict[str, Found] = {}
-        waiting: dict[Future[_Outcome], Question] = {}
-        ended: SimpleQueue[Future[_Outcome]] = SimpleQueue()
+        waiting: dict[Future[Outcome], Question] = {}
+        ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
         while questions or waiting:
             for question in questions:
                 future = self._threads.submit(self._asked, question, give_up_at)
@@ -163,36 +140,36 @@ class HttpSource:
             done = ended.get()
             asked = waiting.pop(done)
             try:
-                outcome = done.result()
+                results, questions = done.result()
             except CancelledError:
                 problem = "the worker was stopped before the post was fetched"
-                outcome = _unasked(asked.ids, problem)
-            found |= outcome.found
-            questions = outcome.again
+                results, questions = failures(asked.ids, problem, untried=True), []
+            found |= results
         return found
 
-    def _asked(self, question: Question, give_up_at: float) -> _Outcome:
+    def _asked(self, question: Question, give_up_at: float) -> Outcome:
         try:
             with self._throttle.turn(give_up_at) as turn:
                 return self._ask(question, turn)
         except NotNowError as pause:
             problem = "the post source asked to be left alone for a while"
-            return _unasked(question.ids, problem, pause.seconds)
+            seconds = pause.seconds
+            return failures(question.ids, problem, retry_after_seconds=seconds, untried=True), []
         except Exception as error:
             # Whatever the platform found to break us with, the other posts of the chunk go on.
             log.exception("asking the post source failed unexpectedly")
             problem = f"the post source could not be read: {type(error).__name__}"
-            return _failed(question.ids, problem)
+            return failures(question.ids, problem), []
 
-    def _ask(self, question: Question, turn: Turn) -> _Outcome:
+    def _ask(self, question: Question, turn: Turn) -> Outcome:
         group = question.ids
         url = self._before + ",".join(map(_quoted, question.asked)) + self._after
         ends_at = time.monotonic() + self._timeout_seconds
         try:
             for _ in range(_MAX_REDIRECTS + 1):
                 left_seconds = max(0.001, ends_at - time.monotonic())
-                with self._transport.get(
-                    url, seconds=left_seconds, headers=self._headers
+                with self._transport.request(
+                    "GET", url, seconds=left_seconds, headers=self._headers
                 ) as response:
                     if response.status not in _REDIRECTS:
                         return self._read(question, response, url, turn)
@@ -200,54 +177,54 @@ class HttpSource:
                 target = _redirected(url, location)
                 if target is None:
                     problem = f"the post source redirects elsewhere, to {_shown(location)}"
-                    return _failed(group, problem, outage=True)
+                    return failures(group, problem, outage=True), []
                 url = target
         except BodyTooLargeError as error:
             if len(group) > 1:
-                return _Outcome(again=_halves(question))
-            return _failed(group, f"the post source {error} for one post", transient=False)
+                return {}, question.halves()
+            return failures(group, f"the post source {error} for one post", transient=False), []
         except TransferError as error:
             # Even a wrong certificate is transient here: it is the platform's, not the post's.
-            return _failed(group, f"the post source {error}", outage=True)
+            return failures(group, f"the post source {error}", outage=True), []
         problem = f"the post source redirects more than {_MAX_REDIRECTS} times"
-        return _failed(group, problem, outage=True)
+        return failures(group, problem, outage=True), []
 
-    def _read(self, question: Question, response: Response, url: str, turn: Turn) -> _Outcome:
+    def _read(self, question: Question, response: Response, url: str, turn: Turn) -> Outcome:
         group = question.ids
         status = response.status
         said = f"the post source answered {described(status)}"
         pause = pause_of(response)
         if pause is not None:
-            return _failed(group, said, retry_after=turn.refused(pause.seconds), untried=True)
+            seconds = turn.refused(pause.seconds)
+            return failures(group, said, retry_after_seconds=seconds, untried=True), []
         if status < 500:
             turn.answered()
         if status in (404, 410):
             if len(group) > 1:
-                return _Outcome(again=[Question((post_id,)) for post_id in group])
-            return _Outcome(found={post_id: Gone(post_id, said) for post_id in group})
+                return {}, [Question((post_id,)) for post_id in group]
+            return {post_id: Gone(post_id, said) for post_id in group}, []
         if status in (401, 403):
-            return _failed(group, f"{said}; check DEADPAN_SOURCE_TOKEN", outage=True)
+            return failures(group, f"{said}; check DEADPAN_SOURCE_TOKEN", outage=True), []
         if status == 408 or status >= 500 or status < 200:
-            return _failed(group, said, outage=True)
+            return failures(group, said, outage=True), []
         if status >= 300:
             if len(group) > 1:
-                return _Outcome(again=_halves(question))
-            return _failed(group, said, transient=False)
+                return {}, question.halves()
+            return failures(group, said, transient=False), []
         body = read_body(response, self._max_answer_bytes)
         content_type = response.headers.get("Content-Type", "")
         answer = self._answer(status, body, content_type, question.asked)
         if answer is None:
             beginning = body[:_SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
-            return _failed(
-                group,
+            problem = (
                 f"{said} with {_shown(content_type or 'no content type')}, "
-                f"which holds no posts: {_shown(beginning)}",
-                outage=True,
+                f"which holds no posts: {_shown(beginning)}"
             )
+            return failures(group, problem, outage=True), []
         if answer.doubt is None:
             doubt = header_doubt(status, response.headers, len(answer.posts))
             answer = replace(answer, doubt=doubt)
-        return self._weighed(question, answer, url)
+        return self._absence.outcome(question, answer, partial(self._post, url))
 
     def _answer(
         self, status: int, body: bytes, content_type: str, group: tuple[str, ...]
@@ -261,49 +238,10 @@ class HttpSource:
         except (ValueError, RecursionError):
             return None
 
-    def _weighed(self, question: Question, answer: Answer, url: str) -> _Outcome:
-        weighed = self._absence.weigh(question, answer)
-        outcome = _Outcome(again=weighed.again)
-        for post_id, value in weighed.found.items():
-            if self._look is not None:
-                self._look(post_id, value)
-            try:
-                outcome.found[post_id] = post_of(post_id, value, self._mapping, base_url=url)
-            except WrongFieldError as error:
-                message = f"the post source answered a post whose {error}"
-                outcome.found[post_id] = FetchFailure(post_id, message, transient=False)
-        for post_id in weighed.gone:
-            outcome.found[post_id] = Gone(post_id, "the post source, asked again, has no such post")
-        # Whether that is this post's fault or the source's shows when others are asked for.
-        for post_id, reason in weighed.odd.items():
-            outcome.found[post_id] = FetchFailure(post_id, reason, True, outage=True, alone=True)
-        return outcome
-
-
-def _failed(
-    group: Sequence[str],
-    error: str,
-    *,
-    transient: bool = True,
-    retry_after: float | None = None,
-    outage: bool = False,
-    untried: bool = False,
-) -> _Outcome:
-    alone = len(group) == 1
-    return _Outcome(
-        found={
-            post_id: FetchFailure(post_id, error, transient, retry_after, outage, alone, untried)
-            for post_id in group
-        }
-    )
-
-
-def _unasked(group: Sequence[str], error: str, seconds: float | None = None) -> _Outcome:
-    return _Outcome(
-        found={
-            post_id: FetchFailure(post_id, error, True, seconds, untried=True) for post_id in group
-        }
-    )
+    def _post(self, url: str, post_id: str, value: Any) -> Post:
+        if self._look is not None:
+            self._look(post_id, value)
+        return post_of(post_id, value, self._mapping, base_url=url)
 
 
 def _grouped(post_ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
@@ -312,19 +250,13 @@ def _grouped(post_ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
     group: list[str] = []
     characters = 0
     for post_id in post_ids:
-        length = len(quote(post_id, safe="")) + 1
+        length = len(_quoted(post_id)) + 1
         if group and (len(group) == size or characters + length > _MAX_IDS_CHARACTERS):
             groups.append(tuple(group))
             group, characters = [], 0
         group.append(post_id)
         characters += length
     return [*groups, tuple(group)] if group else groups
-
-
-def _halves(question: Question) -> list[Question]:
-    middle = len(question.ids) // 2
-    parts = question.ids[:middle], question.ids[middle:]
-    return [Question(part, question.given_before) for part in parts]
 
 
 def _quoted(post_id: str) -> str:

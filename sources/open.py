@@ -9,7 +9,7 @@ from deadpan.core.errors import SettingsError
 from deadpan.core.people_files import encoding_problem
 from sources.mapping import PostMapping
 from sources.net.throttle import Throttle
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from sources.source import Look, PostSource
 
 _FORMS = "use http(s)://… with {ids} or {id} where the post ids go, file:PATH.jsonl, or database"

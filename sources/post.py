@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -90,3 +91,23 @@ class FetchFailure:
 
 
 FetchResult = FetchedPost | Gone | FetchFailure
+Found = Post | Gone | FetchFailure
+
+
+def failures(
+    post_ids: Sequence[str],
+    error: str,
+    *,
+    transient: bool = True,
+    retry_after_seconds: float | None = None,
+    outage: bool = False,
+    untried: bool = False,
+) -> dict[str, Found]:
+    """One failure for all posts of a request; see `FetchFailure`."""
+    alone = len(post_ids) == 1
+    return {
+        post_id: FetchFailure(
+            post_id, error, transient, retry_after_seconds, outage, alone, untried
+        )
+        for post_id in post_ids
+    }

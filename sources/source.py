@@ -1,14 +1,16 @@
-"""What a post source is."""
+"""What a post source is, and what those that download images share."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from sources.pictures.allowed import ImageLimits
 from sources.pictures.awaited import AwaitedPost, completed
-from sources.post import FetchedPost, FetchFailure, FetchResult, Gone, Post
+from sources.pictures.download import ImageDownloader
+from sources.post import FetchedImage, FetchedPost, FetchFailure, FetchResult, Found, Gone, Post
 
-Found = Post | Gone | FetchFailure
 BegunResult = AwaitedPost | FetchedPost | Gone | FetchFailure
 
 Look = Callable[[str, Any], None]
@@ -46,6 +48,58 @@ class PostSource(Protocol):
         ...
 
 
+class PicturedSource(PostSource):
+    """A post source that finds posts first, and then downloads their images.
+
+    Args:
+        limits: for images.
+        threads: images at once, over all fetches.
+        read_image: reads an image that is no download, and gives None for one that is.
+    """
+
+    def __init__(
+        self,
+        limits: ImageLimits | None,
+        threads: int,
+        read_image: Callable[[str], FetchedImage | None] | None = None,
+    ) -> None:
+        self._images = ImageDownloader(limits or ImageLimits(), threads=threads)
+        self._read_image = read_image
+
+    @abstractmethod
+    def find(self, post_ids: Sequence[str]) -> dict[str, Found]:
+        """Fetch posts without their images: one result for each of these distinct ids."""
+
+    def begin(self, post_ids: Sequence[str]) -> dict[str, BegunResult]:
+        """Fetch posts, and begin to download their images."""
+        asked = list(dict.fromkeys(post_ids))
+        found = self.find(asked)
+        posts = [result for result in found.values() if isinstance(result, Post)]
+        begun = {each.post.id: each for each in self._images.begin(posts, self._read_image)}
+        results: dict[str, BegunResult] = {}
+        for post_id in asked:
+            result = found[post_id]
+            results[post_id] = begun[post_id] if isinstance(result, Post) else result
+        return results
+
+    def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
+        """Fetch posts and their images."""
+        begun = self.begin(post_ids)
+        done = iter(completed([post for post in begun.values() if isinstance(post, AwaitedPost)]))
+        return {
+            post_id: next(done) if isinstance(result, AwaitedPost) else result
+            for post_id, result in begun.items()
+        }
+
+    def closed_image_hosts(self) -> int:
+        """How many image hosts are not asked now."""
+        return self._images.closed_hosts()
+
+    def close(self) -> None:
+        """Give back connections and threads."""
+        self._images.close()
+
+
 class Unwaited(PostSource):
     """A post source whose `fetch` does not wait for images."""
 
@@ -59,12 +113,3 @@ class Unwaited(PostSource):
     def close(self) -> None:
         """Close the source."""
         self._source.close()
-
-
-def waited_for(begun: Mapping[str, BegunResult]) -> dict[str, FetchResult]:
-    """What `begin` of a post source gave, once every post is complete or its time is up."""
-    done = iter(completed([post for post in begun.values() if isinstance(post, AwaitedPost)]))
-    return {
-        post_id: next(done) if isinstance(result, AwaitedPost) else result
-        for post_id, result in begun.items()
-    }

@@ -16,7 +16,7 @@ from models.checkpoint.checkpoint import validate
 from models.engines import gpus
 from sources.mapping import PostMapping
 from sources.open import check_source_spec
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from storage.base.database import connect, read_url, writable_problem
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import require_schema

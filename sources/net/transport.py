@@ -61,25 +61,6 @@ class Transport:
         context.sslsocket_class = BudgetSSLSocket
         return context
 
-    def get(
-        self,
-        url: str,
-        *,
-        seconds: float,
-        headers: Mapping[str, str],
-        address: Address | None = None,
-        connect_seconds: float | None = None,
-    ) -> contextlib.AbstractContextManager[Response]:
-        """Ask for a URL; see `request`."""
-        return self.request(
-            "GET",
-            url,
-            seconds=seconds,
-            headers=headers,
-            address=address,
-            connect_seconds=connect_seconds,
-        )
-
     @contextlib.contextmanager
     def request(
         self,

@@ -20,34 +20,29 @@ PATIENT_SECONDS = 30.0
 NOT_IN_TIME = "the image host did not answer in time"
 
 
-class Room:
-    """How many more bytes the images of one fetch may take together."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._left = max_bytes
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> bool:
-        """Whether there was room for so many; then they are taken."""
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-            return True
-
-
 class Batch:
     """The pictures of the posts of one fetch.
 
+    Args:
+        max_bytes: of all of them together.
+
     Attributes:
-        room: that they share.
         began_at: when they were asked for, by the monotonic clock.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self.room = Room(max_bytes)
         self.began_at = time.monotonic()
+        self._left_bytes = max_bytes
+        self._lock = threading.Lock()
         self._listeners: tuple[Callable[[], None], ...] = ()
+
+    def has_room(self, size: int) -> bool:
+        """Whether there is room for so many bytes more; then they are taken."""
+        with self._lock:
+            if size > self._left_bytes:
+                return False
+            self._left_bytes -= size
+            return True
 
     def tell(self, listener: Callable[[], None]) -> None:
         """Call a function, from any thread, whenever a picture is over, come or not."""

@@ -5,21 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from sources.net.addresses import Address, NameLookupError, Network, is_public, is_within, resolve
+from sources.net.addresses import Address
 from sources.net.connection import TransferError
 from sources.net.threads import Threads
 from sources.net.transport import (
     BodyTooLargeError,
     Response,
     Transport,
-    canonical,
     read_body,
     retry_after_seconds,
+)
+from sources.pictures.allowed import (
+    ImageLimits,
+    RefusalError,
+    checked_addresses,
+    checked_url,
+    port_of,
 )
 from sources.pictures.awaited import (
     NOT_IN_TIME,
@@ -38,8 +43,6 @@ log = logging.getLogger(__name__)
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (408, 425, 429)
-_MAX_URL_CHARACTERS = 8192
-_MAX_ADDRESSES = 4  # of one host; a name server may list hundreds
 _MAX_LOOKUPS = 64  # of names at once; one that is not answered lasts up to half a minute
 
 QUICK_SECONDS = 1.5
@@ -64,53 +67,6 @@ alone, and its pictures are looked for again much later."""
 _LEFT_ALONE = "the image host did not answer in time before, and is left alone for a while"
 _STOPPED = "the worker was stopped before the image was downloaded"
 _BROKE = "the image could not be downloaded"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What an image may cost, and where it may come from.
-
-    Attributes:
-        max_bytes: of one image, decompressed.
-        max_images: of one post; the others are left out and say so.
-        max_fetch_bytes: of all images of one fetch, which are in memory together.
-        hosts: names that images may come from, such as `img.example.com` or `*.example.com`
-            (any name below it); empty for any.
-        allowed_networks: addresses that are allowed although they are not public.
-        timeout_seconds: for one try of an image, with its redirects, where it is less than ours.
-        max_redirects: followed for one image.
-    """
-
-    max_bytes: int = 10 * 1024 * 1024
-    max_images: int = 10
-    max_fetch_bytes: int = 1024 * 1024 * 1024
-    hosts: tuple[str, ...] = ()
-    allowed_networks: tuple[Network, ...] = ()
-    timeout_seconds: float = 10.0
-    max_redirects: int = 3
-
-
-class _RefusalError(Exception):
-    """The image is not there; the text is for a moderator.
-
-    Args:
-        transient: whether another try may end otherwise.
-        answered: whether the host said so itself, and means it.
-        later_seconds: what it asked for before it is asked again.
-    """
-
-    def __init__(
-        self,
-        problem: str,
-        *,
-        transient: bool = False,
-        answered: bool = False,
-        later_seconds: float | None = None,
-    ) -> None:
-        super().__init__(problem)
-        self.transient = transient
-        self.answered = answered
-        self.later_seconds = later_seconds
 
 
 class ImageDownloader:
@@ -190,17 +146,10 @@ class ImageDownloader:
                     self._over(picture, _STOPPED, transient=True)
         return begun
 
-    def complete(
-        self, posts: Sequence[Post], read: Callable[[str], FetchedImage | None] | None = None
-    ) -> list[FetchedPost]:
-        """The same, and wait for all of them; their time is bounded."""
-        begun = self.begin(posts, read)
-        done = iter(completed([post for post in begun if isinstance(post, AwaitedPost)]))
-        return [next(done) if isinstance(post, AwaitedPost) else post for post in begun]
-
     def download(self, url: str) -> FetchedImage:
         """Download one image, or say why not. Never raises for what the host does."""
-        (post,) = self.complete([Post("", "", (url,))])
+        begun = self.begin([Post("", "", (url,))])
+        (post,) = completed([post for post in begun if isinstance(post, AwaitedPost)])
         return post.images[0]
 
     def _is_good(self, picture: Picture) -> bool:
@@ -220,7 +169,7 @@ class ImageDownloader:
     def _submit(self, picture: Picture) -> None:
         try:
             self._aim(picture, picture.location)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             self._over(picture, str(refusal))
             return
         except Exception:
@@ -233,10 +182,10 @@ class ImageDownloader:
 
     def _aim(self, picture: Picture, url: str) -> None:
         """Note the URL that is asked next."""
-        picture.url = self._checked_url(url)
+        picture.url = checked_url(url, self._limits)
         parts = urlsplit(picture.url)
         host = parts.hostname or ""
-        picture.names = names_of(host, _port(parts))
+        picture.names = names_of(host, port_of(parts))
         picture.addresses = None
         picture.is_listed = bool(self._limits.hosts)  # no others pass
 
@@ -269,7 +218,7 @@ class ImageDownloader:
             answer: bytes | str | None = picture.url
             while isinstance(answer, str) and picture.names[0] == host:
                 answer = self._hop(picture, ends_at)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             return self._refused(picture, refusal, is_late=time.monotonic() >= ends_at - 0.01)
         spent_seconds = time.monotonic() - began_at
         if isinstance(answer, bytes):
@@ -282,7 +231,7 @@ class ImageDownloader:
             picture.lane = "slow"
         return 0.0
 
-    def _refused(self, picture: Picture, refusal: _RefusalError, *, is_late: bool) -> float | None:
+    def _refused(self, picture: Picture, refusal: RefusalError, *, is_late: bool) -> float | None:
         """After a try that was in vain: when the next one begins, or None."""
         picture.tries += 1
         names, later = picture.names, refusal.later_seconds
@@ -313,7 +262,7 @@ class ImageDownloader:
 
     def _came(self, picture: Picture, image: FetchedImage) -> None:
         content = image.content
-        if content is not None and not picture.batch.room.take(len(content)):
+        if content is not None and not picture.batch.has_room(len(content)):
             # In another chunk, with smaller neighbours, it may fit.
             problem = "the images of the posts fetched together are too large"
             image = FetchedImage(picture.location, problem=problem, transient=True)
@@ -328,9 +277,12 @@ class ImageDownloader:
         found has no thread left."""
         parts = urlsplit(picture.url)
         if picture.addresses is None:
-            picture.addresses = self._checked_addresses(parts, ends_at)
+            seconds = max(0.0, ends_at - time.monotonic())
+            picture.addresses = checked_addresses(
+                parts, self._limits, seconds=seconds, lookups=self._lookups
+            )
         first = picture.addresses[0]
-        names = names_of(parts.hostname or "", _port(parts), first)
+        names = names_of(parts.hostname or "", port_of(parts), first)
         if not self._lanes.may_ask(picture, names):
             return None
         answer = self._ask(picture.url, picture.addresses, ends_at)
@@ -338,52 +290,12 @@ class ImageDownloader:
             return answer
         picture.redirects += 1
         if picture.redirects > self._limits.max_redirects:
-            raise _RefusalError(
+            raise RefusalError(
                 f"the image was redirected more than {self._limits.max_redirects} times",
                 answered=True,
             )
         self._aim(picture, answer)
         return picture.url
-
-    def _checked_url(self, url: str) -> str:
-        if len(url) > _MAX_URL_CHARACTERS:
-            raise _RefusalError(
-                f"the image address is longer than {_MAX_URL_CHARACTERS} characters"
-            )
-        try:
-            url = canonical(url.strip())
-        except ValueError as error:
-            raise _RefusalError(f"the image address cannot be used: {error}") from error
-        parts = urlsplit(url)
-        if "@" in parts.netloc:
-            raise _RefusalError("the image address holds a user name or password")
-        if self._limits.hosts and not _is_listed(parts.hostname or "", self._limits.hosts):
-            raise _RefusalError(f"the image host {parts.hostname} is not one of the allowed hosts")
-        return url
-
-    def _checked_addresses(self, parts: SplitResult, ends_at: float) -> list[Address]:
-        """Look the host up, once, and check every address that comes back.
-
-        One wrong address among right ones refuses the host: which of them a connection goes to
-        would otherwise be the stranger's choice.
-        """
-        port = _port(parts)
-        seconds = max(0.0, ends_at - time.monotonic())
-        try:
-            addresses = resolve(parts.hostname or "", port, seconds=seconds, lookups=self._lookups)
-        except NameLookupError as failure:
-            raise _RefusalError(
-                f"the image host {parts.hostname} was not found: {failure}",
-                transient=failure.transient,
-            ) from failure
-        inside = all(is_within(address, self._limits.allowed_networks) for address in addresses)
-        for address in addresses:
-            if not is_within(address, self._limits.allowed_networks) and not is_public(address):
-                # The address itself is left out: it would tell a stranger about the network.
-                raise _RefusalError("the image address leads into a private network")
-        if port not in (80, 443) and not inside:
-            raise _RefusalError(f"the image address uses port {port}; only 80 and 443 are allowed")
-        return addresses[:_MAX_ADDRESSES]
 
     def _ask(self, url: str, addresses: list[Address], ends_at: float) -> bytes | str:
         """The image's bytes, or the URL that the host redirects to."""
@@ -392,7 +304,8 @@ class ImageDownloader:
             if left_seconds <= 0:
                 break
             try:
-                with self._transport.get(
+                with self._transport.request(
+                    "GET",
                     url,
                     seconds=left_seconds,
                     connect_seconds=left_seconds / (len(addresses) - number),
@@ -402,14 +315,14 @@ class ImageDownloader:
                     return self._taken(response, url)
             except BodyTooLargeError as error:
                 limit = self._limits.max_bytes
-                raise _RefusalError(
+                raise RefusalError(
                     f"the image is larger than {limit} bytes", answered=True
                 ) from error
             except TransferError as error:
                 if error.before_request and number + 1 < len(addresses):
                     continue
-                raise _RefusalError(f"the image host {error}", transient=error.transient) from error
-        raise _RefusalError(NOT_IN_TIME, transient=True)
+                raise RefusalError(f"the image host {error}", transient=error.transient) from error
+        raise RefusalError(NOT_IN_TIME, transient=True)
 
     def _taken(self, response: Response, url: str) -> bytes | str:
         status = response.status
@@ -417,24 +330,20 @@ class ImageDownloader:
             try:
                 return urljoin(url, response.headers["Location"])
             except ValueError as error:
-                raise _RefusalError(
+                raise RefusalError(
                     "the image host redirects to no valid address", answered=True
                 ) from error
         if status in (200, 203):
             content = read_body(response, self._limits.max_bytes)
             if not content:
-                raise _RefusalError("the image host sent nothing", answered=True)
+                raise RefusalError("the image host sent nothing", answered=True)
             return content
-        raise _RefusalError(
+        raise RefusalError(
             f"the image host answered {described(status)}",
             transient=status in _LATER or status >= 500,
             answered=status not in _LATER and status < 500,
             later_seconds=retry_after_seconds(response) if status in (*_LATER, 503) else None,
         )
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _say_closed(name: Name, seconds: float) -> None:
@@ -447,12 +356,3 @@ def described(status: int) -> str:
         return f"{status} ({HTTPStatus(status).phrase.lower()})"
     except ValueError:
         return str(status)
-
-
-def _is_listed(host: str, listed: Iterable[str]) -> bool:
-    host = host.rstrip(".").lower()
-    for name in listed:
-        name = name.rstrip(".").lower()
-        if host == name or (name.startswith("*.") and host.endswith(name[1:])):
-            return True
-    return False

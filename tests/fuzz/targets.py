@@ -35,7 +35,7 @@ from sources.mapping import PostMapping, post_of
 from sources.net.addresses import is_public, unwrapped
 from sources.net.connection import TransferError
 from sources.net.transport import Transport, read_body, retry_after_seconds
-from sources.pictures.download import ImageDownloader, ImageLimits, _RefusalError
+from sources.pictures.allowed import ImageLimits, RefusalError, checked_url
 from sources.post import FetchedPost, Post
 from storage.base.text import clean_json, clean_text, post_id_problem, printed_post_id
 from tasks.intake.post_ids import id_problem, printable
@@ -114,8 +114,8 @@ def url(data: bytes) -> None:
     given = "http://" if data[:1] and data[0] & 0x40 else ""
     given += data[1:].decode("latin-1" if data[:1] < b"\x80" else "utf-8", "surrogateescape")
     try:
-        checked = _downloader()._checked_url(given)
-    except _RefusalError as error:
+        checked = checked_url(given, ImageLimits())
+    except RefusalError as error:
         assert str(error)
         return
     parts = urlsplit(checked)
@@ -126,7 +126,7 @@ def url(data: bytes) -> None:
     assert checked.isascii()
     assert checked.isprintable()
     assert not set(checked) & set(' "<>\\^`{|}\n\r\t'), checked
-    again = urlsplit(_downloader()._checked_url(checked))  # it leads there when read again
+    again = urlsplit(checked_url(checked, ImageLimits()))  # it leads there when read again
     assert (again.scheme, again.hostname, again.port) == (parts.scheme, parts.hostname, parts.port)
     assert parts.port is None or 1 <= parts.port <= 65535
 
@@ -147,7 +147,7 @@ def answer(data: bytes) -> None:
     server = _server()
     server.says = data
     try:
-        with _transport().get(server.url, seconds=2.0, headers={}) as response:
+        with _transport().request("GET", server.url, seconds=2.0, headers={}) as response:
             assert len(read_body(response, 5000)) <= 5000
             wait = retry_after_seconds(response)
             assert wait is None or 0 <= wait <= 3600
@@ -230,11 +230,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "text": _suppressing_undecodable(text),
     "words": _suppressing_undecodable(words),
 }
-
-
-@functools.cache
-def _downloader() -> ImageDownloader:
-    return ImageDownloader(ImageLimits(), threads=1)
 
 
 @functools.cache

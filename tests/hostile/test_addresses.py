@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from sources.pictures.download import ImageDownloader, ImageLimits
+from sources.pictures.allowed import ImageLimits
+from sources.pictures.download import ImageDownloader
 from tests.unit.sources.downloads import answer_for, downloaded
 from tests.unit.sources.source_server import PNG, Handler, Server, serving
 

@@ -14,7 +14,7 @@ from models.data.posts_file import read_posts
 from sources.database import DatabaseSource
 from sources.files import FileSource
 from sources.http import HttpSource
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from sources.post import FetchedPost
 from sources.source import PostSource
 from tests.unit.sources.source_server import LOOPBACK, serving

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from sources.http import HttpSource
-from sources.pictures.download import ImageDownloader, ImageLimits
+from sources.pictures.allowed import ImageLimits
+from sources.pictures.download import ImageDownloader
 from tests.unit.sources.source_answers import Open
 from tests.unit.sources.source_server import LOOPBACK, Server, serving
 

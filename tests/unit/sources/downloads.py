@@ -6,8 +6,10 @@ import socket
 
 import pytest
 
-from sources.pictures.download import ImageDownloader, ImageLimits
-from sources.post import FetchedImage
+from sources.pictures.allowed import ImageLimits
+from sources.pictures.awaited import AwaitedPost, completed
+from sources.pictures.download import ImageDownloader
+from sources.post import FetchedImage, FetchedPost, Post
 
 
 def downloaded(url: str, limits: ImageLimits) -> FetchedImage:
@@ -16,6 +18,12 @@ def downloaded(url: str, limits: ImageLimits) -> FetchedImage:
         return made.download(url)
     finally:
         made.close()
+
+
+def completed_posts(downloader: ImageDownloader, posts: list[Post]) -> list[FetchedPost]:
+    """Posts, each with at least one image, once their images are there."""
+    begun = downloader.begin(posts)
+    return completed([post for post in begun if isinstance(post, AwaitedPost)])
 
 
 def answer_for(patch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from deadpan.core.errors import SettingsError
 from sources.database import DatabaseSource
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from sources.post import FetchedPost, FetchFailure, Gone, Post
 from tests.unit.sources.source_server import PNG, Server
 

@@ -8,9 +8,10 @@ import socket
 
 import pytest
 
-from sources.pictures.download import ImageDownloader, ImageLimits
+from sources.pictures.allowed import ImageLimits
+from sources.pictures.download import ImageDownloader
 from sources.post import FetchedImage, Post
-from tests.unit.sources.downloads import downloaded
+from tests.unit.sources.downloads import completed_posts, downloaded
 from tests.unit.sources.source_server import PNG, Handler, Server
 
 
@@ -245,8 +246,8 @@ def test_one_address_in_several_posts_is_downloaded_once(
 ) -> None:
     server.answer = lambda handler: handler.reply(200, handler.path.encode())
     url = f"{server.url}/same"
-    first, second = downloader.complete(
-        [Post("1", "", (url, f"{server.url}/other", url)), Post("2", "", (url,))]
+    first, second = completed_posts(
+        downloader, [Post("1", "", (url, f"{server.url}/other", url)), Post("2", "", (url,))]
     )
     assert [image.content for image in first.images] == [b"/same", b"/other", b"/same"]
     assert [image.content for image in second.images] == [b"/same"]
@@ -259,7 +260,7 @@ def test_images_beyond_the_limit_say_so_and_are_not_downloaded(
     server.answer = lambda handler: handler.reply(200, PNG)
     made = ImageDownloader(dataclasses.replace(limits, max_images=2), threads=2)
     urls = tuple(f"{server.url}/{number}" for number in range(4))
-    (fetched,) = made.complete([Post("1", "", urls)])
+    (fetched,) = completed_posts(made, [Post("1", "", urls)])
     made.close()
     assert [image.location for image in fetched.images] == list(urls)
     assert [image.content for image in fetched.images] == [PNG, PNG, None, None]
@@ -271,7 +272,7 @@ def test_the_images_of_one_fetch_share_a_limit(server: Server, limits: ImageLimi
     server.answer = lambda handler: handler.reply(200, b"0" * 1000)
     made = ImageDownloader(dataclasses.replace(limits, max_fetch_bytes=2500), threads=1)
     urls = tuple(f"{server.url}/{number}" for number in range(3))
-    (fetched,) = made.complete([Post("1", "", urls)])
+    (fetched,) = completed_posts(made, [Post("1", "", urls)])
     made.close()
     assert [image.content is None for image in fetched.images] == [False, False, True]
     assert fetched.images[2].transient

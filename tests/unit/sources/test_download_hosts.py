@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from tests.unit.sources.downloads import answer_for, downloaded
 from tests.unit.sources.source_server import LOOPBACK, PNG, Server, serving
 

@@ -12,7 +12,7 @@ import pytest
 
 from deadpan.core.errors import SettingsError
 from sources.files import FileSource
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from sources.post import FetchedImage, FetchedPost, FetchFailure, Gone, Post
 from tests.unit.sources.source_server import PNG, Server
 

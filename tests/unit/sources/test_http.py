@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sources.mapping import PostMapping
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from sources.post import FetchedPost, FetchResult, Gone, Post
 from tests.unit.sources.source_answers import Open, answering, failure, fetched, platform
 from tests.unit.sources.source_server import PNG, Handler, Server, post

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sources.mapping import PostMapping
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from sources.post import FetchedPost
 from tests.unit.sources.source_answers import Open, answering, failure, fetched
 from tests.unit.sources.source_server import Server, post

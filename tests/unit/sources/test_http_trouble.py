@@ -12,7 +12,7 @@ from email.utils import format_datetime
 import pytest
 
 from sources.http import HttpSource
-from sources.pictures.download import ImageLimits
+from sources.pictures.allowed import ImageLimits
 from sources.post import FetchedPost, Gone
 from tests.unit.sources.source_answers import Open, answering, failure, fetched, platform
 from tests.unit.sources.source_server import Handler, Server, asked_ids, post

@@ -13,8 +13,9 @@ import pytest
 
 import sources.pictures.awaited
 import sources.pictures.download
+from sources.pictures.allowed import ImageLimits
 from sources.pictures.awaited import NOT_IN_TIME, AwaitedPost, completed
-from sources.pictures.download import ImageDownloader, ImageLimits
+from sources.pictures.download import ImageDownloader
 from sources.post import FetchedPost, Post
 from tests.unit.sources.downloads import answer_for
 from tests.unit.sources.source_server import PNG, Handler, Server

@@ -10,8 +10,9 @@ import pytest
 
 import tasks.moderate.aside
 import tasks.moderate.pictures
+from sources.pictures.allowed import ImageLimits
 from sources.pictures.awaited import NOT_IN_TIME, AwaitedPost
-from sources.pictures.download import ImageDownloader, ImageLimits
+from sources.pictures.download import ImageDownloader
 from sources.post import FetchedPost, Post
 from tasks.intake.chunks import Chunk, Entry
 from tasks.moderate.aside import Aside, Held
