@@ -20,7 +20,7 @@ from console.web.access import GuardedRoute
 from console.web.edges import Edges
 from console.web.state import Console, console_of
 from console.web.traced import Traced
-from deadpan import __version__
+from deadpan.core import __version__
 from deadpan.core.errors import DeadpanError
 from storage.flags.sampling import Sampling
 from storage.judging import queries

@@ -1,3 +1,5 @@
 """Deadpan reads a post's words and pictures together and says what needs a human."""
 
-__version__ = "0.1.0"
+from deadpan.core import __version__
+
+__all__ = ["__version__"]

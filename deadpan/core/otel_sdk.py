@@ -19,21 +19,19 @@ from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes
 
-from deadpan.core.otel import Beginning
-
 LINKS: Final = 4096
 """A chunk links to each of its posts that is sampled; the SDK's own limit is 128."""
 
 
 class _Ids(RandomIdGenerator):
-    """Random ids, but for the root of a trace whose id is there already: a post got its own when it
-    was taken in hand, and it stands in the logs."""
+    """Random ids, except for a trace that has its id already: a post got one when a worker took it,
+    and log lines carry it."""
 
     def __init__(self) -> None:
         self._wanted = threading.local()
 
     def next_trace(self, trace_id: int) -> None:
-        """The trace id that this thread's next root gets."""
+        """Set the trace id of this thread's next root span."""
         self._wanted.trace_id = trace_id
 
     def generate_trace_id(self) -> int:
@@ -43,10 +41,8 @@ class _Ids(RandomIdGenerator):
 
 
 class _ThoseOfSampledPosts(Sampler):
-    """Samples what is linked to something sampled, and leaves everything else to another.
-
-    So a post that is sampled one time in a thousand finds its chunk recorded as well.
-    """
+    """Samples spans linked to sampled ones, so that a sampled post finds its chunk recorded too;
+    leaves the rest to another sampler."""
 
     def __init__(self, others: Sampler) -> None:
         self._others = others
@@ -71,9 +67,11 @@ class _ThoseOfSampledPosts(Sampler):
         return f"ThoseOfSampledPosts({self._others.get_description()})"
 
 
-class OpenTelemetry(Beginning):
-    """Records spans and sends them by OTLP/HTTP, from a thread of its own: whoever ends a span puts
-    it into a queue, and when that is full, because the collector is slow or away, it is dropped.
+class Recorder:
+    """Records spans and sends them by OTLP/HTTP, from a thread of its own.
+
+    Ending a span puts it into a queue; when that is full, because the collector is slow or away,
+    the span is dropped.
 
     Args:
         service: its name in a backend, unless OTEL_SERVICE_NAME gives another.
@@ -82,8 +80,8 @@ class OpenTelemetry(Beginning):
 
     def __init__(self, service: str, *, version: str) -> None:
         ids = _Ids()
+        # OpenTelemetry's own variables go first; without them the SDK would say unknown_service.
         resource = Resource({SERVICE_NAME: service, SERVICE_VERSION: version}).merge(
-            # What the environment says goes first; without it the SDK would say unknown_service.
             Resource(
                 {
                     key: value
@@ -102,8 +100,9 @@ class OpenTelemetry(Beginning):
         )
         self._provider.sampler = _ThoseOfSampledPosts(self._provider.sampler)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        super().__init__(self._provider.get_tracer("deadpan", version), ids.next_trace)
+        self.tracer = self._provider.get_tracer("deadpan", version)
+        self.next_trace = ids.next_trace
 
     def close(self) -> None:
-        """Send what is left; may take as long as the exporter's patience."""
+        """Send what is left; may take as long as the exporter's own timeout."""
         self._provider.shutdown()

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from deadpan import __version__
+from deadpan.core import __version__
 from sources.net.addresses import (
     Address,
     NameLookupError,

@@ -43,24 +43,35 @@ def traced(
         context: that all of them belong to. If left out, one id alone joins the trace of the span
             around, and of several each gets a trace of its own, linked to that.
     """
-    tracing = spans.of_the_program()
-    if tracing is None:
+    tracer = spans.tracer()
+    if tracer is None:
         yield ids if context is None else [_entry(post_id, context) for post_id in ids]
         return
-    from deadpan.core.otel import around
-
-    told = {"deadpan.priority": priority}
     if context is not None or len(ids) == 1:
-        pushing = tracing.begin(
-            "push", "producer", context, (), {**told, "deadpan.posts": len(ids)}, None
-        )
-        with pushing:
+        with spans.span(
+            "push",
+            kind="producer",
+            parent=context,
+            using=tracer,
+            priority=priority,
+            posts=len(ids),
+        ) as pushing:
             yield [_entry(post_id, pushing.context or context) for post_id in ids]
         return
     # A trace of a million posts could be read by nobody.
-    outer = around()
+    outer = spans.around()
     links = () if outer is None else (outer,)
-    begun = [tracing.begin("push", "producer", trace.new(), links, told, None) for _ in ids]
+    begun = [
+        spans.span(
+            "push",
+            kind="producer",
+            parent=trace.new(),
+            links=links,
+            using=tracer,
+            priority=priority,
+        )
+        for _ in ids
+    ]
     try:
         yield [_entry(post_id, each.context) for post_id, each in zip(ids, begun, strict=True)]
     finally:
