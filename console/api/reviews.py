@@ -17,10 +17,8 @@ from deadpan.core.errors import FlagConflict
 from storage.base.database import transaction
 from storage.flags import worklist
 from storage.flags.decisions import Said
-from storage.reviews import reviews
-from storage.reviews import work as review_work
-from storage.reviews import worklist as review_list
-from storage.reviews.worklist import Look
+from storage.reviews import reviews, second_looks
+from storage.reviews.reviews import Look
 
 router = new_router()
 
@@ -32,7 +30,7 @@ def review_list_(
     """List the second looks that the token's moderator holds or voted in, newest first."""
     me = visitor_of(request).moderator
     with transaction(console_of(request).database, read_only=True) as connection:
-        found = review_list.own(connection, me, limit=limit + 1, before_id=before)
+        found = reviews.own(connection, me, limit=limit + 1, before_id=before)
         shown = _told(request, connection, found[:limit])
     more = found[limit - 1].id if len(found) > limit else None
     return review_shapes.Looks(reviews=shown, next_before=more)
@@ -48,7 +46,7 @@ def claim_next(
     console, me = console_of(request), visitor_of(request).moderator
 
     def work(connection: Connection) -> BaseModel:
-        number = review_work.claim_next(
+        number = second_looks.take_next(
             connection,
             me,
             claim_seconds=console.claim_seconds,
@@ -93,7 +91,7 @@ def vote(
     said = Said(wanted.action, code, wanted.note, wanted.sentiment, wanted.sarcastic)
 
     def work(connection: Connection) -> BaseModel:
-        review_work.vote(connection, review_id, me, said, report=console.report_decisions)
+        second_looks.vote(connection, review_id, me, said, report=console.report_decisions)
         (told,) = _told(request, connection, [_own(request, connection, review_id)])
         return told
 
@@ -106,7 +104,7 @@ def renew(request: Request, review_id: Number, key: Key = None) -> review_shapes
     console, me = console_of(request), visitor_of(request).moderator
 
     def work(connection: Connection) -> BaseModel:
-        until = review_work.renew(connection, review_id, me, claim_seconds=console.claim_seconds)
+        until = second_looks.renew(connection, review_id, me, claim_seconds=console.claim_seconds)
         return review_shapes.HeldLook(review_id=review_id, claim_expires_at=until)
 
     return review_shapes.HeldLook(**write(request, key, None, work))
@@ -117,7 +115,7 @@ def release(request: Request, review_id: Number, key: Key = None) -> review_shap
     """Give it back."""
 
     def work(connection: Connection) -> BaseModel:
-        review_work.release(connection, review_id, visitor_of(request).moderator)
+        second_looks.release(connection, review_id, visitor_of(request).moderator)
         return review_shapes.ReleasedLook(review_id=review_id)
 
     return review_shapes.ReleasedLook(**write(request, key, None, work))
@@ -127,7 +125,7 @@ def _own(request: Request, connection: Connection, review_id: int) -> Look:
     """The look, if its reader holds it or has voted in it."""
     reviews.by_id(connection, review_id)
     me = visitor_of(request).moderator
-    for look in review_list.own(connection, me, limit=1, before_id=review_id + 1):
+    for look in reviews.own(connection, me, limit=1, before_id=review_id + 1):
         if look.id == review_id:
             return look
     raise FlagConflict("this second look is not in your hands; take the next one")

@@ -31,8 +31,7 @@ from storage.flags.states import is_held
 from storage.flags.worklist import Filter
 from storage.judging import queries
 from storage.people import audit
-from storage.reviews import fairness
-from storage.reviews import work as review_work
+from storage.reviews import fairness, second_looks
 from tasks.intake.arrivals import read_scaling
 from tasks.intake.replay import replay as push_again
 
@@ -215,7 +214,7 @@ def appeal(
 
     def work(connection: Connection) -> BaseModel:
         why = wanted.why if wanted else None
-        asked = review_work.appeal(connection, flag_id, actor=me, why=why)
+        asked = second_looks.appeal(connection, flag_id, actor=me, why=why)
         return review_shapes.Appealed.model_validate(asked)
 
     return review_shapes.Appealed(**write(request, key, wanted, work))

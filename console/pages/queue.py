@@ -18,8 +18,7 @@ from deadpan.core.errors import ConfigurationError, NotFound
 from storage.base.database import transaction
 from storage.flags import claims, decisions, worklist
 from storage.flags.states import is_held
-from storage.reviews import reviews
-from storage.reviews import work as review_work
+from storage.reviews import reviews, second_looks
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 _EXCERPT = 240
@@ -150,7 +149,7 @@ def take_next(request: Request, within: Asked, **shown: Any) -> str:
         # Second looks are few, so they come first; what is held comes before all.
         look = flag_id = None
         if not claims.held_by(connection, me, now=datetime.now(UTC)):
-            look = review_work.claim_next(
+            look = second_looks.take_next(
                 connection, me, known_share=console.known_share, language=like.language, **asked
             )
         if look is None:

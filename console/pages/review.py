@@ -28,9 +28,7 @@ from console.work.deciding import Decided, DecisionForm, note_negative, seconds_
 from deadpan.core.errors import ConfigurationError, FlagConflict
 from storage.base.database import transaction
 from storage.flags import worklist
-from storage.reviews import known_answers, reviews
-from storage.reviews import work as review_work
-from storage.reviews import worklist as review_list
+from storage.reviews import known_answers, reviews, second_looks
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 _ROWS = 50
@@ -47,8 +45,8 @@ def _to_settle(
 ) -> Response:
     me, now = visitor_of(request).moderator, datetime.now(UTC)
     with transaction(console_of(request).database, read_only=True) as connection:
-        rows = review_list.to_settle(connection, me, limit=_ROWS + 1, after_id=after, now=now)
-        others = review_list.others(connection, now=now)
+        rows = reviews.to_settle(connection, me, limit=_ROWS + 1, after_id=after, now=now)
+        others = reviews.others(connection, now=now)
     return page(
         request,
         "reviews.html",
@@ -69,7 +67,7 @@ def claim(request: Request, review_id: int) -> Response:
     wanted = number_of(review_id)
     try:
         with transaction(console.database) as connection:
-            review_work.claim(connection, wanted, me, claim_seconds=console.claim_seconds)
+            second_looks.take(connection, wanted, me, claim_seconds=console.claim_seconds)
     except FlagConflict as error:
         return _to_settle(request, missed=f"Look {wanted}: {error}.", status=409)
     return see_other(f"/reviews/{review_id}")
@@ -111,7 +109,7 @@ def vote(
         within = asked_of(queue, filters)
         said = form.said(console.reasons)
         with transaction(console.database) as connection:
-            made = review_work.vote(
+            made = second_looks.vote(
                 connection, number_of(review_id), me, said, report=console.report_decisions
             )
     except ConfigurationError as error:
@@ -129,7 +127,9 @@ def renew(request: Request, review_id: int) -> JSONResponse:
     """Hold it for longer; asked by a page whose reader is active."""
     console, me = console_of(request), visitor_of(request).moderator
     with transaction(console.database) as connection:
-        review_work.renew(connection, number_of(review_id), me, claim_seconds=console.claim_seconds)
+        second_looks.renew(
+            connection, number_of(review_id), me, claim_seconds=console.claim_seconds
+        )
     return JSONResponse({"seconds": console.claim_seconds})
 
 
@@ -137,7 +137,7 @@ def renew(request: Request, review_id: int) -> JSONResponse:
 def release(request: Request, review_id: int) -> Response:
     """Give it back."""
     with transaction(console_of(request).database) as connection:
-        review_work.release(connection, number_of(review_id), visitor_of(request).moderator)
+        second_looks.release(connection, number_of(review_id), visitor_of(request).moderator)
     return see_other("/")
 
 
@@ -147,7 +147,7 @@ def appeal(
 ) -> Response:
     """Have somebody else look at what was decided."""
     with transaction(console_of(request).database) as connection:
-        review_work.appeal(
+        second_looks.appeal(
             connection,
             number_of(flag_id),
             actor=visitor_of(request).moderator,

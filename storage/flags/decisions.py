@@ -120,7 +120,7 @@ def decide(
     return decision
 
 
-def decide_again(
+def decide_appeal(
     connection: Connection,
     flag: Row[Any],
     moderator: Moderator,

@@ -120,7 +120,7 @@ def add_events(connection: Connection, events: Iterable[NewEvent]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedEvent:
+class TakenEvent:
     """An event to be delivered now; `attempts` counts this try, `due_at` is when it was due."""
 
     id: int
@@ -134,9 +134,9 @@ class ClaimedEvent:
     traceparent: str | None = None
 
 
-def claim(
+def take_due(
     connection: Connection, *, limit: int, seconds: float, untried: bool = False
-) -> list[ClaimedEvent]:
+) -> list[TakenEvent]:
     """Claims events that are due, the longest due first; each counts as tried once more.
 
     Args:
@@ -192,7 +192,7 @@ def claim(
             _columns.traceparent,
         )
     )
-    claimed = {row.id: ClaimedEvent(**row._mapping, due_at=due_at[row.id]) for row in rows}
+    claimed = {row.id: TakenEvent(**row._mapping, due_at=due_at[row.id]) for row in rows}
     return [claimed[number] for number in due_at]
 
 
@@ -207,7 +207,7 @@ class Tried:
         error: why it was not delivered.
     """
 
-    event: ClaimedEvent
+    event: TakenEvent
     became: Literal["delivered", "failed", "parked", "untried"]
     delay_seconds: float = 0.0
     error: str = ""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from deadpan.core import spans, trace
 from storage.base.database import transaction
 from storage.judging import outbox
-from storage.judging.outbox import ClaimedEvent, Tried
+from storage.judging.outbox import TakenEvent, Tried
 from tasks.callbacks import metrics
 from tasks.callbacks.webhook import Answer, Schedule, Sender
 
@@ -121,7 +121,7 @@ class Deliverer:
         room = self._room_now() if claiming else 0
         if not settled and not room:
             return self._in_hand > 0
-        claimed: list[ClaimedEvent] = []
+        claimed: list[TakenEvent] = []
         with transaction(database) as connection:
             outbox.settle(connection, self._unwritten)
             if room:
@@ -160,14 +160,16 @@ class Deliverer:
         # By halves: claims of one event each would cost a transaction each.
         return max(0, room) if room >= most / 2 else 0
 
-    def _claim(self, connection: Connection, room: int) -> list[ClaimedEvent]:
+    def _claim(self, connection: Connection, room: int) -> list[TakenEvent]:
         if self._patience.allowed is not None:
             # One event is to tell whether the receiver is back. Those that were tried, or wait
             # longest, may be the very ones that it always fails for, and hold back all others.
-            fresh = outbox.claim(connection, limit=room, seconds=self._lease_seconds, untried=True)
+            fresh = outbox.take_due(
+                connection, limit=room, seconds=self._lease_seconds, untried=True
+            )
             if fresh:
                 return fresh
-        return outbox.claim(connection, limit=room, seconds=self._lease_seconds)
+        return outbox.take_due(connection, limit=room, seconds=self._lease_seconds)
 
     def _gather(self, wait_seconds: float) -> None:
         """Take what has come back; wait for the first of it."""
@@ -180,7 +182,7 @@ class Deliverer:
         except queue.Empty:
             pass
 
-    def _deliver(self, event: ClaimedEvent, ends_at: float) -> None:
+    def _deliver(self, event: TakenEvent, ends_at: float) -> None:
         try:
             tried = self._tried(event, ends_at)
         except Exception as error:
@@ -189,7 +191,7 @@ class Deliverer:
             tried = self._failed(event, Answer(False, f"it could not be sent: {error!r}"))
         self._done.put(tried)
 
-    def _tried(self, event: ClaimedEvent, ends_at: float) -> Tried:
+    def _tried(self, event: TakenEvent, ends_at: float) -> Tried:
         # Past `ends_at` the claim may end during the try: this process was held up.
         if self._stopping.is_set() or self._patience.allowed == 0 or time.monotonic() > ends_at:
             return Tried(event, "untried")
@@ -223,7 +225,7 @@ class Deliverer:
         )
         return Tried(event, "delivered")
 
-    def _failed(self, event: ClaimedEvent, answer: Answer) -> Tried:
+    def _failed(self, event: TakenEvent, answer: Answer) -> Tried:
         delay_seconds = self._schedule.delay_seconds(
             event.attempts, asked_seconds=answer.retry_after_seconds
         )

@@ -28,7 +28,7 @@ from sources.net.addresses import (
 )
 from sources.net.connection import TransferError
 from sources.net.transport import Response, Transport, canonical, read_body, retry_after_seconds
-from storage.judging.outbox import ClaimedEvent
+from storage.judging.outbox import TakenEvent
 from tasks.callbacks.signature import signature
 
 MAX_ATTEMPTS: Final = 27
@@ -87,7 +87,7 @@ class Answer:
     retry_after_seconds: float | None = None
 
 
-def body_of(event: ClaimedEvent) -> bytes:
+def body_of(event: TakenEvent) -> bytes:
     """The request's body: the same bytes on every try."""
     told = {
         "type": event.event,
@@ -167,7 +167,7 @@ class Sender:
         """Close the connections that are kept."""
         self._transport.close()
 
-    def send(self, event: ClaimedEvent, *, traceparent: str | None = None) -> Answer:
+    def send(self, event: TakenEvent, *, traceparent: str | None = None) -> Answer:
         """Try once. Never raises for what the receiver does.
 
         Args:
@@ -187,7 +187,7 @@ class Sender:
 
     def _post(
         self,
-        event: ClaimedEvent,
+        event: TakenEvent,
         traceparent: str | None,
         addresses: Sequence[Address],
         ends_at: float,

@@ -10,8 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from deadpan.core.errors import ConfigurationError
 from storage.base.database import transaction
-from storage.judging import dead_letters as letters
-from storage.judging import queries
+from storage.judging import dead_letters, queries
 from storage.judging.dead_letters import Wanted
 from storage.keeping import erasure
 from storage.people import audit
@@ -111,12 +110,12 @@ def replay_all(
         QueueUnavailable, StorageError: away; what was pushed by then is marked.
     """
     with transaction(database, read_only=True) as connection:
-        up_to_id = letters.last_id(connection)
-        replayed = Replayed(letters.by_stage(connection, wanted, up_to_id=up_to_id))
+        up_to_id = dead_letters.last_id(connection)
+        replayed = Replayed(dead_letters.by_stage(connection, wanted, up_to_id=up_to_id))
     after_id = looked_at = 0
     while after_id < up_to_id:
         with transaction(database, read_only=dry_run) as connection:
-            part = letters.hold(
+            part = dead_letters.hold(
                 connection,
                 wanted,
                 after_id=after_id,

@@ -13,7 +13,7 @@ from storage.judging.evidence import EvidenceStore
 from storage.keeping import erasure
 from storage.people import moderators, tokens
 from storage.people.moderators import Moderator
-from storage.reviews import work as review_work
+from storage.reviews import second_looks
 from tests.browser.posts import judged
 from tests.console_data import reason
 
@@ -72,9 +72,9 @@ def fill_long(database: Engine, store: EvidenceStore, me: Moderator) -> dict[str
         tokens.make(
             connection, ann, "t" * 100, ("flags:read", "flags:decide", "posts:write"), actor="test"
         )
-        review_work.appeal(connection, flags[2], actor=other, why=NOTE)
-        look = review_work.appeal(connection, flags[6], actor=other, why=QUOTED)
-        review_work.claim(connection, look.id, me, claim_seconds=300)
+        second_looks.appeal(connection, flags[2], actor=other, why=NOTE)
+        look = second_looks.appeal(connection, flags[6], actor=other, why=QUOTED)
+        second_looks.take(connection, look.id, me, claim_seconds=300)
         erasure.erase(connection, "post", f"{UNBROKEN[:-2]}99", requested_by=PERSON)
     return {
         "long queue": f"/?queue={QUEUE}",

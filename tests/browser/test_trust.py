@@ -15,7 +15,7 @@ from storage.base.database import transaction
 from storage.flags import decisions, worklist
 from storage.flags.worklist import Filter
 from storage.people import moderators
-from storage.reviews import work as review_work
+from storage.reviews import second_looks
 from tests.browser.conftest import People
 from tests.browser.posts import XSS
 from tests.console_server import ConsoleServer
@@ -53,7 +53,7 @@ def test_nothing_that_a_platform_wrote_runs(people: People, console: ConsoleServ
     assert page.evaluate("window.hit") is None, "what was just decided"
     with transaction(console.database) as connection:
         eve = moderators.add(connection, "eve", "lead", actor="test")
-        look_id = review_work.appeal(connection, number, actor=eve, why=XSS).id
+        look_id = second_looks.appeal(connection, number, actor=eve, why=XSS).id
     for path in (f"/flags/{number}", "/", "/?state=decided", "/history", "/audit", "/insight"):
         look(path)
     look("/?post=<script>window.hit=1</script>&author=%22%3E<img src=x onerror=window.hit=1>")

@@ -268,7 +268,7 @@ def test_the_roles_can_do_their_work(guarded: Guarded) -> None:
     with transaction(engines["housekeeping"]) as connection:
         assert lease.take(connection, "housekeeping", holder="test", seconds=1)
         assert outbox.backlog(connection).pending == 21
-        claimed = outbox.claim(connection, limit=1, seconds=1)
+        claimed = outbox.take_due(connection, limit=1, seconds=1)
         outbox.settle(connection, [outbox.Tried(claimed[0], "delivered")])
         claims.expire(connection)
         outbox.forget_delivered(connection, days=0)

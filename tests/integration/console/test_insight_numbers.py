@@ -26,8 +26,7 @@ from storage.flags.sampling import Sampling
 from storage.keeping import erasure
 from storage.people.moderators import Moderator
 from storage.reports import insight
-from storage.reviews import fairness, known_answers
-from storage.reviews import work as review_work
+from storage.reviews import fairness, known_answers, second_looks
 from storage.tables import review_votes, reviews
 from tests.console_data import flag, moderator, reason
 from tests.console_server import ConsoleServer
@@ -117,14 +116,14 @@ def _history(database: Engine, people: Sequence[Moderator], seed: int) -> None:
             if what == "undo":
                 decisions.undo(connection, made.id, who, claim_seconds=None, now=now)
             if what == "look":
-                look = review_work.claim_next(
+                look = second_looks.take_next(
                     connection, who, claim_seconds=60, known_share=0.3, now=now
                 )
                 if look is not None:
                     action = chance.choice(("approve", "remove", "remove", "skip"))
-                    review_work.vote(connection, look, who, Said(action), now=now)
+                    second_looks.vote(connection, look, who, Said(action), now=now)
             if what == "appeal":
-                review_work.appeal(connection, number, actor=who, now=now)
+                second_looks.appeal(connection, number, actor=who, now=now)
             if what == "known" and who.is_lead:
                 known_answers.mark(connection, number, "remove", who, now=now)
             if what == "erase":

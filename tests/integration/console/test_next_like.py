@@ -20,7 +20,7 @@ from storage.flags.sampling import Sampling
 from storage.flags.worklist import Filter
 from storage.judging.evidence import EvidenceStore
 from storage.people.moderators import Moderator
-from storage.reviews import work as review_work
+from storage.reviews import second_looks
 from tasks.intake.intake import Intake
 from tests.console_data import flag, moderator, reason
 from tests.console_server import ConsoleServer, Person, serving
@@ -122,7 +122,7 @@ def test_a_second_look_is_in_the_language_that_is_asked_for(
     later = datetime.now(UTC) + timedelta(minutes=5)
     for language, is_given in (("en", False), ("de-AT", True)):
         with transaction(database) as connection:
-            look = review_work.claim_next(
+            look = second_looks.take_next(
                 connection, bob, claim_seconds=60, language=language, now=later
             )
         assert (look is not None) is is_given

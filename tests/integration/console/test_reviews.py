@@ -16,8 +16,7 @@ from storage.flags import decisions, worklist
 from storage.flags.decisions import Said
 from storage.judging.evidence import EvidenceStore
 from storage.people import exposures
-from storage.reviews import known_answers, reviews
-from storage.reviews import work as review_work
+from storage.reviews import known_answers, reviews, second_looks
 from storage.tables import outbox
 from tasks.intake.intake import Intake
 from tests.console_data import flag
@@ -289,7 +288,7 @@ def test_a_known_answer_is_for_nobody_but_whom_it_was_made_for(console: ConsoleS
     lea, bob = console.person("lea", "lead"), console.person("bob")
     with transaction(console.database) as connection:
         known_answers.mark(connection, number, "approve", lea)
-        look = review_work.claim_next(
+        look = second_looks.take_next(
             connection, bob, claim_seconds=60, known_share=1.0, draw=lambda: 0.0
         )
     assert look is not None
@@ -376,8 +375,8 @@ def test_what_a_program_reads_counts_for_its_moderator_while_it_is_in_their_hand
     ann, bea, lea = (console.person("ann"), console.person("bea"), console.person("lea", "lead"))
     with transaction(console.database) as connection:
         decisions.decide(connection, look, ann, Said("approve"))
-        review_work.appeal(connection, look, actor=lea, why=None)
-        got = review_work.claim_next(connection, bea, claim_seconds=60)
+        second_looks.appeal(connection, look, actor=lea, why=None)
+        got = second_looks.take_next(connection, bea, claim_seconds=60)
     assert read(f"/reviews/{got}") == 200
     assert seen() == 2
     assert done(f"/reviews/{got}/vote", action="approve") == 201

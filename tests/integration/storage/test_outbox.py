@@ -14,7 +14,7 @@ from storage import tables
 from storage.base.database import transaction
 from storage.flags import claims
 from storage.judging import outbox
-from storage.judging.outbox import ClaimedEvent, NewEvent, Tried
+from storage.judging.outbox import NewEvent, TakenEvent, Tried
 from storage.judging.outcomes import record
 from storage.judging.values import NewFlag, NewVerdict
 from storage.keeping.lease import release, take
@@ -52,9 +52,9 @@ def _add(database: Engine, *keys: str) -> int:
         return outbox.add_events(connection, _events(*keys))
 
 
-def _claim(database: Engine, limit: int = 100, seconds: float = 60.0) -> list[ClaimedEvent]:
+def _claim(database: Engine, limit: int = 100, seconds: float = 60.0) -> list[TakenEvent]:
     with transaction(database) as connection:
-        return outbox.claim(connection, limit=limit, seconds=seconds)
+        return outbox.take_due(connection, limit=limit, seconds=seconds)
 
 
 def _settle(database: Engine, *tries: Tried) -> None:
@@ -208,7 +208,7 @@ def test_those_that_were_never_tried_can_be_claimed_alone(database: Engine) -> N
     _add(database, "p3-1")
     _add(database, "p3-2")
     with transaction(database) as connection:
-        claimed = outbox.claim(connection, limit=10, seconds=60, untried=True)
+        claimed = outbox.take_due(connection, limit=10, seconds=60, untried=True)
     assert [event.idempotency_key for event in claimed] == ["p3-1", "p2-1"]
     assert [event.idempotency_key for event in _claim(database)] == ["p1-1"]
 
@@ -292,7 +292,7 @@ sys.stdin.read()
 mine = []
 while True:
     with transaction(engine) as connection:
-        claimed = outbox.claim(connection, limit=7, seconds=60)
+        claimed = outbox.take_due(connection, limit=7, seconds=60)
         outbox.settle(connection, [outbox.Tried(event, "delivered") for event in claimed])
     if not claimed:
         break

@@ -26,8 +26,7 @@ from storage.keeping import retention
 from storage.migrations.schema import migrate
 from storage.people import audit
 from storage.people.moderators import Moderator
-from storage.reviews import known_answers
-from storage.reviews import work as review_work
+from storage.reviews import known_answers, second_looks
 from storage.tables import audit_log, review_votes, reviews
 from tasks.housekeeping.housekeeping import Housekeeper
 from tasks.housekeeping.retention import Periods, Retention
@@ -307,10 +306,10 @@ def test_what_is_to_be_looked_at_again_stays_and_goes_with_its_looks_later(
             decisions.decide(connection, number, ann, REMOVE, now=OLD, second_looks=looks)
     with transaction(database) as connection:
         known_answers.mark(connection, flags["known"], "remove", eve, now=OLD)
-        look = review_work.claim_next(connection, bob, claim_seconds=60, now=OLD + HOUR)
+        look = second_looks.take_next(connection, bob, claim_seconds=60, now=OLD + HOUR)
         assert look is not None
-        review_work.vote(connection, look, bob, Said("approve"), report=False, now=OLD + HOUR)
-        review_work.appeal(connection, flags["appealed"], actor=eve, why="wrong", now=YOUNG)
+        second_looks.vote(connection, look, bob, Said("approve"), report=False, now=OLD + HOUR)
+        second_looks.appeal(connection, flags["appealed"], actor=eve, why="wrong", now=YOUNG)
     days = {"evidence": 30, "decisions": 30}
     forget(database, store, **days)
     # Two disagree about the one that was voted on: it waits for a lead.
@@ -323,9 +322,9 @@ def test_what_is_to_be_looked_at_again_stays_and_goes_with_its_looks_later(
     with transaction(database) as connection:
         known_answers.mark(connection, flags["known"], "", eve, now=NOW)
         for _ in range(2):
-            look = review_work.claim_next(connection, eve, claim_seconds=60, now=YOUNG + HOUR)
+            look = second_looks.take_next(connection, eve, claim_seconds=60, now=YOUNG + HOUR)
             assert look is not None
-            review_work.vote(connection, look, eve, REMOVE, report=False, now=YOUNG + HOUR)
+            second_looks.vote(connection, look, eve, REMOVE, report=False, now=YOUNG + HOUR)
     forget(database, store, **days)
     # The appeal ended three days ago with a decision of its own; all of its flag stay for that.
     assert set(rows(database, tables.decisions, "flag_id")) == {flags["appealed"]}

@@ -17,8 +17,7 @@ from storage.flags.sampling import Sampling
 from storage.keeping import erasure
 from storage.people import audit
 from storage.people.moderators import Moderator
-from storage.reviews import fairness, known_answers, reviews
-from storage.reviews import work as review_work
+from storage.reviews import fairness, known_answers, reviews, second_looks
 from storage.tables import outbox
 from tests.console_data import flag, moderator
 
@@ -63,7 +62,7 @@ def _decide(
 
 def _next(database: Engine, who: Moderator, now: datetime = LATER, **more: float) -> int | None:
     with transaction(database) as connection:
-        return review_work.claim_next(connection, who, claim_seconds=60, now=now, **more)  # type: ignore[arg-type]
+        return second_looks.take_next(connection, who, claim_seconds=60, now=now, **more)  # type: ignore[arg-type]
 
 
 def _vote(
@@ -71,7 +70,7 @@ def _vote(
 ) -> tables.Review:
     assert number is not None
     with transaction(database) as connection:
-        review_work.vote(connection, number, who, said, report=True, now=now)
+        second_looks.vote(connection, number, who, said, report=True, now=now)
         return reviews.by_id(connection, number)
 
 
@@ -205,8 +204,8 @@ def test_skipped_and_released_looks_go_to_others(
     with pytest.raises(ConfigurationError, match="cannot be escalated"):
         _vote(database, look, people["bob"], Said("escalate"))
     with transaction(database) as connection:
-        review_work.renew(connection, look, people["bob"], claim_seconds=99, now=LATER)
-        review_work.release(connection, look, people["bob"], now=LATER)
+        second_looks.renew(connection, look, people["bob"], claim_seconds=99, now=LATER)
+        second_looks.release(connection, look, people["bob"], now=LATER)
     assert _next(database, people["bob"]) == look
     assert _vote(database, look, people["bob"], SKIP).state == "open"
     assert _next(database, people["bob"]) is None
@@ -230,11 +229,13 @@ def test_an_appeal_ends_with_a_decision_of_somebody_else_that_the_platform_hears
 ) -> None:
     one = flag(database, "a")
     with transaction(database) as connection, pytest.raises(FlagConflict, match="nobody has"):
-        review_work.appeal(connection, one, actor=people["eve"])
+        second_looks.appeal(connection, one, actor=people["eve"])
     first = _decide(database, one, people["ann"], sampling=NONE)
     with transaction(database) as connection:
-        asked = review_work.appeal(connection, one, actor=people["eve"], why="a \x00 joke", now=NOW)
-        again = review_work.appeal(connection, one, actor=people["eli"], now=NOW)
+        asked = second_looks.appeal(
+            connection, one, actor=people["eve"], why="a \x00 joke", now=NOW
+        )
+        again = second_looks.appeal(connection, one, actor=people["eli"], now=NOW)
         assert asked.id == again.id
     assert "joke" in (asked.why or "")
     assert _next(database, people["ann"], NOW) is None
@@ -250,7 +251,7 @@ def test_an_appeal_ends_with_a_decision_of_somebody_else_that_the_platform_hears
         assert not outcome.may_be_undone(people["bob"], NOW)
         with pytest.raises(FlagConflict, match="looked at this flag since"):
             decisions.undo(connection, first, people["ann"], claim_seconds=60, now=NOW)
-        again = review_work.appeal(connection, one, actor=people["eve"], now=LATER)
+        again = second_looks.appeal(connection, one, actor=people["eve"], now=LATER)
     assert again.decision_id == outcome.id
     assert _next(database, people["bob"]) is None
     assert _next(database, people["cat"]) == again.id
@@ -329,7 +330,7 @@ def test_erasure_reaches_second_looks(database: Engine, people: dict[str, Modera
     _decide(database, one, people["ann"])
     _vote(database, _next(database, people["bob"]), people["bob"], Said("approve", note="a quote"))
     with transaction(database) as connection:
-        asked = review_work.appeal(connection, one, actor=people["eve"], why="I wrote a quote")
+        asked = second_looks.appeal(connection, one, actor=people["eve"], why="I wrote a quote")
         known_answers.mark(connection, one, "remove", people["eve"])
         erasure.erase(connection, "post", "a", requested_by="test")
         for look in reviews.of_flag(connection, one):

@@ -62,7 +62,7 @@ def test_parked_callbacks_are_counted_listed_and_tried_again(
             connection,
             [NewEvent("verdict.created", f"p{n}", f"verdict-{n}-1", {}) for n in (1, 2, 3)],
         )
-        first, second, _ = outbox.claim(connection, limit=3, seconds=60)
+        first, second, _ = outbox.take_due(connection, limit=3, seconds=60)
         outbox.settle(
             connection,
             [Tried(first, "parked", error="the receiver said 410"), Tried(second, "delivered")],

@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 
 from deadpan.core.errors import SettingsError
 from deadpan.core.settings import load, signing_secrets
-from storage.judging.outbox import ClaimedEvent
+from storage.judging.outbox import TakenEvent
 from storage.judging.values import NewFlag, NewVerdict
 from storage.judging.verdict_event import verdict_created
 from tasks.callbacks import webhook as callbacks
@@ -30,7 +30,7 @@ from tests.receiver import OTHER_SECRET, SECRET, Receiver, Request
 
 KEY, OTHER_KEY = (base64.b64decode(each.removeprefix("whsec_")) for each in (SECRET, OTHER_SECRET))
 LOOPBACK = (ip_network("127.0.0.0/8"),)
-EVENT = ClaimedEvent(
+EVENT = TakenEvent(
     id=1,
     event="verdict.created",
     post_id="p1",

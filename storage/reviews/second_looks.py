@@ -33,7 +33,7 @@ from storage.tables import Review, Vote, review_votes, reviews
 _CHANCE: Final = secrets.SystemRandom()
 
 
-def claim_next(
+def take_next(
     connection: Connection,
     moderator: Moderator,
     *,
@@ -82,7 +82,7 @@ def claim_next(
     return int(row.id)
 
 
-def claim(
+def take(
     connection: Connection,
     review_id: int,
     moderator: Moderator,
@@ -182,7 +182,7 @@ def vote(
     change(connection, row, _event(row, moderator, said), moment)
     decision_id = None
     if row.kind == "appeal" and said.action != "skip":
-        decision_id = decisions.decide_again(
+        decision_id = decisions.decide_appeal(
             connection, flag, moderator, said, report=report, now=moment
         )
     statement = review_votes.insert().values(
