@@ -1,15 +1,12 @@
-"""A stand-in of `torch.cuda` on the CPU, for what may go wrong between host and device.
+"""A stand-in for `torch.cuda` on the CPU, for what may go wrong on a device.
 
-Tensors that are copied to it hold rubbish until somebody waits for the stream that copies, as the
-device's would; memory that another stream uses has to be recorded; what does not fit raises what
-torch raises; and after a poisoned kernel everything fails until the process ends. Speed, kernels
-and numbers of a GPU it says nothing of.
+What does not fit raises what torch raises, and after a poisoned kernel everything fails until the
+process ends. It says nothing of a GPU's speed, kernels and numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,8 +23,6 @@ class StandIn:
     Attributes:
         memory_rows: rows that fit in one batch; more raise OutOfMemoryError.
         poisoned: the context is lost.
-        unwaited: copies that nobody waited for when their tensor was read.
-        unrecorded: uploads whose memory the allocator could give away while they are read.
         emptied: how often the cache was.
         rows: of the batches that were computed.
         poison: a token id that trips an assertion in a kernel.
@@ -36,59 +31,23 @@ class StandIn:
     def __init__(self) -> None:
         self.memory_rows = 10**6
         self.poisoned = False
-        self.unwaited = 0
-        self.unrecorded = 0
         self.emptied = 0
         self.rows: list[int] = []
         self.poison = -1
-        self._pending: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._uploads: dict[int, bool] = {}
-        self._copying = False
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put it in the place of `torch.cuda`, and where tensors and modules are moved."""
         stand_in, to, autocast = self, torch.Tensor.to, torch.autocast
 
-        class Stream:
-            def wait_stream(self, other: Stream) -> None:
-                stand_in.require()
-                for there, values in stand_in._pending:
-                    there.copy_(values)
-                stand_in._pending.clear()
-
-        current = Stream()
-
-        @contextmanager
-        def stream(chosen: Stream) -> Iterator[None]:
-            stand_in._copying = True
-            try:
-                yield
-            finally:
-                stand_in._copying = False
-
         def moved(tensor: torch.Tensor, *args: Any, **more: Any) -> torch.Tensor:
             here = ["cpu" if str(arg) == "cuda" else arg for arg in args]
-            if here == list(args):
-                return to(tensor, *args, **more)
-            stand_in.require()
-            if not stand_in._copying:
-                return to(tensor, *here, **more)
-            there = torch.full_like(tensor, 1)
-            stand_in._pending.append((there, tensor.clone()))
-            stand_in._uploads[id(there)] = False
-            return there
-
-        def recorded(tensor: torch.Tensor, stream: Stream) -> None:
-            stand_in._uploads[id(tensor)] = True
+            if here != list(args):
+                stand_in.require()
+            return to(tensor, *here, **more)
 
         patch.setattr(torch.Tensor, "to", moved)
-        patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-        patch.setattr(torch.Tensor, "record_stream", recorded)
         patch.setattr(torch, "autocast", lambda device, **more: autocast("cpu", **more))
         for name, value in {
-            "Stream": Stream,
-            "stream": stream,
-            "current_stream": lambda: current,
             "is_available": lambda: True,
             "device_count": lambda: 1,
             "is_bf16_supported": lambda **_: True,
@@ -110,9 +69,6 @@ class StandIn:
     def _watched(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         def watched(module: Any, *inputs: torch.Tensor) -> Any:
             self.require()
-            for each in inputs:
-                self.unwaited += any(each is there for there, _ in self._pending)
-                self.unrecorded += not self._uploads.pop(id(each), True)
             self.rows.append(len(inputs[0]))
             self.poisoned = isinstance(module, torch_engine.TextModule) and bool(
                 (inputs[0] == self.poison).any()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from math import isqrt
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -81,15 +80,8 @@ class Engine(Protocol):
 def encode_pictures(
     engine: Engine, images: Sequence[PreparedImage], *, parts: bool = False
 ) -> Tensor:
-    """Features of pictures: of an animation, the mean of those of the frames that are judged.
-
-    Args:
-        images: at least one.
-        parts: as of `Engine.encode_images`.
-
-    Returns:
-        float32 [pictures, parts, dim] on the CPU.
-    """
+    """Features of pictures as `Engine.encode_images` gives them; of an animation, the mean of those
+    of the frames that are judged."""
     squares = [image.squares for image in images]
     found = engine.encode_images([one for each in squares for one in each], parts=parts)
     if len(found) == len(images):
@@ -98,26 +90,16 @@ def encode_pictures(
     return torch.stack([rows.mean(dim=0) for rows in torch.split(found, counts)])
 
 
-@dataclass(frozen=True, slots=True)
-class TextBatch:
-    """Texts to be computed together.
-
-    Attributes:
-        rows: which ones.
-        tokens: the length that all are padded to.
-    """
+class TextBatch(NamedTuple):
+    """Texts to be computed together: which ones, and the length that all are padded to."""
 
     rows: tuple[int, ...]
     tokens: int
 
 
 def padded_length(length: int, max_tokens: int) -> int:
-    """The length that a text is padded to.
-
-    Args:
-        length: of the text, in tokens.
-        max_tokens: of the model; an encoder may have no position beyond it.
-    """
+    """The length that a text of so many tokens is padded to, at most the model's `max_tokens`: an
+    encoder may have no position beyond it."""
     step = TOKEN_STEP if length <= 64 else 2 * TOKEN_STEP
     rounded = -(-max(1, length) // step) * step
     return max(length, 1, min(rounded, max_tokens))
@@ -136,7 +118,7 @@ def text_batches(
     Args:
         lengths: of the texts, in tokens.
         max_tokens: of the model.
-        batch_size: texts in a batch at the most.
+        batch_size: of texts, at most.
         at_once: batches that are computed at the same time; few texts are spread over them.
     """
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
@@ -145,6 +127,32 @@ def text_batches(
         chosen = tuple(order[row] for row in rows)
         batches.append(TextBatch(chosen, padded_length(lengths[chosen[-1]], max_tokens)))
     return batches
+
+
+def unpadded(
+    batches: Sequence[TextBatch],
+    found: Iterable[Sequence[Tensor]],
+    token_ids: Sequence[Sequence[int]],
+) -> tuple[Tensor, list[Tensor]]:
+    """What batches gave, in the order of the texts.
+
+    Args:
+        batches: of `text_batches`.
+        found: of each batch, float32 [rows, dim], and maybe states [rows, tokens, dim].
+        token_ids: of the texts.
+
+    Returns:
+        See `Engine.encode_texts`.
+    """
+    pooled: dict[int, Tensor] = {}
+    states: dict[int, Tensor] = {}
+    for batch, outputs in zip(batches, found, strict=True):
+        for place, row in enumerate(batch.rows):
+            pooled[row] = outputs[0][place]
+            if len(outputs) == 2:
+                states[row] = outputs[1][place, : len(token_ids[row])]
+    rows = range(len(token_ids))
+    return torch.stack([pooled[row] for row in rows]), [states[row] for row in rows if states]
 
 
 def split(count: int, *, batch_size: int, at_once: int = 1) -> list[range]:
@@ -161,13 +169,8 @@ def power_of_two(count: int) -> int:
 def pad(
     token_ids: Sequence[Sequence[int]], *, rows: int, tokens: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Token ids and attention mask, int64 [rows, tokens].
-
-    Args:
-        token_ids: of the first rows; the others are texts of one padding token.
-        rows: at least as many as there are texts.
-        tokens: at least as many as the longest text has.
-    """
+    """Token ids and attention mask, int64 [rows, tokens], at least as many of both as the texts
+    have; rows behind them are texts of one padding token."""
     ids = np.zeros((rows, tokens), dtype=np.int64)
     mask = np.zeros((rows, tokens), dtype=np.int64)
     for row, text in enumerate(token_ids):
@@ -184,11 +187,9 @@ def cell_weights(regions: int) -> npt.NDArray[np.float32] | None:
     A region that lies in several cells counts to each by the area it has there, so the mean of all
     cells is the mean of all regions, and a cell can be left out of it.
 
-    Args:
-        regions: in a square, row by row.
-
     Returns:
-        float32 [cells, regions], rows that sum to 1; None where the regions are no square.
+        float32 [cells, regions], rows that sum to 1, for regions in a square, row by row; None
+        where they are no square.
     """
     side = isqrt(regions)
     if side * side != regions:

@@ -25,6 +25,7 @@ from models.network.network import Network
 log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "torch", "openvino")
+DEVICES = ("auto", "cpu", "cuda")
 
 MEASURED_TEXTS, MEASURED_TOKENS, MEASURED_PICTURES = 32, 24, 16
 """Posts of a platform, half of them with a new picture; tokens are the mean of a text."""
@@ -40,35 +41,35 @@ def choose_device(device: str, engine: str = "auto") -> str:
     Raises:
         ModelError: unknown, not there, or not for this engine.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"device is {device!r}; it must be auto, cpu or cuda (DEADPAN_DEVICE)")
-    if engine not in ENGINES:
-        raise ModelError(
-            f"engine is {engine!r}; it must be {', '.join(ENGINES[:-1])} or {ENGINES[-1]} "
-            "(DEADPAN_ENGINE)"
-        )
-    if engine == "openvino":
-        if device == "cuda":
+    for name, value, known in (("device", device, DEVICES), ("engine", engine, ENGINES)):
+        if value not in known:
             raise ModelError(
-                "engine is 'openvino' and device is 'cuda'; OpenVINO runs on the CPU here: set "
-                "DEADPAN_DEVICE to auto or cpu, or DEADPAN_ENGINE to auto or torch"
+                f"{name} is {value!r}; it must be {', '.join(known[:-1])} or {known[-1]} "
+                f"(DEADPAN_{name.upper()})"
             )
-        return "cpu"
     if device == "cpu":
+        return device
+    if engine == "openvino":
+        if device == "auto":
+            return "cpu"
+        raise ModelError(
+            "engine is 'openvino' and device is 'cuda'; OpenVINO runs on the CPU here: set "
+            "DEADPAN_DEVICE to auto or cpu, or DEADPAN_ENGINE to auto or torch"
+        )
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
         return "cpu"
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available and not torch.version.cuda and not torch.version.hip:
+    if not torch.version.cuda and not torch.version.hip:
         raise ModelError(
             f"device is 'cuda', and torch {torch.__version__} is built for CPUs alone; install a "
             "torch that is built for this driver's CUDA (pytorch.org says which), or set "
             "DEADPAN_DEVICE to auto or cpu"
         )
-    if device == "cuda" and not available:
-        raise ModelError(
-            "device is 'cuda', and torch finds no GPU here; "
-            "set DEADPAN_DEVICE to auto or cpu, or give the process a GPU and its driver"
-        )
-    return "cuda" if available else "cpu"
+    raise ModelError(
+        "device is 'cuda', and torch finds no GPU here; "
+        "set DEADPAN_DEVICE to auto or cpu, or give the process a GPU and its driver"
+    )
 
 
 def open_engine(
@@ -84,12 +85,11 @@ def open_engine(
     """Open an engine.
 
     "auto" takes torch on a GPU. On a CPU it measures torch and OpenVINO on texts and pictures,
-    takes the faster, and keeps the result, so that the next start on this machine measures nothing.
+    takes the faster, and keeps the result, so that the next start here measures nothing.
 
     Args:
         checkpoint: of the model; its encoders have been checked.
-        load: loads the torch network; called at most once, and not at all when all that is needed
-            has been kept.
+        load: loads the torch network; called at most once, and not where kept files suffice.
         engine: "auto", "torch" or "openvino".
         device: of `choose_device`.
         cache_dir: folder of what is kept; None keeps nothing.
@@ -112,7 +112,7 @@ def open_engine(
 
     if engine == "openvino":
         return open_openvino()
-    if engine == "torch" or device == "cuda" or not openvino_engine.is_installed():
+    if engine == "torch" or device == "cuda" or not openvino_engine.version():
         return open_torch()
     identity = _machine(checkpoint, threads)
     path = cache_dir / "engines" / f"{key_of(identity)}.json" if cache_dir is not None else None
@@ -144,35 +144,31 @@ def measure(engines: dict[str, Engine], checkpoint: CheckpointInfo) -> dict[str,
     random = np.random.default_rng(0)
     lengths = random.integers(1, min(2 * MEASURED_TOKENS, config.max_tokens), size=MEASURED_TEXTS)
     texts = [[0] * int(length) for length in lengths]
-    pixels = random.integers(
-        0, 256, size=(MEASURED_PICTURES, config.image_size, config.image_size, 3), dtype=np.uint8
-    )
-    seconds: dict[str, dict[str, list[float]]] = {
-        name: {"texts": [], "pictures": []} for name in engines
-    }
+    shape = (MEASURED_PICTURES, config.image_size, config.image_size, 3)
+    pixels = list(random.integers(0, 256, size=shape, dtype=np.uint8))
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
     for each in engines.values():
         each.warm()
     ends = time.monotonic() + MEASURE_SECONDS
+    # the first round still sets up kernels and does not count, so there are two at least
     for round_ in range(ROUNDS + 1):
-        # the first round does not count, so there are two at least
         if round_ > 1 and time.monotonic() > ends:
             break
         for name, each in engines.items():
             started = time.perf_counter()
             each.encode_texts(texts)
             between = time.perf_counter()
-            each.encode_images(list(pixels))
-            ended = time.perf_counter()
-            if round_:  # the first one still sets up kernels
-                seconds[name]["texts"].append(between - started)
-                seconds[name]["pictures"].append(ended - between)
-    counts = {"texts": MEASURED_TEXTS, "pictures": MEASURED_PICTURES}
+            each.encode_images(pixels)
+            if round_:
+                seconds[name].append((between - started, time.perf_counter() - between))
     return {
         name: {
-            what: round(counts[what] / statistics.median(times), 1)
-            for what, times in by_kind.items()
+            "texts": round(MEASURED_TEXTS / statistics.median(text for text, _ in times), 1),
+            "pictures": round(
+                MEASURED_PICTURES / statistics.median(image for _, image in times), 1
+            ),
         }
-        for name, by_kind in seconds.items()
+        for name, times in seconds.items()
     }
 
 

@@ -110,8 +110,8 @@ def _write(path: Path, content: bytes) -> None:
 
 def _not_kept(path: Path, error: OSError) -> None:
     log.warning(
-        "%s cannot be written (%s), so the next start makes it again; "
-        "make room, or set DEADPAN_CACHE_DIR to a folder that can be written",
+        "cannot write %s (%s), so the next start makes it again; "
+        "free some space, or set DEADPAN_CACHE_DIR to a writable folder",
         path,
         error.strerror or error,
     )

@@ -40,9 +40,8 @@ class Gpu:
 def visible() -> list[Gpu]:
     """GPUs that processes started here may use: those of CUDA_VISIBLE_DEVICES where it is set.
 
-    CUDA takes the fastest for its first unless it is told otherwise, and `nvidia-smi` counts by
-    their place on the bus. So what the tool names is given with CUDA_DEVICE_ORDER=PCI_BUS_ID; what
-    somebody else put into CUDA_VISIBLE_DEVICES is in the order that their environment says.
+    CUDA counts the fastest first, `nvidia-smi` by place on the bus. So what the tool names is given
+    with CUDA_DEVICE_ORDER=PCI_BUS_ID; what CUDA_VISIBLE_DEVICES names keeps its own order.
     """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
@@ -65,29 +64,22 @@ def _on_this_machine() -> list[Gpu]:
             divided[index] = mig == "Enabled"
     parts: dict[str, list[str]] = {}
     if not divided or any(divided.values()):
-        parts = _parts()
+        uuids: list[str] = []
+        for line in _ask("-L"):
+            if gpu := _GPU.match(line):
+                uuids = parts.setdefault(gpu[1], [])
+            elif part := _MIG_DEVICE.match(line):
+                uuids.append(part[1])
     # drivers from before there was MIG do not answer the first question
     divided = divided or {index: bool(uuids) for index, uuids in parts.items()}
     found: list[Gpu] = []
     for index, is_divided in divided.items():
         if is_divided:
-            uuids = parts.get(index, [])
-            found += [Gpu(_shown(uuid), {"CUDA_VISIBLE_DEVICES": uuid}) for uuid in uuids]
+            names = parts.get(index, [])
+            found += [Gpu(_shown(name), {"CUDA_VISIBLE_DEVICES": name}) for name in names]
         else:
             order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": index}
             found.append(Gpu(_shown(index), order))
-    return found
-
-
-def _parts() -> dict[str, list[str]]:
-    """UUIDs of the parts of each GPU, by its index; none of one that is not divided."""
-    found: dict[str, list[str]] = {}
-    uuids: list[str] = []
-    for line in _ask("-L"):
-        if gpu := _GPU.match(line):
-            uuids = found.setdefault(gpu[1], [])
-        elif part := _MIG_DEVICE.match(line):
-            uuids.append(part[1])
     return found
 
 
@@ -105,17 +97,11 @@ def _ask(*arguments: str) -> list[str]:
         return []
     try:
         done = subprocess.run(
-            [tool, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_ASK_SECONDS,
-            check=True,
-            encoding="utf-8",
-            errors="replace",
+            [tool, *arguments], capture_output=True, timeout=_ASK_SECONDS, check=True
         )
     except (subprocess.SubprocessError, OSError):
         return []
-    return done.stdout.splitlines()
+    return done.stdout.decode("utf-8", "replace").splitlines()
 
 
 def torch_uses_gpus() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import logging
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from models.engines.base import (
     pad,
     split,
     text_batches,
+    unpadded,
 )
 from models.engines.files import key_of, read_files, write_files
 from models.engines.torch_engine import ImageModule, TextModule
@@ -63,13 +63,8 @@ _FIRST = threading.Lock()
 _FILES = ("text.xml", "text.bin", "image.xml", "image.bin")
 
 
-def is_installed() -> bool:
-    """Whether OpenVINO can be imported."""
-    return importlib.util.find_spec("openvino") is not None
-
-
 def version() -> str:
-    """Of OpenVINO; "" when it is not installed."""
+    """The version of OpenVINO that is installed; "" when none is."""
     try:
         return importlib.metadata.version("openvino")
     except importlib.metadata.PackageNotFoundError:
@@ -119,12 +114,12 @@ class OpenVinoEngine:
         threads: int | None = None,
         bf16: bool | None = None,
     ) -> None:
-        """Compile.
+        """Compile the files of `convert`.
 
         Args:
-            files: of `convert`.
+            files: a graph and its weights, for texts and for pictures.
             config: of the model.
-            threads: CPU threads to use; None takes all there are.
+            threads: CPU threads; None takes all there are.
             bf16: multiply in bfloat16; None does where the CPU does it itself.
 
         Raises:
@@ -182,20 +177,12 @@ class OpenVinoEngine:
         ]
         wanted = (0, 1) if parts or self.needs_regions else (0,)
         found = self._pool.map(lambda batch: self._infer("text", wanted, *batch), inputs)
-        pooled = torch.empty(len(token_ids), self._config.text.dim)
-        states: dict[int, Tensor] = {}
-        for batch, outputs in zip(batches, found, strict=True):
-            pooled[list(batch.rows)] = outputs[0][: len(batch.rows)]
-            if len(wanted) == 2:
-                for place, row in enumerate(batch.rows):
-                    states[row] = outputs[1][place, : len(token_ids[row])]
-        return pooled, [states[row] for row in range(len(token_ids)) if row in states]
+        return unpadded(batches, found, token_ids)
 
     def encode_images(
         self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
     ) -> Tensor:
         """See `Engine`."""
-
         wanted = (int(parts or self.needs_regions),)
 
         def compute(rows: range) -> Tensor:
@@ -222,10 +209,9 @@ class OpenVinoEngine:
         """The smallest text and picture, on one thread, before there are others.
 
         OpenVINO's Python module (2026.4) makes tables of types when it converts its first array: in
-        a C++ static, and it imports NumPy meanwhile, which lets other threads of Python go on. One
-        that needs the same table then waits for it with the interpreter's lock in its hand, which
-        the first needs to finish. Neither ever does, nor any other thread of the process: of ten
-        starts of workers beside other busy processes, one stood still for ever.
+        a C++ static, and it imports NumPy meanwhile, which lets other Python threads run. One that
+        needs the same table then waits for it while it holds the interpreter's lock, which the
+        first needs to finish: a deadlock of the whole process, in one of ten starts on a busy host.
         """
         size = self._config.image_size
         text = pad([[0]], rows=TEXT_ROWS[0], tokens=lengths_up_to(self._config.max_tokens)[0])
@@ -276,13 +262,9 @@ def load_engine(
     cache_dir: Path | None,
     threads: int | None = None,
 ) -> OpenVinoEngine:
-    """The engine, from kept files where they are there, else converted and kept.
+    """The engine, from kept files where they are there; else converted and kept.
 
-    Args:
-        checkpoint: of the model.
-        network: loads the torch network; not called when the files are there.
-        cache_dir: folder of kept files; None keeps none.
-        threads: CPU threads to use; None takes all there are.
+    See `models.engines.choose.open_engine`; `network` is not called when the files are there.
 
     Raises:
         ModelError: OpenVINO is not installed, or cannot convert the encoders.
@@ -303,10 +285,7 @@ def load_engine(
 
 
 def convert(network: Network) -> dict[str, bytes]:
-    """Convert the encoders of a network on the CPU.
-
-    Returns:
-        Files by name: a graph and its weights, in float32, for texts and for pictures.
+    """Convert the encoders of a network on the CPU, to the files of `OpenVinoEngine`, in float32.
 
     Raises:
         ModelError: OpenVINO cannot express them.
@@ -371,8 +350,8 @@ def check_conversion(network: Network, engine: OpenVinoEngine) -> None:
         difference = relative_difference(expected, found)
         if not difference <= MAX_DIFFERENCE:
             raise ModelError(
-                f"OpenVINO computes {what} of {network.config.name} otherwise than torch: features "
-                f"differ by {difference:.0%} of their length; set DEADPAN_ENGINE to torch"
+                f"OpenVINO computes other features of {what} than torch for {network.config.name}: "
+                f"they differ by {difference:.0%} of their length; set DEADPAN_ENGINE to torch"
             )
 
 

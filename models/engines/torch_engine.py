@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,9 @@ from models.engines.base import (
     power_of_two,
     split,
     text_batches,
+    unpadded,
 )
 from models.engines.faults import is_of_device, is_out_of_memory
-from models.engines.memory import BatchBound
 from models.network.network import Network
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ BATCH_SIZE = 32
 CUDA_BATCH_SIZE = 64
 """The same on a GPU: a whole chunk of the default size. Not measured."""
 
+SMALL_SECONDS = 600.0
+"""For so long after memory ran out batches stay small; then they double, once in that time. What
+took the memory may have been another process's, and gone."""
 
 _Found = TypeVar("_Found")
 _M = TypeVar("_M", bound=nn.Module)
@@ -47,13 +51,39 @@ _HALVED = ("Linear", "NonDynamicallyQuantizableLinear", "Conv1d", "Conv2d", "Con
 standardise them first, or take a logarithm, need them in float32."""
 
 
+class BatchBound:
+    """How many rows fit into memory at once. To be used under one lock.
+
+    Args:
+        most: while memory suffices.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = self._rows = most
+        self._clock = clock
+        self._since = clock()
+
+    @property
+    def rows(self) -> int:
+        """How many may be computed at once now."""
+        while self._rows < self._most and self._clock() - self._since >= SMALL_SECONDS:
+            self._rows = min(2 * self._rows, self._most)
+            self._since += SMALL_SECONDS
+        return self._rows
+
+    def halve(self, tried: int) -> int:
+        """Note that so many rows, two at least, did not fit; returns how many to try now."""
+        self._rows = max(1, min(tried, self._rows) // 2)
+        self._since = self._clock()
+        return self._rows
+
+
 class TorchEngine:
     """A network's encoders on a device. See `Engine`.
 
-    On CUDA, pictures and token ids are pinned and copied on a stream of their own, so that the next
-    batch travels while this one is computed, and nothing is waited for before the last batch. Texts
-    are padded to few lengths and batches to powers of two, so that kernels are chosen for a bounded
-    number of shapes. The CUDA paths were tried on a stand-in of `torch.cuda`, and on no GPU so far.
+    On CUDA, texts are padded to few lengths and batches to powers of two, so that kernels are
+    chosen for a bounded number of shapes. Tested on a stand-in for `torch.cuda`, and on no GPU.
 
     One lock guards it: the cores, or the GPU, are busy with one batch.
     """
@@ -61,13 +91,8 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, network: Network, device: str, *, compiled: bool = False) -> None:
-        """Move the encoders to a device, or, where it computes in half precision, a copy of them.
-
-        Args:
-            network: in evaluation mode.
-            device: "cpu" or "cuda".
-            compiled: compile the encoders by `torch.compile`, one graph for all shapes.
-        """
+        """Move the encoders of a network in evaluation mode to "cpu" or "cuda"; where the device
+        computes in half precision, a copy of them. `compiled` makes one graph for all shapes."""
         self.device = device
         self.needs_regions = network.needs_regions
         self.fault: str | None = None
@@ -77,7 +102,6 @@ class TorchEngine:
         most = CUDA_BATCH_SIZE if self._cuda else BATCH_SIZE
         self._texts_at_once, self._pictures_at_once = BatchBound(most), BatchBound(most)
         self._lock = threading.Lock()
-        self._copies = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]
         self._dtype = _fastest_dtype(device)
         self.precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self._dtype, "fp32")
         text = _with_weights_in(self._dtype, TextModule(network)).to(device)
@@ -111,21 +135,13 @@ class TorchEngine:
                     rows=self._rows(len(batch.rows), at_once),
                     tokens=batch.tokens,
                 )
-                # lengths and numbers of texts vary
-                uploaded = [self._upload(torch.from_numpy(part), (0, 1)) for part in (ids, mask)]
-                found.append(self._text(*uploaded))
+                # both the number of texts and their length vary
+                found.append(self._text(self._upload(ids, (0, 1)), self._upload(mask, (0, 1))))
             # only now is a GPU waited for
             return batches, [[part.float().cpu() for part in some[:wanted]] for some in found]
 
-        batches, ready = self._fitting(encode, self._texts_at_once, len(token_ids), "texts")
-        pooled = torch.empty(len(token_ids), ready[0][0].shape[-1])
-        states: dict[int, Tensor] = {}
-        for batch, outputs in zip(batches, ready, strict=True):
-            pooled[list(batch.rows)] = outputs[0][: len(batch.rows)]
-            if wanted == 2:
-                for place, row in enumerate(batch.rows):
-                    states[row] = outputs[1][place, : len(token_ids[row])]
-        return pooled, [states[row] for row in range(len(token_ids)) if row in states]
+        batches, found = self._fitting(encode, self._texts_at_once, len(token_ids), "texts")
+        return unpadded(batches, found, token_ids)
 
     def encode_images(
         self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
@@ -137,7 +153,7 @@ class TorchEngine:
             for rows in split(len(pixels), batch_size=at_once):
                 chosen = list(pixels[rows.start : rows.stop])
                 chosen += [chosen[-1]] * (self._rows(len(rows), at_once) - len(rows))
-                outputs = self._image(self._upload(torch.from_numpy(np.stack(chosen)), (0,)))
+                outputs = self._image(self._upload(np.stack(chosen), (0,)))
                 found.append(outputs[parts or self.needs_regions][: len(rows)])
             return torch.cat([regions.float().cpu() for regions in found])
 
@@ -167,12 +183,7 @@ class TorchEngine:
     def _fitting(
         self, encode: Callable[[int], _Found], bound: BatchBound, count: int, what: str
     ) -> _Found:
-        """Encode, with as many rows at once as there is memory for.
-
-        Args:
-            encode: gets how many rows go together.
-            count: of rows.
-            what: they are, for people.
+        """Encode `count` rows with as many at once as there is memory for; `what` is for people.
 
         Raises:
             DeviceLost: the device failed, now or before.
@@ -197,9 +208,11 @@ class TorchEngine:
                     torch.cuda.empty_cache()
                 tried = self._rows(min(count, bound.rows), bound.rows)
                 if count == 1 or bound.rows == 1:
-                    raise OutOfMemory(f"no memory for {what}, one at a time: {told}")
+                    raise OutOfMemory(f"out of memory for {what}, even one at a time: {told}")
                 fewer = bound.halve(tried)
-                log.warning("no memory for %d %s at once; trying %d: %s", tried, what, fewer, told)
+                log.warning(
+                    "out of memory for %d %s at once; trying %d: %s", tried, what, fewer, told
+                )
 
     def _rows(self, count: int, at_once: int) -> int:
         """Rows to compute for `count`: more on a GPU, where a new shape costs more than they do."""
@@ -213,20 +226,9 @@ class TorchEngine:
             return nullcontext()
         return torch.autocast(self.device, dtype=self._dtype)
 
-    def _upload(self, values: Tensor, varying: tuple[int, ...]) -> Tensor:
-        """To the device, on a stream of its own.
-
-        Args:
-            varying: dimensions that differ from batch to batch.
-        """
-        there = values
-        if self._copies is not None:
-            with torch.cuda.stream(self._copies):
-                there = values.pin_memory().to(self.device, non_blocking=True)
-            current = torch.cuda.current_stream()
-            current.wait_stream(self._copies)
-            # or the allocator may give its memory to the next copy while kernels still read it
-            there.record_stream(current)
+    def _upload(self, values: npt.NDArray[Any], varying: tuple[int, ...]) -> Tensor:
+        """To the device; `varying` are the dimensions that differ from batch to batch."""
+        there = torch.from_numpy(values).to(self.device)
         if self._compiled:
             for dimension in varying:
                 torch._dynamo.maybe_mark_dynamic(there, dimension)
@@ -259,11 +261,9 @@ class ImageModule(nn.Module):
         [batch, parts, dim]: cells, or regions where the fusion needs them."""
         regions = self.encoder.regions(pixels)
         mean = regions.mean(dim=1, keepdim=True)
-        if self.in_cells:
-            # a third of what single regions would take to be copied for every picture
-            weights = cell_weights(int(regions.shape[1]))
-            if weights is not None:
-                return mean, torch.from_numpy(weights).to(regions) @ regions
+        # copying cells takes a third of what copying single regions would
+        if self.in_cells and (weights := cell_weights(int(regions.shape[1]))) is not None:
+            return mean, torch.from_numpy(weights).to(regions) @ regions
         return mean, regions
 
 
