@@ -6,8 +6,7 @@ Needs no torch, so that the command line can check a recipe before it loads anyt
 from __future__ import annotations
 
 import dataclasses
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,9 +99,9 @@ def load_recipe(spec: str | Path, data: Path) -> Recipe:
             f"recipe {str(spec)!r} {error}; name a TOML file or one of: {', '.join(recipe_names())}"
         ) from error
     problems = [f"{path}: {key} is unknown" for key in document if key not in _KEYS]
-    settings = _choose(Settings, document.get("settings", {}), f"{path}: settings", problems)
+    settings = _made(Settings, document.get("settings", {}), f"{path}: settings", problems)
     stages = [
-        _choose(Stage, table, f"{path}: stage", problems)
+        _made(Stage, table, f"{path}: stage", problems)
         for table in _tables(document.get("stage", [{}]))
     ]
     files = {
@@ -125,41 +124,16 @@ def _tables(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _choose(cls: type[Chosen], table: Any, where: str, problems: list[str], **more: Any) -> Chosen:
-    """A frozen dataclass from a TOML table; what is wrong is added to `problems`."""
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = dict(more)
-    for key, value in dict(table).items() if isinstance(table, dict) else ():
-        kind = hints.get(key)
-        if kind is None:
-            names = ", ".join(sorted(set(hints) - set(more)))
-            problems.append(f"{where}.{key} is unknown; use {names}")
-        elif not _fits(value, kind):
-            problems.append(f"{where}.{key} is {value!r}; it must be {_called(kind)}")
-        else:
-            values[key] = value
+def _made(cls: type[Chosen], table: Any, where: str, problems: list[str], **more: Any) -> Chosen:
+    """Settings from a TOML table; what is wrong is added to `problems`."""
+    if not isinstance(table, dict):
+        problems.append(f"{where} is {table!r:.60}; write a table of settings")
+        table = {}
     try:
-        return cls(**values)
+        return cls(**table, **more)
     except DataError as error:
-        problems += [f"{where}: {problem}" for problem in error.problems]
+        problems += [f"{where}.{problem}" for problem in error.problems]
         return cls(**more)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if isinstance(value, bool):
-        return kind is bool
-    if kind is float:
-        return isinstance(value, int | float)
-    if typing.get_origin(kind) is Mapping:
-        return isinstance(value, dict) and all(
-            isinstance(times, int | float) and not isinstance(times, bool)
-            for times in value.values()
-        )
-    return isinstance(value, kind)
-
-
-def _called(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _files(tables: Any, where: str, data: Path, problems: list[str]) -> tuple[DataFile, ...]:
@@ -170,5 +144,5 @@ def _files(tables: Any, where: str, data: Path, problems: list[str]) -> tuple[Da
             continue
         problems += [f"{where}: {key} is unknown" for key in table if key not in _FILE_KEYS]
         known = {key: value for key, value in table.items() if key in _FILE_KEYS - {"file"}}
-        files.append(_choose(DataFile, known, where, problems, path=data / table["file"]))
+        files.append(_made(DataFile, known, where, problems, path=data / table["file"]))
     return tuple(files)

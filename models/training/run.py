@@ -1,4 +1,4 @@
-"""Train on posts files and write a checkpoint that can account for itself."""
+"""A training run, step by step: set up, data, model, pictures, fit, measure, write."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from safetensors.torch import save as to_safetensors
+from torch import Tensor
 from transformers import set_seed
 
 from models.checkpoint import checkpoint
@@ -30,14 +31,17 @@ from models.training.dataset import (
     Corpus,
     PostSet,
     Removed,
+    Row,
     with_ocr,
     without_leaks,
 )
-from models.training.features import image_features, ocr_texts
+from models.training.features import FeatureCache, image_features, ocr_texts
 from models.training.reading import check_labels, read_corpora, tell_left_out
 from models.training.recipe import Recipe
 from models.training.scores import dev_scores
 from models.training.stages import rows_of, train_stage
+
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def train(
     cache_dir: Path,
     device: str = "auto",
     max_image_pixels: int = 50_000_000,
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
 ) -> TrainingResult:
     """Train every stage, measure on the dev files, and write a checkpoint.
 
@@ -93,110 +97,199 @@ def train(
         CheckpointError: an encoder is not there.
     """
     started = time.monotonic()
-    settings = recipe.settings
-    device = choose_device(device)
     checkpoint.check_output(output)
-    config = pinned(configure(recipe))
+    setup = Setup(
+        recipe=recipe,
+        config=pinned(configure(recipe)),
+        device=choose_device(device),
+        cache_dir=cache_dir,
+        max_image_pixels=max_image_pixels,
+        report=report,
+    )
+    data = read_data(setup)
+    set_seed(recipe.settings.seed)
+    network = Network(setup.config)
+    untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    pictures = read_pictures(setup, data, network)
+    epochs = fit_stages(setup, data, pictures, network)
+    tensors = network.cpu().trained_tensors(untrained)
+    network.load_trained(tensors)  # measured as it will be used, in half precision
+    scores = measure(setup, data, pictures, network)
+    account = account_of(
+        recipe, data.train, data.dev, data.removed, scores, device=setup.device, epochs=epochs
+    )
+    return TrainingResult(
+        path=output,
+        version=write(setup, data, output, tensors, account),
+        scores=scores,
+        removed=data.removed,
+        warnings=(*data.train.warnings, *data.dev.warnings, *pictures.warnings),
+        epochs=sum(epochs),
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every step of a run needs; see `train`."""
+
+    recipe: Recipe
+    config: ModelConfig
+    device: str
+    cache_dir: Path
+    max_image_pixels: int
+    report: Report
+
+    @property
+    def with_pixels(self) -> bool:
+        """Whether a stage trains the image encoder, which needs pixels and not features."""
+        return any(stage.train_image_stages for stage in self.recipe.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The posts of a run.
+
+    Attributes:
+        train: all of the training files.
+        dev: all of the dev files.
+        rows: of `train`, those to learn from.
+        dev_rows: of `dev`, with the words in their pictures where these are read.
+        removed: what of `train` is not learnt from.
+    """
+
+    train: Corpus
+    dev: Corpus
+    rows: list[Row]
+    dev_rows: list[Row]
+    removed: Removed
+
+    @property
+    def image_paths(self) -> dict[str, Path]:
+        """Files of all pictures, by SHA-256."""
+        return self.train.image_paths | self.dev.image_paths
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What the network gets of pictures.
+
+    Attributes:
+        images: features or pixels by SHA-256.
+        collate: makes batches with them.
+        warnings: a sentence for each that could not be decoded.
+    """
+
+    images: FeatureCache
+    collate: Collator
+    warnings: list[str]
+
+
+def read_data(setup: Setup) -> Data:
+    """Read every file, and leave out what must not be learnt from."""
+    recipe, config, report = setup.recipe, setup.config, setup.report
     prepare = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
     report("reading posts")
-    train_corpus, dev_corpus = read_corpora(recipe.train, recipe.dev, prepare)
-    rows, removed, left_out = without_leaks(train_corpus, dev_corpus)
-    tell_left_out(left_out, cache_dir / "left-out.txt", report)
-    check_labels(rows, dev_corpus)
-    dev_rows = dev_corpus.rows
-    if settings.ocr_share:
-        paths = train_corpus.image_paths | dev_corpus.image_paths
-        texts = ocr_texts(paths, cache_dir / "ocr.jsonl", max_image_pixels, report)
-        rows, dev_rows = (with_ocr(part, texts, prepare) for part in (rows, dev_rows))
-    report(f"learning from {len(rows)} of {len(train_corpus.rows)} posts: {removed}")
-    set_seed(settings.seed)
-    network = Network(config)
-    base = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    pixels = any(stage.train_image_stages for stage in recipe.stages)
-    paths = train_corpus.image_paths | dev_corpus.image_paths
+    train, dev = read_corpora(recipe.train, recipe.dev, prepare)
+    rows, removed, left_out = without_leaks(train, dev)
+    tell_left_out(left_out, setup.cache_dir / "left-out.txt", report)
+    check_labels(rows, dev)
+    data = Data(train, dev, rows, dev.rows, removed)
+    if recipe.settings.ocr_share:
+        cache = setup.cache_dir / "ocr.jsonl"
+        texts = ocr_texts(data.image_paths, cache, setup.max_image_pixels, report)
+        data = dataclasses.replace(
+            data,
+            rows=with_ocr(rows, texts, prepare),
+            dev_rows=with_ocr(dev.rows, texts, prepare),
+        )
+    report(f"learning from {len(rows)} of {len(train.rows)} posts: {removed}")
+    return data
+
+
+def read_pictures(setup: Setup, data: Data, network: Network) -> Pictures:
+    """Compute features of all pictures, or decode them, unless a run before has."""
+    config, paths = setup.config, data.image_paths
     images, broken = image_features(
         paths,
-        None if pixels else TorchEngine(network, device),
+        None if setup.with_pixels else TorchEngine(network, setup.device),
         config,
-        cache_dir / "features",
-        max_image_pixels,
-        report,
+        setup.cache_dir / "features",
+        setup.max_image_pixels,
+        setup.report,
     )
-    dev = PostSet(dev_rows, dev_corpus.files, images, ocr_share=float(settings.ocr_share > 0))
-    regions = 49 if network.needs_regions else 1
-    collate = (
-        Collator((config.image_size, config.image_size, 3), torch.uint8)
-        if pixels
-        else Collator((regions, config.image.dim), torch.float16)
+    if setup.with_pixels:
+        collate = Collator((config.image_size, config.image_size, 3), torch.uint8)
+    else:
+        regions = 49 if network.needs_regions else 1
+        collate = Collator((regions, config.image.dim), torch.float16)
+    return Pictures(
+        images, collate, [f"{paths[key]}: {why}" for key, why in sorted(broken.items())]
     )
-    run = cache_dir / "runs" / _fingerprint(config, recipe, train_corpus, dev_corpus, device)
-    epochs = [
+
+
+def fit_stages(setup: Setup, data: Data, pictures: Pictures, network: Network) -> list[float]:
+    """Train the stages, one after another; gives the epochs that each took."""
+    settings = setup.recipe.settings
+    files = data.train.files
+    run = _run_folder(setup, data)
+    dev = _with_words(setup, data, pictures)
+    return [
         train_stage(
             network,
             stage,
             number,
-            PostSet(
-                rows_of(stage, rows, train_corpus.files),
-                train_corpus.files,
-                images,
-                settings.ocr_share,
-            ),
+            PostSet(rows_of(stage, data.rows, files), files, pictures.images, settings.ocr_share),
             dev,
-            collate,
+            pictures.collate,
             run,
             seed=settings.seed,
-            device=device,
-            tensorboard=cache_dir / "tensorboard" / f"{recipe.name}-{run.name}" / stage.name,
-            report=report,
+            device=setup.device,
+            tensorboard=(
+                setup.cache_dir / "tensorboard" / f"{setup.recipe.name}-{run.name}" / stage.name
+            ),
+            report=setup.report,
         )
-        for number, stage in enumerate(recipe.stages, 1)
+        for number, stage in enumerate(setup.recipe.stages, 1)
     ]
-    tensors = network.cpu().trained_tensors(base)
-    # measured as it will be used, in half precision
-    network.load_trained(tensors)
-    expected = expected_tensors(config)
-    config = dataclasses.replace(
-        config, trained=tuple(sorted(name for name in tensors if name not in expected))
-    )
-    report("measuring on the dev files")
-    plain = PostSet(dev_corpus.rows, dev_corpus.files, images)
-    scores = dev_scores(
-        network, plain, collate, dev_corpus, train_corpus, device, seed=settings.seed
-    )
-    if settings.ocr_share:
-        read = {row.file for row in dev_rows if row.ocr_token_ids}
-        with_words = dev_scores(
-            network, dev, collate, dev_corpus, train_corpus, device, seed=settings.seed
+
+
+def measure(setup: Setup, data: Data, pictures: Pictures, network: Network) -> dict[str, Any]:
+    """Scores by dev file; of files with words in pictures, with and without these."""
+    setup.report("measuring on the dev files")
+
+    def scores_of(posts: PostSet) -> dict[str, Any]:
+        seed = setup.recipe.settings.seed
+        return dev_scores(
+            network, posts, pictures.collate, data.dev, data.train, setup.device, seed=seed
         )
+
+    scores = scores_of(PostSet(data.dev.rows, data.dev.files, pictures.images))
+    if setup.recipe.settings.ocr_share:
+        read = {row.file for row in data.dev_rows if row.ocr_token_ids}
+        with_words = scores_of(_with_words(setup, data, pictures))
         scores |= {
             f"{file.title}, words in pictures read": with_words[file.title]
-            for index, file in enumerate(dev_corpus.files)
+            for index, file in enumerate(data.dev.files)
             if index in read
         }
-    seconds = time.monotonic() - started
-    weights = to_safetensors(tensors)
-    version = checkpoint.model_version(config, hashlib.sha256(weights).hexdigest())
+    return scores
+
+
+def write(
+    setup: Setup, data: Data, output: Path, tensors: Mapping[str, Tensor], account: dict[str, Any]
+) -> str:
+    """Write the checkpoint and clear away the run's own state; gives the model's version."""
+    expected = expected_tensors(setup.config)
+    trained = tuple(sorted(name for name in tensors if name not in expected))
+    config = dataclasses.replace(setup.config, trained=trained)
+    weights = to_safetensors(dict(tensors))
     state = PartialState()
     if state.is_main_process:
-        account = account_of(
-            recipe, train_corpus, dev_corpus, removed, scores, device=device, epochs=epochs
-        )
         checkpoint.save(output, config, weights, account)
-        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(_run_folder(setup, data), ignore_errors=True)
     state.wait_for_everyone()
-    return TrainingResult(
-        path=output,
-        version=version,
-        scores=scores,
-        removed=removed,
-        warnings=(
-            *train_corpus.warnings,
-            *dev_corpus.warnings,
-            *(f"{paths[key]}: {why}" for key, why in sorted(broken.items())),
-        ),
-        epochs=sum(epochs),
-        seconds=seconds,
-    )
+    return checkpoint.model_version(config, hashlib.sha256(weights).hexdigest())
 
 
 def configure(recipe: Recipe) -> ModelConfig:
@@ -213,19 +306,23 @@ def configure(recipe: Recipe) -> ModelConfig:
     )
 
 
-def _fingerprint(
-    config: ModelConfig, recipe: Recipe, train: Corpus, dev: Corpus, device: str
-) -> str:
-    """Names a run: another file, setting or device is another run. 16 hexadecimal digits."""
+def _with_words(setup: Setup, data: Data, pictures: Pictures) -> PostSet:
+    """The dev posts as they are judged: with the words in their pictures, where these are read."""
+    ocr_share = float(setup.recipe.settings.ocr_share > 0)
+    return PostSet(data.dev_rows, data.dev.files, pictures.images, ocr_share=ocr_share)
+
+
+def _run_folder(setup: Setup, data: Data) -> Path:
+    """Where an interrupted run is kept; another file, setting or device is another run."""
+    recipe = setup.recipe
     files = [
         [
             (read.sha256, file.hold_out, file.class_balance)
             for read, file in zip(corpus.read, corpus.files, strict=True)
         ]
-        for corpus in (train, dev)
+        for corpus in (data.train, data.dev)
     ]
     stages = [dataclasses.asdict(stage) for stage in recipe.stages]
-    text = json.dumps(
-        [config.to_json(), dataclasses.asdict(recipe.settings), stages, files, device]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    settings = dataclasses.asdict(recipe.settings)
+    text = json.dumps([setup.config.to_json(), settings, stages, files, setup.device])
+    return setup.cache_dir / "runs" / hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field, fields
 from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic.dataclasses import dataclass
 
 from deadpan.core.errors import DataError
 
+Class = TypeVar("Class", bound=type[Any])
 
-@dataclass(frozen=True, slots=True)
+Positive = Annotated[int | float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[int | float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[int | float, Field(ge=0, le=1)]
+ShareBelowOne = Annotated[int | float, Field(ge=0, lt=1)]
+Times = Annotated[int | float, Field(gt=0, le=1000)]
+
+
+def _not_one(value: int) -> int:
+    if value == 1:
+        raise ValueError("it should be 0, for none, or at least 2")
+    return value
+
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+def refusing(cls: Class) -> Class:
+    """Make a class of settings name everything that is wrong with its values in one DataError."""
+    validate = cls.__init__
+
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            validate(self, *args, **kwargs)
+        except ValidationError as error:
+            problems: dict[str, str] = {}
+            for wrong in error.errors():
+                name = str(wrong["loc"][0])
+                if wrong["type"] == "unexpected_keyword_argument":
+                    known = ", ".join(each.name for each in fields(cls))
+                    problems.setdefault(name, f"{name} is unknown; use {known}")
+                else:
+                    why = wrong["msg"].removeprefix("Value error, ").replace("Input", "it", 1)
+                    problems.setdefault(name, f"{name} is {wrong['input']!r}; {why}")
+            raise DataError(list(problems.values())) from None
+
+    cls.__init__ = checked
+    return cls
+
+
+@refusing
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class DataFile:
     """A posts file to learn from or to be measured on.
 
@@ -32,21 +76,9 @@ class DataFile:
     source: str = ""
     licence: str = "not stated"
     key: str = ""
-    hold_out: int = 0
+    hold_out: Annotated[int, Field(ge=0), AfterValidator(_not_one)] = 0
     held: bool = False
-    class_balance: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            DataError: naming every value out of range.
-        """
-        _check(
-            self,
-            ("hold_out", self.hold_out == 0 or self.hold_out >= 2, "0 or at least 2"),
-            ("class_balance", 0 <= self.class_balance <= 1, "in [0, 1]"),
-        )
+    class_balance: Share = 0.5
 
     @property
     def called(self) -> str:
@@ -66,7 +98,8 @@ class DataFile:
         return (number % self.hold_out == 0) == self.held
 
 
-@dataclass(frozen=True, slots=True)
+@refusing
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class Stage:
     """One part of a run; it starts from what the stage before it ended with.
 
@@ -96,51 +129,25 @@ class Stage:
     """
 
     name: str = "all"
-    train: Mapping[str, float] = field(default_factory=dict)
-    epochs: int = 3
-    batch_size: int = 64
-    learning_rate: float = 3e-4
-    encoder_learning_rate: float = 5e-5
-    weight_decay: float = 0.01
-    train_text_layers: int | str = 2
-    train_image_stages: int = 0
-    drop_modality: float = 0.1
-    borrow_images: float = 0.5
-    label_smoothing: float = 0.05
-    text_alone_weight: float = 0.3
-    image_alone_weight: float = 0.3
-    average_last: float = 0.0
-    patience: int = 2
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            DataError: naming every setting out of range.
-        """
-        layers = self.train_text_layers
-        good_layers = layers == "all" if isinstance(layers, str) else layers >= 0
-        _check(
-            self,
-            ("train", all(0 < times <= 1000 for times in self.train.values()), "above 0"),
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("batch_size", self.batch_size >= 2, "at least 2"),
-            ("learning_rate", 0 < self.learning_rate < math.inf, "above 0"),
-            ("encoder_learning_rate", 0 < self.encoder_learning_rate < math.inf, "above 0"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0"),
-            ("train_text_layers", good_layers, 'a number of layers, or "all"'),
-            ("train_image_stages", self.train_image_stages >= 0, "at least 0"),
-            ("drop_modality", 0 <= self.drop_modality < 0.5, "in [0, 0.5)"),
-            ("borrow_images", 0 <= self.borrow_images <= 1, "in [0, 1]"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
-            ("text_alone_weight", 0 <= self.text_alone_weight < math.inf, "at least 0"),
-            ("image_alone_weight", 0 <= self.image_alone_weight < math.inf, "at least 0"),
-            ("average_last", 0 <= self.average_last < 1, "in [0, 1)"),
-            ("patience", self.patience >= 1, "at least 1"),
-        )
+    train: Mapping[str, Times] = field(default_factory=dict)
+    epochs: PositiveInt = 3
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Positive = 3e-4
+    encoder_learning_rate: Positive = 5e-5
+    weight_decay: NotNegative = 0.01
+    train_text_layers: NonNegativeInt | Literal["all"] = 2
+    train_image_stages: NonNegativeInt = 0
+    drop_modality: Annotated[int | float, Field(ge=0, lt=0.5)] = 0.1
+    borrow_images: Share = 0.5
+    label_smoothing: ShareBelowOne = 0.05
+    text_alone_weight: NotNegative = 0.3
+    image_alone_weight: NotNegative = 0.3
+    average_last: ShareBelowOne = 0.0
+    patience: PositiveInt = 2
 
 
-@dataclass(frozen=True, slots=True)
+@refusing
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class Settings:
     """Of the model and the whole run.
 
@@ -157,41 +164,11 @@ class Settings:
         dropout: of the fused layer.
     """
 
-    preset: str = "mini"
+    preset: Literal["mini", "bert-resnet50"] = "mini"
     text: str = ""
     image: str = ""
-    seed: int = 0
-    ocr_share: float = 0.0
-    fusion: str = "concat"
-    hidden: int = 512
-    dropout: float = 0.3
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            DataError: naming every setting out of range.
-        """
-        _check(
-            self,
-            ("preset", self.preset in ("mini", "bert-resnet50"), "mini or bert-resnet50"),
-            (
-                "fusion",
-                self.fusion in ("concat", "gated", "cross_attention"),
-                "concat, gated or cross_attention",
-            ),
-            ("ocr_share", 0 <= self.ocr_share <= 1, "in [0, 1]"),
-            ("hidden", 1 <= self.hidden <= 65536, "in [1, 65536]"),
-            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
-            ("seed", 0 <= self.seed < 2**32, "in [0, 2**32)"),
-        )
-
-
-def _check(settings: object, *checks: tuple[str, bool, str]) -> None:
-    problems = [
-        f"{name} is {getattr(settings, name)!r}; it must be {wanted}"
-        for name, good, wanted in checks
-        if not good
-    ]
-    if problems:
-        raise DataError(problems)
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    ocr_share: Share = 0.0
+    fusion: Literal["concat", "gated", "cross_attention"] = "concat"
+    hidden: Annotated[int, Field(ge=1, le=65536)] = 512
+    dropout: ShareBelowOne = 0.3
