@@ -9,10 +9,11 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
+from console.api import flags as api_flags
+from console.api import oversight as api_oversight
+from console.api import posts as api_posts
 from console.api import reviews as api_reviews
-from console.api import routes as api
 from console.pages import bulk, erasure, flag, queue, reports, review
-from console.pages.pictures import Pictures
 from console.people import accounts, sign_in, sign_in_openid
 from console.people.openid import Provider
 from console.web import metrics, render
@@ -20,6 +21,7 @@ from console.web.access import GuardedRoute
 from console.web.edges import Edges
 from console.web.state import Console, console_of
 from console.web.traced import Traced
+from console.work.pictures import Pictures
 from deadpan.core import __version__
 from deadpan.core.errors import DeadpanError
 from storage.flags.sampling import Sampling
@@ -28,16 +30,16 @@ from storage.judging.evidence import EvidenceStore
 from tasks.intake.intake import Intake
 from tasks.policy.reason_codes import ReasonCodes, read_reason_codes
 
-health = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+own = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
 
-@health.get("/healthz")
+@own.get("/healthz")
 def healthz() -> dict[str, str | int]:
     """Whether the process lives, and which it is: another may have its port."""
     return {"status": "alive", "process": "console", "pid": os.getpid()}
 
 
-@health.get("/readyz")
+@own.get("/readyz")
 def readyz(request: Request) -> JSONResponse:
     """Whether the console can do its work."""
     console = console_of(request)
@@ -47,6 +49,12 @@ def readyz(request: Request) -> JSONResponse:
     except DeadpanError as error:
         return JSONResponse({"ready": False, "why": str(error)}, 503)
     return JSONResponse({"ready": True, "why": None})
+
+
+@own.get("/api/v1/openapi.json")
+def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI document."""
+    return JSONResponse(request.app.openapi())
 
 
 def create_app(
@@ -97,13 +105,13 @@ def create_app(
         second_looks=Sampling(second_review_share, secret_key),
         known_share=known_answer_share,
         url=url,
-        provider=provider,
         passwords=passwords,
     )
+    app.state.provider = provider
     app.state.pictures = Pictures(evidence)
     app.state.insight = reports.InsightCache()
     for part in (
-        health,
+        own,
         metrics,
         sign_in,
         sign_in_openid,
@@ -114,11 +122,12 @@ def create_app(
         reports,
         accounts,
         erasure,
-        api,
+        api_posts,
+        api_flags,
         api_reviews,
+        api_oversight,
     ):
         app.include_router(part if isinstance(part, APIRouter) else part.router)
-    app.include_router(api.document)
     app.mount("/static", StaticFiles(directory=render.STATIC), name="static")
     render.install(app)
     app.add_middleware(Edges)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import APIRouter, Header, Request, Security
+from fastapi import APIRouter, Depends, Header, Request, Security
 from fastapi.encoders import jsonable_encoder
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
@@ -24,14 +24,14 @@ _PROBLEM = {
     "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"description": "It cannot be read.", **_PROBLEM},
-    401: {"description": "No token, or one that opens nothing.", **_PROBLEM},
-    403: {"description": "Not for this token or its moderator.", **_PROBLEM},
-    404: {"description": "There is no such thing.", **_PROBLEM},
-    409: {"description": "Somebody was faster, or the key was used for another.", **_PROBLEM},
-    413: {"description": "More than a megabyte."},
-    422: {"description": "A value that cannot be used.", **_PROBLEM},
-    503: {"description": "A service is away; try again.", **_PROBLEM},
+    400: {"description": "The request cannot be read.", **_PROBLEM},
+    401: {"description": "No token, or an invalid or revoked one.", **_PROBLEM},
+    403: {"description": "Not allowed for this token or its moderator.", **_PROBLEM},
+    404: {"description": "Not found.", **_PROBLEM},
+    409: {"description": "Someone else was faster, or the key has another request.", **_PROBLEM},
+    413: {"description": "The body is over a megabyte."},
+    422: {"description": "A value is invalid.", **_PROBLEM},
+    503: {"description": "A service is unavailable; try again.", **_PROBLEM},
 }
 
 Key = Annotated[
@@ -41,9 +41,10 @@ Key = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="The same key gives the same answer for a day, whatever happened to the first.",
+        description="Requests with the same key get the same answer for a day, and are done once.",
     ),
 ]
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def new_router() -> APIRouter:
@@ -55,22 +56,42 @@ def new_router() -> APIRouter:
     )
 
 
-def write(
-    request: Request,
-    key: str | None,
-    body: BaseModel | None,
-    work: Callable[[Connection], BaseModel],
-) -> dict[str, Any]:
-    """Does the work in one transaction, once for each key."""
+class Write:
+    """A write: one transaction, and done once for each idempotency key.
 
-    def plain() -> Mapping[str, Any]:
-        return dict(jsonable_encoder(work(connection)))
+    Attributes:
+        console: the services.
+        me: the token's moderator.
+    """
 
-    token = visitor_of(request).token
-    assert token is not None
-    with transaction(console_of(request).database) as connection:
-        if key is None:
-            return dict(plain())
-        asked = {"path": request.url.path, "body": body.model_dump() if body else None}
-        fingerprint = json.dumps(asked, sort_keys=True).encode()
-        return dict(tokens.once(connection, token, key, fingerprint, plain))
+    def __init__(self, request: Request, key: Key = None) -> None:
+        visitor = visitor_of(request)
+        assert visitor.token is not None
+        self.console, self.me = console_of(request), visitor.moderator
+        self._token, self._path, self._key = visitor.token, request.url.path, key
+
+    def __call__(
+        self,
+        shape: type[Shape],
+        work: Callable[[Connection], Shape],
+        body: BaseModel | None = None,
+    ) -> Shape:
+        """Does the work, or gives what it gave to the same key before.
+
+        Raises:
+            FlagConflict: the key was used for another request.
+        """
+
+        def plain() -> Mapping[str, Any]:
+            return dict(jsonable_encoder(work(connection)))
+
+        with transaction(self.console.database) as connection:
+            if self._key is None:
+                return work(connection)
+            asked = {"path": self._path, "body": body.model_dump() if body else None}
+            fingerprint = json.dumps(asked, sort_keys=True).encode()
+            told = tokens.once(connection, self._token, self._key, fingerprint, plain)
+        return shape.model_validate(told)
+
+
+Writing = Annotated[Write, Depends()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
-from console.api.shapes import Taken
+from console.api.shapes import Row, Taken
 from storage.flags.decisions import MAX_NOTE_CHARACTERS
 
 
@@ -20,10 +20,8 @@ class Appeal(Taken):
     ) = None
 
 
-class Appealed(BaseModel):
+class Appealed(Row):
     """An appeal; its outcome is a decision, with the event `decision.created`."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     flag_id: int
@@ -42,10 +40,8 @@ class Vote(Taken):
     sarcastic: bool | None = None
 
 
-class Voted(BaseModel):
+class Voted(Row):
     """A vote as it was written."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     action: str
@@ -58,10 +54,8 @@ class Voted(BaseModel):
     created_at: datetime
 
 
-class Look(BaseModel):
+class Look(Row):
     """A second look. Before the vote it tells nothing of what was decided or judged."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     flag_id: int
@@ -113,10 +107,8 @@ class ReleasedLook(BaseModel):
     review_id: int
 
 
-class PairAgreement(BaseModel):
+class PairAgreement(Row):
     """Of two moderators, on the same flags."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     first: str
     second: str
@@ -125,10 +117,8 @@ class PairAgreement(BaseModel):
     kappa: float | None = Field(description="Cohen's; none where it is not defined.")
 
 
-class GroupAgreement(BaseModel):
+class GroupAgreement(Row):
     """Of everybody, on the flags of a queue or on whether a reason code is right."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     name: str
     looks: int
@@ -136,10 +126,8 @@ class GroupAgreement(BaseModel):
     alpha: float | None = Field(description="Krippendorff's, nominal; none where not defined.")
 
 
-class HitRate(BaseModel):
+class HitRate(Row):
     """How often somebody gave the known answer, with Wilson's 95 % interval."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     moderator: str
     hits: int
@@ -149,10 +137,8 @@ class HitRate(BaseModel):
     high: float
 
 
-class Agreement(BaseModel):
+class Agreement(Row):
     """How much moderators agree, by the sample of decisions that had a blind second look."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     looks: int
     same: int
@@ -160,4 +146,4 @@ class Agreement(BaseModel):
     pairs: list[PairAgreement]
     queues: list[GroupAgreement]
     reasons: list[GroupAgreement]
-    known_answers: list[HitRate] = []
+    known_answers: list[HitRate] = Field([])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fastapi import Request
-from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from console.api import review_shapes, shapes
-from console.api.parts import Key, new_router, write
-from console.api.shapes import BeforeId, Limit, Number
+from console.api.parts import Writing, new_router
+from console.api.shapes import Limit
 from console.web import reasons
+from console.web.fields import BeforeId, RowId, one_page
 from console.web.state import console_of, visitor_of
 from console.work import blind
 from console.work.deciding import note_negative
@@ -31,39 +31,38 @@ def review_list_(
     me = visitor_of(request).moderator
     with transaction(console_of(request).database, read_only=True) as connection:
         found = reviews.own(connection, me, limit=limit + 1, before_id=before)
-        shown = _told(request, connection, found[:limit])
-    more = found[limit - 1].id if len(found) > limit else None
-    return review_shapes.Looks(reviews=shown, next_before=more)
+        shown, more = one_page(found, limit)
+        told = _told(request, connection, shown)
+    return review_shapes.Looks(reviews=told, next_before=more)
 
 
 @router.post("/api/v1/claim-next-review")
 def claim_next(
-    request: Request, wanted: shapes.ClaimNextReview | None = None, key: Key = None
+    request: Request, write: Writing, wanted: shapes.ClaimNextReview | None = None
 ) -> review_shapes.NextLook:
     """Take a second look, to be read by its id: what is held already; for leads what is to be
     settled; then an appeal, then the oldest of the others.
     """
-    console, me = console_of(request), visitor_of(request).moderator
 
-    def work(connection: Connection) -> BaseModel:
+    def work(connection: Connection) -> review_shapes.NextLook:
         number = second_looks.take_next(
             connection,
-            me,
-            claim_seconds=console.claim_seconds,
+            write.me,
+            claim_seconds=write.console.claim_seconds,
             queue=wanted.queue if wanted else None,
             language=wanted.language if wanted else None,
-            known_share=console.known_share,
+            known_share=write.console.known_share,
         )
         if number is None:
             return review_shapes.NextLook(review=None)
         (told,) = _told(request, connection, [_own(request, connection, number)])
         return review_shapes.NextLook(review=told)
 
-    return review_shapes.NextLook(**write(request, key, wanted, work))
+    return write(review_shapes.NextLook, work, wanted)
 
 
 @router.get("/api/v1/reviews/{review_id}")
-def review(request: Request, review_id: Number) -> review_shapes.LookAt:
+def review(request: Request, review_id: RowId) -> review_shapes.LookAt:
     """Give a second look that the token's moderator holds or voted in, with the post."""
     console = console_of(request)
     with transaction(console.database, read_only=True) as connection:
@@ -83,42 +82,42 @@ def review(request: Request, review_id: Number) -> review_shapes.LookAt:
 
 @router.post("/api/v1/reviews/{review_id}/vote", status_code=201)
 def vote(
-    request: Request, review_id: Number, wanted: review_shapes.Vote, key: Key = None
+    request: Request, review_id: RowId, wanted: review_shapes.Vote, write: Writing
 ) -> review_shapes.Look:
     """Say what one thinks of it; a skip gives it to somebody else."""
-    console, me = console_of(request), visitor_of(request).moderator
+    console = write.console
     code = reasons.check(console.reasons, wanted.action, wanted.reason_code)
     said = Said(wanted.action, code, wanted.note, wanted.sentiment, wanted.sarcastic)
 
-    def work(connection: Connection) -> BaseModel:
-        second_looks.vote(connection, review_id, me, said, report=console.report_decisions)
+    def work(connection: Connection) -> review_shapes.Look:
+        second_looks.vote(connection, review_id, write.me, said, report=console.report_decisions)
         (told,) = _told(request, connection, [_own(request, connection, review_id)])
         return told
 
-    return review_shapes.Look(**write(request, key, wanted, work))
+    return write(review_shapes.Look, work, wanted)
 
 
 @router.post("/api/v1/reviews/{review_id}/renew")
-def renew(request: Request, review_id: Number, key: Key = None) -> review_shapes.HeldLook:
+def renew(review_id: RowId, write: Writing) -> review_shapes.HeldLook:
     """Hold it for longer."""
-    console, me = console_of(request), visitor_of(request).moderator
+    seconds = write.console.claim_seconds
 
-    def work(connection: Connection) -> BaseModel:
-        until = second_looks.renew(connection, review_id, me, claim_seconds=console.claim_seconds)
+    def work(connection: Connection) -> review_shapes.HeldLook:
+        until = second_looks.renew(connection, review_id, write.me, claim_seconds=seconds)
         return review_shapes.HeldLook(review_id=review_id, claim_expires_at=until)
 
-    return review_shapes.HeldLook(**write(request, key, None, work))
+    return write(review_shapes.HeldLook, work)
 
 
 @router.post("/api/v1/reviews/{review_id}/release")
-def release(request: Request, review_id: Number, key: Key = None) -> review_shapes.ReleasedLook:
+def release(review_id: RowId, write: Writing) -> review_shapes.ReleasedLook:
     """Give it back."""
 
-    def work(connection: Connection) -> BaseModel:
-        second_looks.release(connection, review_id, visitor_of(request).moderator)
+    def work(connection: Connection) -> review_shapes.ReleasedLook:
+        second_looks.release(connection, review_id, write.me)
         return review_shapes.ReleasedLook(review_id=review_id)
 
-    return review_shapes.ReleasedLook(**write(request, key, None, work))
+    return write(review_shapes.ReleasedLook, work)
 
 
 def _own(request: Request, connection: Connection, review_id: int) -> Look:
@@ -128,7 +127,7 @@ def _own(request: Request, connection: Connection, review_id: int) -> Look:
     for look in reviews.own(connection, me, limit=1, before_id=review_id + 1):
         if look.id == review_id:
             return look
-    raise FlagConflict("this second look is not in your hands; take the next one")
+    raise FlagConflict("this second look is not claimed by you; take the next one")
 
 
 def _told(request: Request, connection: Connection, looks: list[Look]) -> list[review_shapes.Look]:

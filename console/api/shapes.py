@@ -9,18 +9,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Path, Query
+from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from console.web.filters import language_word
+from console.web.fields import BIGGEST, language_code
 from storage.flags.decisions import MAX_NOTE_CHARACTERS
 
-BIGGEST = 2**63 - 1
-Number = Annotated[int, Path(ge=1, le=BIGGEST)]
 Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
-BeforeId = Annotated[
-    int | None, Query(ge=1, le=BIGGEST, description="The id of the last one seen; reads on.")
-]
 # The database takes no NUL.
 Language = Annotated[
     str,
@@ -28,7 +23,7 @@ Language = Annotated[
         description="Of the post: `de`, or `und` for unknown ones.",
         json_schema_extra={"pattern": "^[A-Za-z]{2,3}$"},
     ),
-    AfterValidator(language_word),
+    AfterValidator(language_code),
 ]
 Words = Annotated[
     str,
@@ -42,8 +37,14 @@ Word = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
 LanguageWord = Annotated[
     str,
     Field(json_schema_extra={"pattern": "^[A-Za-z]{2,3}$"}),
-    AfterValidator(language_word),
+    AfterValidator(language_code),
 ]
+
+
+class Row(BaseModel):
+    """What is made of a row of the database."""
+
+    model_config = ConfigDict(from_attributes=True)
 
 
 class Problem(BaseModel):
@@ -74,10 +75,8 @@ class Pushed(BaseModel):
     pushed: int
 
 
-class Verdict(BaseModel):
+class Verdict(Row):
     """A prediction written down; docs/tables.md says what each field means."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     post_id: str
@@ -110,10 +109,8 @@ class Outcome(BaseModel):
     verdict: Verdict | None
 
 
-class Flag(BaseModel):
+class Flag(Row):
     """A post waiting for, or closed by, a human."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     post_id: str
@@ -184,10 +181,8 @@ class ClaimNext(ClaimNextReview):
     words: Word | None = None
 
 
-class Decision(BaseModel):
+class Decision(Row):
     """A decision as it was written."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     flag_id: int
@@ -231,10 +226,8 @@ class Scaling(BaseModel):
     drain_seconds: float | None = None
 
 
-class DeadLetter(BaseModel):
+class DeadLetter(Row):
     """A post that could not be judged."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     post_id: str
@@ -259,10 +252,8 @@ class Replayed(BaseModel):
     replayed: list[str]
 
 
-class Entry(BaseModel):
+class Entry(Row):
     """One thing that was done."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     at: datetime

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
-from console.pages.queue import excerpt
 from console.web import reasons
 from console.web.access import GuardedRoute
-from console.web.filters import clean
+from console.web.fields import clean
 from console.web.render import page, see_other
 from console.web.state import console_of, visitor_of
+from console.web.words import excerpt
 from console.work import blind
 from deadpan.core.errors import ConfigurationError
 from storage.base.database import transaction
@@ -51,11 +51,11 @@ def preview(
         held = is_held(claims.standing_of(each), now) and each.claimed_by != me.name
         waits = each.escalated_at is not None and not me.is_lead
         problem = (
-            "it is decided already"
+            "already decided"
             if each.state == "decided"
-            else f"{each.claimed_by} has it in hand"
+            else f"claimed by {each.claimed_by}"
             if held
-            else "it waits for a lead"
+            else "escalated to a lead"
             if waits
             else ""
         )
@@ -145,9 +145,9 @@ def undo(request: Request, batch: str) -> Response:
 
 def _ids(given: list[int] | None) -> list[int]:
     if not given:
-        raise ConfigurationError("nothing is selected; tick flags first")
+        raise ConfigurationError("nothing is selected; select flags first")
     if len(given) > MOST:
-        raise ConfigurationError(f"{len(given)} flags are selected; at most {MOST} at once")
+        raise ConfigurationError(f"{len(given)} flags are selected; select at most {MOST} at once")
     return [number for number in given if 0 < number < 2**63]
 
 
@@ -157,6 +157,6 @@ def _seen(given: list[str] | None) -> dict[int, int]:
         pairs = [each.split(":") for each in given or []]
         shown = {int(flag_id): int(verdict_id) for flag_id, verdict_id in pairs}
     except ValueError:
-        raise ConfigurationError("the selection cannot be read; select again") from None
+        raise ConfigurationError("the selection is invalid; go back and select again") from None
     _ids(list(shown))
     return {f: v for f, v in shown.items() if 0 < f < 2**63 and 0 < v < 2**63}

@@ -8,11 +8,11 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
-from console.pages.pictures import Pictures
 from console.web.access import GuardedRoute
-from console.web.filters import clean
+from console.web.fields import clean
 from console.web.render import page
 from console.web.state import console_of, visitor_of
+from console.work.pictures import Pictures
 from deadpan.core.errors import ConfigurationError
 from storage.base.database import transaction
 from storage.keeping import erasure
@@ -50,7 +50,7 @@ def confirmed(
     """Erase it for good."""
     wanted, of = _subject(kind, subject)
     if sure != "yes":
-        raise ConfigurationError("tick that it is to be erased for good, or nothing is erased")
+        raise ConfigurationError("tick the box to confirm; until then nothing is erased")
     console = console_of(request)
     found = erase(
         console.database,
@@ -69,12 +69,12 @@ def _subject(kind: str, subject: str) -> tuple[Kind, str]:
     if len(subject.strip()) > _MAX_CHARACTERS:
         # Cut, it would be another one.
         raise ConfigurationError(
-            f"{subject.strip()[:40]!r}… has {len(subject.strip())} characters, and ids and authors "
-            f"have at most {_MAX_CHARACTERS}; nothing is erased"
+            f"{subject.strip()[:40]!r}… has {len(subject.strip())} characters; ids and authors "
+            f"have at most {_MAX_CHARACTERS}, so nothing is erased"
         )
     subject = clean(subject)
     if kind not in ("post", "author") or not subject:
-        raise ConfigurationError("say which post or author, and which of the two it is")
+        raise ConfigurationError("enter a post id or an author, and choose which of the two it is")
     return cast(Kind, kind), subject
 
 

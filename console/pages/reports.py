@@ -17,7 +17,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from console.web import plots
 from console.web.access import GuardedRoute
-from console.web.filters import clean
+from console.web.fields import BeforeId, clean, one_page
 from console.web.render import page
 from console.web.state import Console, console_of, visitor_of
 from storage.base.database import transaction
@@ -32,7 +32,6 @@ _ROWS = 50
 _INSIGHT_SECONDS = 60.0
 _STALE_SECONDS = 120.0
 """Older numbers are shown to nobody: those of before lunch would stand beside what is new."""
-BeforeId = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
 class InsightCache:
@@ -104,11 +103,11 @@ def history(request: Request, before: BeforeId = None, whose: str = "") -> Respo
             moderator_id=me.id if whose == "mine" else None,
         )
         not_now = reviews.hidden_from(connection, me, {row.flag_id for row in rows})
-    more = rows[_ROWS - 1].id if len(rows) > _ROWS else None
+    rows, more = one_page(rows, _ROWS)
     return page(
         request,
         "history.html",
-        rows=[row for row in rows[:_ROWS] if row.flag_id not in not_now],
+        rows=[row for row in rows if row.flag_id not in not_now],
         more=more,
         whose=whose,
         now=datetime.now(UTC),
@@ -145,8 +144,8 @@ def audit_page(
     actor, action = clean(actor), clean(action)
     with transaction(console_of(request).database, read_only=True) as connection:
         rows = audit.read(connection, limit=_ROWS + 1, before_id=before, actor=actor, action=action)
-    more = rows[_ROWS - 1].id if len(rows) > _ROWS else None
-    return page(request, "audit.html", rows=rows[:_ROWS], more=more, actor=actor, action=action)
+    rows, more = one_page(rows, _ROWS)
+    return page(request, "audit.html", rows=rows, more=more, actor=actor, action=action)
 
 
 @router.get("/audit.jsonl")

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from console.pages.flag import number_of
-from console.pages.post import post_of
-from console.pages.queue import (
-    MAX_FILTERS_CHARACTERS,
-    Filters,
-    done_banner,
-    lost_words,
-    number,
-    take_next,
-)
 from console.web.access import GuardedRoute
-from console.web.filters import asked_of
+from console.web.fields import BIGGEST, Note, RowId, Short, one_page
 from console.web.render import page, see_other
 from console.web.state import console_of, visitor_of
 from console.work import blind
 from console.work.deciding import Decided, DecisionForm, note_negative, seconds_left
+from console.work.next_flag import Arrival, SentWithin, done_banner, lost_words, take_next
+from console.work.post import post_of
 from deadpan.core.errors import ConfigurationError, FlagConflict
 from storage.base.database import transaction
 from storage.flags import worklist
@@ -35,7 +26,7 @@ _ROWS = 50
 
 
 @router.get("/reviews")
-def to_settle(request: Request, after: Annotated[int, Query(ge=0, lt=2**63)] = 0) -> Response:
+def to_settle(request: Request, after: Annotated[int, Query(ge=0, le=BIGGEST)] = 0) -> Response:
     """What waits for a lead: where two disagree, and appeals. It tells nothing of what was said."""
     return _to_settle(request, after=after)
 
@@ -47,109 +38,85 @@ def _to_settle(
     with transaction(console_of(request).database, read_only=True) as connection:
         rows = reviews.to_settle(connection, me, limit=_ROWS + 1, after_id=after, now=now)
         others = reviews.others(connection, now=now)
+    rows, more = one_page(rows, _ROWS)
     return page(
         request,
         "reviews.html",
         status=status,
         missed=missed,
-        rows=rows[:_ROWS],
+        rows=rows,
         after=after,
-        more=rows[_ROWS - 1].id if len(rows) > _ROWS else None,
+        more=more,
         others=others,
         now=now,
     )
 
 
 @router.post("/reviews/{review_id}/claim")
-def claim(request: Request, review_id: int) -> Response:
+def claim(request: Request, review_id: RowId) -> Response:
     """Take a certain look; where somebody was faster, the list says so."""
     console, me = console_of(request), visitor_of(request).moderator
-    wanted = number_of(review_id)
     try:
         with transaction(console.database) as connection:
-            second_looks.take(connection, wanted, me, claim_seconds=console.claim_seconds)
+            second_looks.take(connection, review_id, me, claim_seconds=console.claim_seconds)
     except FlagConflict as error:
-        return _to_settle(request, missed=f"Look {wanted}: {error}.", status=409)
+        return _to_settle(request, missed=f"Second look {review_id}: {error}.", status=409)
     return see_other(f"/reviews/{review_id}")
 
 
 @router.get("/reviews/{review_id}")
 def review_page(
-    request: Request,
-    review_id: int,
-    queue: Annotated[str, Query(max_length=64)] = "",
-    filters: Annotated[str, Query(max_length=MAX_FILTERS_CHARACTERS)] = "",
-    pictures: str = "",
-    after: str = "",
-    missed: str = "",
+    request: Request, review_id: RowId, arrival: Annotated[Arrival, Depends()]
 ) -> Response:
-    """The post alone; after the vote, what was said of it before."""
-    return _page(
-        request,
-        review_id,
-        queue=queue,
-        filters=filters,
-        pictures=pictures,
-        after=number(after),
-        missed=number(missed),
-    )
+    """The post alone; after the vote, also the decision."""
+    return _page(request, review_id, arrival)
 
 
 @router.post("/reviews/{review_id}/vote")
-def vote(
-    request: Request,
-    review_id: int,
-    form: Decided,
-    queue: Annotated[str, Form(max_length=64)] = "",
-    filters: Filters = "",
-) -> Response:
-    """Say what one thinks of it; nothing that was typed is lost."""
+def vote(request: Request, review_id: RowId, form: Decided, within: SentWithin) -> Response:
+    """Vote; nothing that was typed is lost."""
     console, me = console_of(request), visitor_of(request).moderator
     try:
-        within = asked_of(queue, filters)
+        within.asked()
         said = form.said(console.reasons)
         with transaction(console.database) as connection:
             made = second_looks.vote(
-                connection, number_of(review_id), me, said, report=console.report_decisions
+                connection, review_id, me, said, report=console.report_decisions
             )
     except ConfigurationError as error:
-        return _page(request, review_id, queue=queue, filters=filters, typed=form, error=error)
+        arrival = Arrival(within.queue, within.filters)
+        return _page(request, review_id, arrival, typed=form, error=error)
     except FlagConflict as error:
         raise FlagConflict(f"{error}{form.kept_note}") from None
     if made.action == "skip":
-        return see_other(take_next(request, within, skipped=review_id))
-    onwards = urlencode({k: v for k, v in (("queue", queue), ("filters", filters)) if v})
-    return see_other(f"/reviews/{review_id}" + (f"?{onwards}" if onwards else ""))
+        return take_next(request, within, skipped=review_id)
+    return see_other(within.address(f"/reviews/{review_id}"))
 
 
 @router.post("/reviews/{review_id}/renew")
-def renew(request: Request, review_id: int) -> JSONResponse:
+def renew(request: Request, review_id: RowId) -> JSONResponse:
     """Hold it for longer; asked by a page whose reader is active."""
     console, me = console_of(request), visitor_of(request).moderator
     with transaction(console.database) as connection:
-        second_looks.renew(
-            connection, number_of(review_id), me, claim_seconds=console.claim_seconds
-        )
+        second_looks.renew(connection, review_id, me, claim_seconds=console.claim_seconds)
     return JSONResponse({"seconds": console.claim_seconds})
 
 
 @router.post("/reviews/{review_id}/release")
-def release(request: Request, review_id: int) -> Response:
+def release(request: Request, review_id: RowId) -> Response:
     """Give it back."""
     with transaction(console_of(request).database) as connection:
-        second_looks.release(connection, number_of(review_id), visitor_of(request).moderator)
+        second_looks.release(connection, review_id, visitor_of(request).moderator)
     return see_other("/")
 
 
 @router.post("/flags/{flag_id}/appeal")
-def appeal(
-    request: Request, flag_id: int, why: Annotated[str, Form(max_length=20_000)] = ""
-) -> Response:
+def appeal(request: Request, flag_id: RowId, why: Note = "") -> Response:
     """Have somebody else look at what was decided."""
     with transaction(console_of(request).database) as connection:
         second_looks.appeal(
             connection,
-            number_of(flag_id),
+            flag_id,
             actor=visitor_of(request).moderator,
             why=why.strip() or None,
         )
@@ -157,40 +124,34 @@ def appeal(
 
 
 @router.post("/flags/{flag_id}/known-answer")
-def known_answer(
-    request: Request, flag_id: int, action: Annotated[str, Form(max_length=16)] = ""
-) -> Response:
+def known_answer(request: Request, flag_id: RowId, action: Short = "") -> Response:
     """Say that the right answer to this flag is known, or is not any more."""
     with transaction(console_of(request).database) as connection:
-        known_answers.mark(connection, number_of(flag_id), action, visitor_of(request).moderator)
+        known_answers.mark(connection, flag_id, action, visitor_of(request).moderator)
     return see_other(f"/flags/{flag_id}")
 
 
 def _page(
     request: Request,
     review_id: int,
+    arrival: Arrival,
     *,
-    queue: str = "",
-    filters: str = "",
-    pictures: str = "",
-    after: int | None = None,
-    missed: int | None = None,
     typed: DecisionForm | None = None,
     error: ConfigurationError | None = None,
 ) -> Response:
     console, visitor, now = console_of(request), visitor_of(request), datetime.now(UTC)
     me = visitor.moderator
     with transaction(console.database, read_only=True) as connection:
-        review = reviews.by_id(connection, number_of(review_id))
+        review = reviews.by_id(connection, review_id)
         said = reviews.votes(connection, review.id)
         looks = reviews.of_flag(connection, review.flag_id)
         flag = worklist.one(connection, review.flag_id)
-        banner = done_banner(connection, me, after, "", now)
-        lost = lost_words(connection, missed, me, now)
+        banner = done_banner(connection, me, arrival.after, "", now)
+        lost = lost_words(connection, arrival.missed, me, now)
     own = [each for each in said if each.moderator_id == me.id]
     mine = review.state == "claimed" and review.claimed_by == me.name
     if not mine and not own:
-        raise FlagConflict("this second look is not in your hands; take the next one")
+        raise FlagConflict("this second look is not claimed by you; take the next one")
     if mine:
         note_negative(request, flag)
     hidden = bool(blind.hidden(request, [flag.id]))
@@ -206,12 +167,12 @@ def _page(
         lost=lost,
         hidden=hidden,
         appealed=any(look.kind == "appeal" and look.state in reviews.UNCLOSED for look in looks),
-        post=post_of(request, visitor, flag, pictures),
+        post=post_of(request, visitor, flag, arrival.pictures),
         path=f"/reviews/{review.id}",
         left=seconds_left(review.claim_expires_at, now) if mine else 0,
         reasons=console.reasons,
-        queue=queue,
-        filters=filters,
+        queue=arrival.queue,
+        filters=arrival.filters,
         typed=typed or {},
         error=error,
     )

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from console.people import passwords
+from console.people.openid import provider_of
 from console.people.sign_in import PASSWORDS_OFF
 from console.web.access import GuardedRoute
-from console.web.filters import clean
+from console.web.fields import clean
 from console.web.render import page, see_other
 from console.web.state import address_of, console_of, visitor_of
 from deadpan.core.errors import ConfigurationError, NotFound
@@ -23,15 +24,15 @@ from storage.tables import ROLES
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 PICTURES = {
     "blur": "Blurred",
-    "grey": "Without colours",
+    "grey": "Greyscale",
     "cover": "Covered",
-    "show": "Shown as they are",
+    "show": "Shown",
 }
 _NO_PASSWORDS = (
-    f"{PASSWORDS_OFF}; people sign in by the provider, and where it is away whoever runs Deadpan "
-    "makes a link with `deadpan moderators sign-in-link`"
+    f"{PASSWORDS_OFF}; people sign in through the provider. If it is unavailable, "
+    "whoever runs Deadpan can create a link with `deadpan moderators sign-in-link`"
 )
-THEMES = {"auto": "As my system has it", "light": "Light", "dark": "Dark"}
+THEMES = {"auto": "Match my system", "light": "Light", "dark": "Dark"}
 
 
 @router.get("/settings")
@@ -51,7 +52,7 @@ def save_settings(
     """Keep them."""
     me = visitor_of(request).moderator
     if pictures not in PICTURES or theme not in THEMES:
-        raise ConfigurationError("there is no such setting")
+        raise ConfigurationError("unknown setting; choose one from the page")
     with transaction(console_of(request).database) as connection:
         chosen: dict[str, Any] = {"pictures": pictures, "theme": theme, "keys": keys == "on"}
         chosen["break_after"] = break_after
@@ -81,12 +82,12 @@ def change_password(
     try:
         # Else whom the provider keeps out had left themselves another door.
         if by_provider and not me.has_password:
-            raise ConfigurationError("you sign in by a provider; an admin can make you a link")
+            raise ConfigurationError("you sign in through a provider; an admin can make you a link")
         if wait:
             raise ConfigurationError(f"too many wrong passwords; try again in {wait} s")
         if me.has_password and not passwords.is_right(old, found[1] if found else None):
-            _note_refused_password(request, "the password they have now is another")
-            raise ConfigurationError("the password you have now is another")
+            _note_refused_password(request, "the current password was wrong")
+            raise ConfigurationError("the current password is wrong")
         with transaction(console.database) as connection:
             sessions.forget_failures(connection, me.name, place)
         if password != again:
@@ -282,7 +283,7 @@ def _settings(request: Request, *, status: int = 200, **context: Any) -> Respons
 
 
 def _moderators(request: Request, *, status: int = 200, **context: Any) -> Response:
-    console = console_of(request)
+    console, provider = console_of(request), provider_of(request)
     with transaction(console.database, read_only=True) as connection:
         people = moderators.everyone(connection)
         keys = tokens.everything(connection)
@@ -294,10 +295,8 @@ def _moderators(request: Request, *, status: int = 200, **context: Any) -> Respo
         people=people,
         tokens=keys,
         identities=known,
-        provider=console.provider is not None or bool(known),
-        roles_from=console.provider.name
-        if console.provider is not None and console.provider.gives_roles
-        else None,
+        provider=provider is not None or bool(known),
+        roles_from=provider.name if provider is not None and provider.gives_roles else None,
         passwords=console.passwords,
         roles=ROLES,
         scopes=SCOPES,

@@ -20,6 +20,7 @@ from urllib.parse import quote_plus, urlsplit
 
 import requests
 import structlog
+from fastapi import Request
 
 from console.people.openid_roles import ClaimedRoles
 from deadpan.core.errors import AccessDenied, ConfigurationError, SignInUnavailable
@@ -61,6 +62,11 @@ class Claims:
     """What the claim of the settings gives them, where there is such a setting."""
 
 
+def provider_of(request: Request) -> Provider | None:
+    """The provider that people may sign in with; None where there is none."""
+    return cast("Provider | None", request.app.state.provider)
+
+
 class Provider:
     """The provider of the settings.
 
@@ -88,8 +94,8 @@ class Provider:
     ) -> None:
         if importlib.util.find_spec("authlib") is None:
             raise ConfigurationError(
-                "DEADPAN_OIDC_ISSUER is set, and what speaks to OpenID providers is not installed; "
-                "pip install 'deadpan[oidc]', or leave it empty"
+                "DEADPAN_OIDC_ISSUER is set, but OpenID support is not installed; "
+                "run `pip install 'deadpan[oidc]'`, or leave the setting empty"
             )
         self.issuer = issuer
         self.name = urlsplit(issuer).netloc
@@ -135,7 +141,7 @@ class Provider:
             client = self._client()
             says_who = client.server_metadata.get("authorization_response_iss_parameter_supported")
             if (iss is not None or says_who) and iss != self.issuer:
-                raise AccessDenied("this answer is from another provider; begin again")
+                raise AccessDenied("this answer came from another provider; sign in again")
             token = client.fetch_access_token(self._redirect_uri, code=code, code_verifier=verifier)
             token = token if isinstance(token.get("id_token"), str) else {}
             try:
@@ -151,7 +157,7 @@ class Provider:
                 raise AccessDenied("the provider's token is for another audience; ask an admin")
             subject = claims["sub"]
             if not isinstance(subject, str) or not 0 < len(subject) <= 255 or "\x00" in subject:
-                raise AccessDenied("the provider's token names nobody; ask an admin")
+                raise AccessDenied("the provider's token names no user; ask an admin")
             return self._claims(client, token, subject, claims)
 
     def sign_out_url(self) -> str | None:
@@ -184,7 +190,7 @@ class Provider:
         if wants_more and "userinfo_endpoint" in client.server_metadata:
             more = client.userinfo(token=token)
             if more.get("sub") != subject:
-                raise AccessDenied("the provider speaks of two people at once; begin again")
+                raise AccessDenied("the provider described two different people; sign in again")
         # What is said together is taken together: address and whether it was verified.
         of_email = claims if "email" in claims else more
         email = of_email.get("email")
@@ -236,8 +242,8 @@ class Provider:
         said = client.load_server_metadata()
         if said.get("issuer") != self.issuer:
             raise SignInUnavailable(
-                f"the provider names itself {str(said.get('issuer'))[:200]!r}, and "
-                f"DEADPAN_OIDC_ISSUER is {self.issuer!r}; write it exactly so"
+                f"the provider calls itself {str(said.get('issuer'))[:200]!r}, but "
+                f"DEADPAN_OIDC_ISSUER is {self.issuer!r}; set it to exactly the same value"
             )
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", *_OPTIONAL):
             if name in _OPTIONAL and name not in said:
@@ -245,7 +251,8 @@ class Provider:
             parts = urlsplit(str(said.get(name)))
             if parts.scheme not in ("https", urlsplit(self.issuer).scheme) or not parts.hostname:
                 raise SignInUnavailable(
-                    f"the provider's {name} is {str(said.get(name))[:200]!r}, no address to trust"
+                    f"the provider's {name} is {str(said.get(name))[:200]!r}, "
+                    "which is not a trusted address"
                 )
         # Providers list `none` and HS256 too; an ID token from the token endpoint has a key pair.
         listed = said.get("id_token_signing_alg_values_supported") or ["RS256"]
@@ -284,10 +291,11 @@ def _in_words(name: str) -> Iterator[None]:
         log.warning("sign-in by the provider refused", provider=name, why=code)
         if code in ("invalid_client", "unauthorized_client"):
             raise SignInUnavailable(
-                f"{name} does not know this console; see DEADPAN_OIDC_CLIENT_ID and its secret"
+                f"{name} does not recognise this console; check DEADPAN_OIDC_CLIENT_ID and "
+                "DEADPAN_OIDC_CLIENT_SECRET"
             ) from None
         raise AccessDenied(
-            f"what {name} said of you does not hold ({_said(error)}); begin again"
+            f"the answer from {name} is invalid ({_said(error)}); sign in again"
         ) from None
     except (requests.RequestException, ValueError, KeyError, TypeError, RuntimeError) as error:
         log.warning("the provider cannot be asked", provider=name, why=type(error).__name__)
@@ -295,7 +303,7 @@ def _in_words(name: str) -> Iterator[None]:
 
 
 def _away(name: str) -> str:
-    return f"{name} cannot be asked now; try again"
+    return f"{name} cannot be reached right now; try again"
 
 
 def _said(error: Any) -> str:

@@ -27,7 +27,7 @@ def hashed(password: str, name: str) -> str:
     if len(password) < MIN_CHARACTERS:
         raise ConfigurationError(
             f"the password has {len(password)} characters; use {MIN_CHARACTERS} or more, "
-            "such as four words that have nothing to do with each other"
+            "such as four unrelated words"
         )
     if len(password) > MAX_CHARACTERS:
         raise ConfigurationError(f"the password is longer than {MAX_CHARACTERS} characters")

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 
 from console.people import passwords
+from console.people.openid import provider_of
 from console.web.access import COOKIE, GuardedRoute
 from console.web.render import page, see_other
 from console.web.state import Console, address_of, console_of, visitor_of
@@ -24,7 +25,7 @@ FORM_COOKIE = "deadpan_form"
 DEVICE_COOKIE = "deadpan_device"
 _FORM_SECONDS = 3600
 _DEVICE_SECONDS = 180 * 86_400
-PASSWORDS_OFF = "passwords are off here"
+PASSWORDS_OFF = "passwords are turned off here"
 
 
 @router.get("/sign-in")
@@ -33,7 +34,7 @@ def sign_in_page(request: Request, token: str = "", next: str = "/", out: str = 
     if not token:
         if request.state.visitor is not None:
             return see_other(inside(next))
-        provider = console_of(request).provider
+        provider = provider_of(request)
         away = provider.sign_out_url() if out and provider is not None else None
         shown: dict[str, Any] = {"next": inside(next), "name": "", "problem": None}
         return with_form(request, "sign-in.html", **shown, out=bool(out), away=away)
@@ -73,7 +74,7 @@ def sign_in(
     if wait:
         problem, status = f"Too many wrong passwords from here. Try again in {wait} s.", 429
     elif not passwords.is_right(password, found[1] if found else None):
-        problem = "Name or password is wrong."
+        problem = "Wrong name or password."
         _note_refusal(request, name, "wrong name or password")
     elif found and found[0].disabled_at is not None:
         problem = "This account is disabled. Ask an admin."
@@ -190,7 +191,7 @@ def with_form(request: Request, template: str, *, status: int = 200, **context: 
     """A form for somebody who is not signed in: what it carries must match a signed cookie."""
     signed = URLSafeTimedSerializer(console_of(request).secret_key, salt="deadpan.form")
     value = str(signed.dumps(secrets.token_urlsafe(16)))
-    provider = console_of(request).provider
+    provider = provider_of(request)
     context["provider"] = provider.name if provider is not None else None
     context["passwords"] = console_of(request).passwords
     response = page(request, template, status=status, form=value, **context)
@@ -200,7 +201,7 @@ def with_form(request: Request, template: str, *, status: int = 200, **context: 
 
 def without_passwords(request: Request, onwards: str = "/") -> Response:
     """Says to whoever came with a password, or to choose one, that there are none here."""
-    said = "Passwords are off here. Sign in with the provider."
+    said = "Passwords are turned off here. Sign in with the provider."
     return with_form(request, "sign-in.html", status=403, next=onwards, name="", problem=said)
 
 
@@ -235,7 +236,8 @@ def _refuse_forged(request: Request, form: str) -> None:
         signed.loads(kept, max_age=_FORM_SECONDS)
     except BadSignature:
         raise AccessDenied(
-            "this form is too old or not from here; reload the page and try again", signed_in=True
+            "this form has expired or came from elsewhere; reload the page and try again",
+            signed_in=True,
         ) from None
 
 

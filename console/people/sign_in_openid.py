@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from console.people.openid import CALLBACK_PATH, Provider
+from console.people.openid import CALLBACK_PATH, Provider, provider_of
 from console.people.sign_in import inside, set_cookie, signed_in, with_form
 from console.web.access import GuardedRoute
 from console.web.state import address_of, console_of
@@ -56,12 +56,12 @@ def come_back(
     try:
         if not begun or not hmac.compare_digest(str(begun["state"]).encode(), state.encode()):
             raise AccessDenied(
-                "this sign-in was not begun in this browser, or more than ten minutes ago; "
-                "begin again"
+                "this sign-in was not started in this browser, or more than ten minutes ago; "
+                "sign in again"
             )
         if error or not code:
-            why = "it was declined" if error == "access_denied" else "something is wrong there"
-            raise AccessDenied(f"{provider.name} does not sign you in: {why}")
+            why = "it was declined" if error == "access_denied" else "something went wrong there"
+            raise AccessDenied(f"{provider.name} did not sign you in: {why}")
         claims = provider.finish(
             code, iss=iss, nonce=str(begun["nonce"]), verifier=str(begun["verifier"])
         )
@@ -69,7 +69,7 @@ def come_back(
         if provider.gives_roles and claims.role is None:
             with transaction(console_of(request).database) as connection:
                 identities.shut_out(connection, provider.issuer, subject)
-            raise AccessDenied(f"{provider.name} gives you no role that counts here; ask an admin")
+            raise AccessDenied(f"{provider.name} gives you no role for this console; ask an admin")
         with transaction(console_of(request).database) as connection:
             moderator = identities.recognise(
                 connection, provider.issuer, claims.subject, claims.verified_email
@@ -95,7 +95,7 @@ def come_back(
 
 
 def _provider(request: Request) -> Provider:
-    provider = console_of(request).provider
+    provider = provider_of(request)
     if provider is None:
         raise NotFound("people sign in with passwords here")
     return provider

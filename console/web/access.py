@@ -60,7 +60,9 @@ def admit(request: Request, permission: Permission) -> Visitor | None:
         return visitor
     if visitor is None:
         if permission.scope:
-            raise AccessDenied("send `Authorization: Bearer` with an API token that is not revoked")
+            raise AccessDenied(
+                "send `Authorization: Bearer TOKEN` with an API token that has not been revoked"
+            )
         raise AccessDenied("please sign in")
     if not visitor.moderator.may(permission.role):
         raise AccessDenied(
@@ -115,6 +117,6 @@ async def _refuse_forged_form(request: Request) -> None:
         given = found if isinstance(found, str) else ""
     if not hmac.compare_digest(given.encode(), visitor.csrf.encode()):
         raise AccessDenied(
-            "this form is not from this session; go back, reload the page and try again",
+            "this form belongs to another session; go back, reload the page and try again",
             signed_in=True,
         )

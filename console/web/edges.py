@@ -71,5 +71,7 @@ class Edges:
         try:
             await self._app(scope, bounded, with_headers)
         except _TooLarge:
-            answer = PlainTextResponse(f"at most {MAX_BODY_BYTES} bytes\n", 413)
+            answer = PlainTextResponse(
+                f"the request is too large: at most {MAX_BODY_BYTES} bytes\n", 413
+            )
             await answer(scope, receive, with_headers)

@@ -18,10 +18,10 @@ def check(codes: ReasonCodes, action: str, code: str | None) -> str | None:
     """
     if not code:
         if action in NEED_A_REASON:
-            raise ConfigurationError(f"choose a reason: to {action} needs one")
+            raise ConfigurationError(f"choose a reason to {action} this post")
         return None
     if code not in codes:
-        raise ConfigurationError(f"reason {code[:80]!r} is unknown; known are {', '.join(codes)}")
+        raise ConfigurationError(f"unknown reason {code[:80]!r}; choose one of: {', '.join(codes)}")
     return code
 
 

@@ -17,6 +17,7 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
 from console.web import reasons, words
+from console.web.fields import what_is_wrong
 from console.web.state import Visitor, console_of
 from deadpan.core.errors import (
     AccessDenied,
@@ -36,21 +37,21 @@ from storage.people import exposures
 _FORM_ON = re.compile(r"(/(?:flags|reviews)/\d{1,19})/")
 PROBLEM = "application/problem+json"
 _TITLES = {
-    400: "That cannot be read",
+    400: "Bad request",
     401: "Please sign in",
-    403: "Not for your role",
-    404: "Nothing here",
-    405: "Not like this",
-    409: "Somebody was faster",
-    422: "Something is missing",
-    429: "Please wait a little",
-    500: "Something broke here",
-    503: "A service is away",
+    403: "Not allowed for your role",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Already taken or changed",
+    422: "Invalid input",
+    429: "Please wait a moment",
+    500: "Something went wrong",
+    503: "Service unavailable",
 }
 #: What the framework says by itself.
 _UNSAID = {
     "Not Found": "there is no page at this address",
-    "Method Not Allowed": "this address is reached from a page of the console only",
+    "Method Not Allowed": "this address only accepts forms sent from a page of the console",
 }
 
 STATIC = Path(__file__).parent / "static"
@@ -79,7 +80,7 @@ templates.env.filters |= {
     "thresholds": words.thresholds,
     "state": lambda state: words.STATES.get(state, state),
     "done": lambda action: words.DONE.get(action, action),
-    "number": lambda number: f"{number:,}".replace(",", "\u202f"),
+    "number": lambda number: f"{number:,}",
 }
 
 
@@ -130,29 +131,34 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
-        # What a browser sends may be a password.
-        is_program = request.url.path.startswith("/api/")
-        said = "; ".join(_what_is_wrong(each, named=is_program) for each in error.errors())
+        wrong = error.errors()
+        if request.url.path.startswith("/api/"):
+            return _answer(request, 422, "; ".join(map(_told_to_programs, wrong)))
+        if any(each["loc"][0] == "path" for each in wrong):
+            return _answer(request, 404, "there is no page at this address")
+        # Without the value: what a browser sends may be a password.
+        said = "; ".join(f"{_place(each)}: {what_is_wrong(each)}" for each in wrong)
         return _answer(request, 422, said)
 
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> Response:
         # What it was is in the log, where the server writes it after this answer.
-        said = "the fault is the console's, not yours, and is in its log; try again"
+        said = "this is a fault of the console, and its log has the details; please try again"
         return _answer(request, 500, said)
 
 
-def _what_is_wrong(error: Mapping[str, Any], *, named: bool) -> str:
-    """A value that cannot be used: which, if it is to be named, and what could be."""
-    where = ".".join(str(part) for part in error["loc"][1:]) or "body"
-    given, said = error.get("input"), str(error["msg"]).removeprefix("Value error, ")
-    if named and isinstance(given, str | int | float) and repr(given)[:60] not in said:
-        return f"{where} {repr(given)[:60]} cannot be used: {said}"
-    return f"{where}: {said}"
+def _place(error: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in error["loc"][1:]) or "body"
+
+
+def _told_to_programs(error: Mapping[str, Any]) -> str:
+    given = error.get("input")
+    named = f" {repr(given)[:60]} is invalid" if isinstance(given, str | int | float) else ""
+    return f"{_place(error)}{named}: {what_is_wrong(error)}"
 
 
 def _answer(request: Request, status: int, detail: str, headers: Any = None) -> Response:
-    title = _TITLES.get(status, "That did not work")
+    title = _TITLES.get(status, "Something went wrong")
     if request.url.path.startswith("/api/") or request.url.path == "/metrics":
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         extra = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
@@ -166,10 +172,12 @@ def _answer(request: Request, status: int, detail: str, headers: Any = None) -> 
             return see_other(f"/sign-in{onwards}")
     detail = _UNSAID.get(detail, detail)
     context: dict[str, Any] = {"status": status, "detail": detail, "title": title}
+    if request.method == "GET" and status == 422:
+        context |= {"title": "This address is invalid", "without": request.url.path}
     if request.method == "POST" and (sent_from := _FORM_ON.match(request.url.path)):
         context["back"] = sent_from[1]
         if status == 401:
-            context["detail"] = "your session has ended; sign in, and you are back on the page"
+            context["detail"] = "your session has ended; sign in to return to the page"
     visitor = getattr(request.state, "visitor", None)
     if isinstance(visitor, Visitor):
         context |= {"me": visitor.moderator, "csrf": visitor.csrf}

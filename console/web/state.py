@@ -13,7 +13,6 @@ import structlog
 from fastapi import Request
 from sqlalchemy import Engine
 
-from console.people.openid import Provider
 from deadpan.core.errors import EvidenceUnavailable, QueueStateError, QueueUnavailable
 from storage.base.database import transaction
 from storage.flags import claims, known_values, worklist
@@ -46,7 +45,6 @@ class Console:
         second_looks: which decisions somebody else looks at too.
         known_share: how often a known answer is mixed in, from 0 to 1.
         url: where browsers reach the console; empty where nobody said so.
-        provider: by which people may sign in.
         passwords: whether they may sign in with passwords.
     """
 
@@ -60,7 +58,6 @@ class Console:
     second_looks: Sampling = field(default_factory=Sampling)
     known_share: float = 0.0
     url: str = ""
-    provider: Provider | None = None
     passwords: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _changes: int = 0
@@ -138,7 +135,7 @@ class Console:
                 except EvidenceUnavailable as error:
                     # Where things are kept is for who runs it, and no word of the post.
                     log.warning("the words of a post cannot be read", error=str(error))
-                    return "(its words cannot be read)"
+                    return "(text unavailable)"
         return ""
 
     def forget_texts(self) -> None:

@@ -13,9 +13,9 @@ _WHOSE: Final = {
 }
 _BETWEEN: Final = {
     "disagreement": "Disagreement between words and pictures",
-    "opposition": "Opposition of words and pictures (one happy, one not)",
-    "degraded": "Share of pictures that could not be seen",
-    "unread": "Something of the post that was not read",
+    "opposition": "Opposition between words and pictures (one happy, one not)",
+    "degraded": "Share of pictures unavailable",
+    "unread": "Part of the post was not read",
 }
 _FIRES: Final = {">=": "at {} or more", "<=": "at {} or less", ">": "above {}", "<": "below {}"}
 DONE: Final = {
@@ -25,10 +25,11 @@ DONE: Final = {
     "skip": "skipped",
     "undo": "undone",
 }
-STATES: Final = {"open": "open", "claimed": "in hand", "escalated": "for a lead"}
+STATES: Final = {"open": "open", "claimed": "claimed", "escalated": "escalated"}
 LEVELS: Final = 3
 #: Names that are no longer than this are shown whole in lists.
 _WHOLE: Final = 40
+_EXCERPT: Final = 240
 
 
 def score_words(name: str) -> str:
@@ -83,6 +84,12 @@ def brief(name: str) -> str:
         return name
     end = _WHOLE // 2
     return f"{name[: _WHOLE - end - 1]}…{name[-end:]}"
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1].rstrip() + "…"
 
 
 def marked(text: str, words: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

@@ -13,8 +13,8 @@ from storage.base.database import transaction
 from storage.reviews import reviews
 
 HIDDEN = (
-    "this flag is decided and has a second look before it, which may be yours: what was decided, "
-    "and why it was flagged, is hidden until then"
+    "this flag has been decided and may come to you for a second look: the decision, and why it "
+    "was flagged, are hidden until then"
 )
 
 

@@ -52,7 +52,7 @@ class DecisionForm:
     @property
     def kept_note(self) -> str:
         """The note as the end of an error, where no form is shown again; empty without one."""
-        return f"; what you wrote: {self.note}" if self.note else ""
+        return f"; your note: {self.note}" if self.note else ""
 
 
 def _form(

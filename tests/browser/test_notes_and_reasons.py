@@ -93,8 +93,8 @@ def test_a_reason_goes_with_removing_alone_and_escape_clears_it(
     chosen = page.locator("[data-chosen]")
     expect(chosen).to_be_hidden()
     page.keyboard.press("3")
-    expect(chosen).to_contain_text("Saved with remove or escalate: Violence or threats.")
-    expect(chosen).to_contain_text("Not with approve or skip")
+    expect(chosen).to_contain_text("Saved if you remove or escalate: Violence or threats.")
+    expect(chosen).to_contain_text("Not saved if you approve or skip")
     look_with_axe(page, "a reason is chosen")
     page.keyboard.press("Escape")
     expect(chosen).to_be_hidden()
@@ -161,7 +161,7 @@ def test_what_a_moderator_asks_a_lead_stands_on_top_of_the_page(
     page.keyboard.press("n")
     page.wait_for_url("**/flags/4*")
     asked = page.locator(".left > section").first
-    expect(asked).to_contain_text("ann asks a lead: Hate speech")
+    expect(asked).to_contain_text("Escalated by ann: Hate speech")
     expect(asked).to_contain_text("Is this a quote?")
     expect(asked).not_to_contain_text("first thoughts")
     expect(asked.locator("q")).to_be_in_viewport()
@@ -169,7 +169,7 @@ def test_what_a_moderator_asks_a_lead_stands_on_top_of_the_page(
     page.keyboard.press("a")
     page.wait_for_url("**after=*")
     page.goto("/flags/4")
-    expect(page.get_by_text("asks a lead")).to_have_count(0)
+    expect(page.get_by_text("Escalated by")).to_have_count(0)
 
 
 def _latest(connection: object) -> int:
@@ -190,7 +190,7 @@ def test_who_is_beaten_to_a_claim_goes_on_with_the_next_flag(
     bob.wait_for_url("**/flags/9?*missed=8")
     assert "words%3Danother" in bob.url, "of the same list"
     expect(bob.locator("[data-lost]")).to_have_text(
-        "ann took post 2000 before you. This is the next one."
+        "ann claimed post 2000 first. Here is the next one."
     )
     expect(bob.locator("[data-countdown]")).to_be_visible()
     look_with_axe(bob, "beaten to a claim")
@@ -216,4 +216,4 @@ def test_the_last_flag_of_a_list_that_somebody_else_took_leads_back_to_it(
     ann.wait_for_url("**after=1*")
     bob.keyboard.press("c")
     bob.wait_for_url("**missed=5*")
-    expect(bob.locator("[data-lost]")).to_have_text("Post 1005 was decided a moment before.")
+    expect(bob.locator("[data-lost]")).to_have_text("Post 1005 was decided a moment ago.")

@@ -42,7 +42,7 @@ def test_somebody_signs_in_by_the_provider_and_out_of_both(
             assert {"deadpan_session"} <= {cookie["name"] for cookie in context.cookies()}
             assert "deadpan_openid" not in {cookie["name"] for cookie in context.cookies()}
             page.get_by_role("button", name="Sign out").click()
-            expect(page.get_by_text("You are signed out here.")).to_be_visible()
+            expect(page.get_by_text("You are signed out of Deadpan.")).to_be_visible()
             look_with_axe(page, "signed out")
             page.get_by_role("link", name="Sign out of 127.0.0.1").click()
             expect(page.get_by_text("You are signed out.")).to_be_visible()

@@ -31,7 +31,7 @@ def test_a_second_look_is_blind_until_the_vote_and_needs_no_mouse(
     page.wait_for_url("**/reviews/*")
     here = page.url
     expect(page.get_by_text("Living my best life")).to_be_visible()
-    expect(page.locator("[data-countdown]")).to_contain_text("In your hands")
+    expect(page.locator("[data-countdown]")).to_contain_text("Claimed by you")
     for hidden in ("0.91", "what ann wrote", "mini-1", "removed"):
         expect(page.locator("main").get_by_text(hidden)).to_have_count(0)
     expect(page.locator("mark, .regions, .bar")).to_have_count(0)
@@ -47,7 +47,9 @@ def test_a_second_look_is_blind_until_the_vote_and_needs_no_mouse(
     page.keyboard.press("r")
     expect(page.locator("#codes input").first).to_be_focused()
     page.keyboard.press("1")
-    expect(page.get_by_text("Before you it was removed; you voted to remove.")).to_be_visible()
+    expect(
+        page.get_by_text("The earlier decision was: removed. You voted to remove.")
+    ).to_be_visible()
     assert page.url == here
     look_with_axe(page, "after the vote")
     page.get_by_role("link", name="See why it was flagged").click()

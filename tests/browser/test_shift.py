@@ -47,7 +47,7 @@ def test_a_whole_shift_needs_no_mouse(people: People, console: ConsoleServer) ->
     page.wait_for_url("**after=2*")
     page.keyboard.press("u")  # takes the removal back, and holds its flag again
     page.wait_for_url(re.compile(r"/flags/\d+$"))
-    expect(page.locator("[data-countdown]")).to_contain_text("In your hands")
+    expect(page.locator("[data-countdown]")).to_contain_text("Claimed by you")
     page.keyboard.press("t")
     page.keyboard.type("says r and a, which are no keys here")
     page.keyboard.press("Escape")
@@ -74,7 +74,7 @@ def test_a_whole_shift_needs_no_mouse(people: People, console: ConsoleServer) ->
 def test_keys_can_be_turned_off(people: People, console: ConsoleServer) -> None:
     page = people.page("ann")
     page.goto("/settings")
-    page.get_by_label("Single keys do things").uncheck()
+    page.get_by_label("Keyboard shortcuts").uncheck()
     page.get_by_role("button", name="Save").click()
     page.goto("/flags/1")
     page.keyboard.press("a")

@@ -105,7 +105,7 @@ def test_a_stolen_session_ends_where_its_owner_ends_it(
     expect(thief.get_by_role("heading", name="Settings")).to_be_visible()
     elsewhere = people.page("ann")
     elsewhere.goto("/settings")
-    elsewhere.get_by_role("button", name="End all others").click()
+    elsewhere.get_by_role("button", name="Sign out everywhere else").click()
     thief.goto("/flags/1")
     assert "/sign-in" in thief.url
     elsewhere.get_by_role("button", name="Sign out").click()
@@ -129,7 +129,7 @@ def test_another_site_neither_sends_forms_nor_frames_a_page(
         inside = page.frames[-1]
         assert inside.locator("#decide").count() == 0, "framed"
         page.evaluate("document.getElementById('f').submit()")
-        expect(page.get_by_role("heading", name="Not for your role")).to_be_visible()
+        expect(page.get_by_role("heading", name="Not allowed for your role")).to_be_visible()
     with transaction(console.database, read_only=True) as connection:
         assert decisions.history(connection, limit=5) == []
 

@@ -41,7 +41,7 @@ def test_a_viewer_sees_and_decides_nothing(people: People, console: ConsoleServe
     page.wait_for_url(f"{console.url}/")
     page.goto("/audit")
     expect(page.get_by_text("this needs the role lead")).to_be_visible()
-    expect(page.get_by_role("link", name="To the queue")).to_be_visible()
+    expect(page.get_by_role("link", name="Back to the queue")).to_be_visible()
     with transaction(console.database, read_only=True) as connection:
         assert decisions.history(connection, limit=5) == []
 
@@ -67,7 +67,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
     with transaction(console.database) as connection:
         claims.claim(connection, 4, bob, claim_seconds=300)
     lead.goto("/flags/4")
-    lead.get_by_role("button", name="Take it from them").click()
+    lead.get_by_role("button", name="Release their claim").click()
     lead.wait_for_url(f"{console.url}/")
     lead.goto("/flags/4")
     expect(lead.locator(".state .pill")).to_have_text("Open")
@@ -79,7 +79,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
     lead.get_by_role("button", name="Hand over").click()
     lead.wait_for_url(f"{console.url}/")
     lead.goto("/flags/4")
-    expect(lead.locator(".state .pill")).to_have_text("With bob")
+    expect(lead.locator(".state .pill")).to_have_text("Claimed by bob")
     # A decision is appealed against, and another becomes a known answer.
     with transaction(console.database) as connection:
         past = datetime.now(UTC) - timedelta(minutes=5)
@@ -87,7 +87,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
     lead.goto("/flags/3")
     lead.get_by_label("Appeal").fill("it quotes somebody")
     lead.get_by_role("button", name="Open appeal").click()
-    expect(lead.get_by_text("An appeal waits for somebody else.")).to_be_visible()
+    expect(lead.get_by_text("An appeal is waiting for someone else.")).to_be_visible()
     lead.get_by_label("Known answer").select_option("remove")
     lead.get_by_role("button", name="Save").click()
     lead.wait_for_load_state()
@@ -99,7 +99,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
     expect(lead.locator("tbody tr")).to_have_count(1)
     lead.goto("/audit")
     with lead.expect_download() as download:
-        lead.get_by_role("link", name="All of it as JSONL").click()
+        lead.get_by_role("link", name="Download as JSONL").click()
     download.value.save_as(tmp_path / "audit.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     done = [each["action"] for each in lines if each["actor"] == "eve"]

@@ -34,12 +34,12 @@
     // Where a decision was refused, the address of its page ends in what was asked.
     const key = OURS + note.form.getAttribute("action").replace(/\/\w+$/, "");
     const kept = sessionStorage.getItem(key);
-    if (kept && !note.value) { note.value = kept; say("the note that you began is here again"); }
+    if (kept && !note.value) { note.value = kept; say("your unsaved note has been restored"); }
     note.addEventListener("input", () => { if (note.value) sessionStorage.setItem(key, note.value); else sessionStorage.removeItem(key); });
   }
 
   const trouble = one("#trouble");
-  const offline = () => { trouble.textContent = "You are offline. Nothing was sent; try again when you are back."; trouble.hidden = false; };
+  const offline = () => { trouble.textContent = "You are offline. Nothing was sent; try again when you are back online."; trouble.hidden = false; };
   window.addEventListener("online", () => { trouble.hidden = true; });
 
   // A form that is sent twice by a double click is sent once.
@@ -59,7 +59,7 @@
 
   // ---- live numbers ------------------------------------------------------------------------
   const live = one("[data-live]");
-  const spaced = (number) => number.toString().replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+  const spaced = (number) => number.toString().replace(/\B(?=(\d{3})+(?!\d))/g, ",");
   const atFirst = live ? Number(live.textContent.replace(/\D/g, "")) : 0;
   // An empty list asks more often, and is read again as soon as there is something for it.
   const fills = one("[data-fills]");
@@ -77,7 +77,7 @@
       live.title = "";
       all("[data-live-queue]").forEach((place) => { place.textContent = spaced((now.queues[place.dataset.liveQueue] || { open: 0 }).open); });
       const fresh = one("[data-fresh]");
-      if (fresh && fresh.hidden && now.open > atFirst) say("new flags came in");
+      if (fresh && fresh.hidden && now.open > atFirst) say("new flags have arrived");
       if (fresh) fresh.hidden = now.open <= atFirst;
       if (!fills) return;
       const here = fills.dataset.fills ? (now.queues[fills.dataset.fills] || { open: 0 }).open : now.open;
@@ -85,7 +85,7 @@
       fewest = Math.min(fewest, here);
       one("[data-judging]").hidden = !now.judging;
       one("[data-quiet]").hidden = now.judging;
-    } catch { live.title = "offline: this number is old"; }
+    } catch { live.title = "offline: this number may be out of date"; }
   };
   if (live) setInterval(count, fills ? 2000 : 10000);
 
@@ -128,7 +128,7 @@
     const lost = (words) => {
       clearInterval(timer);
       held.classList.add("late");
-      held.textContent = "Not in your hands any more";
+      held.textContent = "No longer claimed by you";
       const over = one("[data-over]");
       if (over) { over.textContent = `${words[0].toUpperCase()}${words.slice(1)}.`; over.hidden = false; }
       say(words);
@@ -138,7 +138,7 @@
       one("[data-left]", held).textContent = clock(Math.max(0, seconds));
       held.classList.toggle("late", seconds <= 30);
       // Said once, half a minute before, and not each second.
-      if (seconds <= 30 && seconds > 0 && !warned) say(`your claim ends in ${seconds} seconds; any key keeps it`);
+      if (seconds <= 30 && seconds > 0 && !warned) say(`your claim expires in ${seconds} seconds; press any key to keep it`);
       warned = seconds <= 30;
       const over = one("[data-over]");
       if (over) over.hidden = seconds > 0;
@@ -258,12 +258,12 @@
     line.hidden = !box;
     if (!box) return;
     const words = [...box.closest("label").childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data.trim()).join("");
-    one("span", line).textContent = `Saved with ${line.dataset.chosen}: ${words}. Not with approve or skip.`;
+    one("span", line).textContent = `Saved if you ${line.dataset.chosen}: ${words}. Not saved if you approve or skip.`;
   };
   const clearReason = () => {
     const had = codeBoxes.some((box) => box.checked);
     codeBoxes.forEach((box) => { box.checked = false; });
-    if (had) { showReason(); say("no reason is chosen"); }
+    if (had) { showReason(); say("reason cleared"); }
   };
   if (line) {
     codes.addEventListener("change", showReason);
@@ -340,7 +340,7 @@
       // Said again, it is taken back: a radio button by itself cannot be.
       const box = labelOf(key);
       box.checked = !box.checked;
-      say(`${box.value === "yes" ? "sarcastic" : box.value === "no" ? "meant as said" : box.value}${box.checked ? "" : " no more"}`);
+      say(`${box.value === "yes" ? "sarcastic" : box.value === "no" ? "literal" : box.value}${box.checked ? "" : " cleared"}`);
     } else if (key === "n" && !one('[data-key="n"]')) location.assign("/");
     else done = press(key);
     if (done) event.preventDefault();

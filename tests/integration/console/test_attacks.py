@@ -93,7 +93,7 @@ def test_a_password_that_opens_nothing_is_in_the_audit_log(console: ConsoleServe
     ann = console.client("ann")
     fields = {"old": "wrong", "password": "other words and more", "again": "other words and more"}
     assert ann.post("/settings/password", fields).status_code == 422
-    why = "the password they have now is another"
+    why = "the current password was wrong"
     assert _entries(console, "password.refused") == [("ann", "moderator ann", why)]
     with transaction(console.database) as connection:
         moderators.set_disabled(connection, "ann", True, actor="test")

@@ -47,7 +47,7 @@ def _preview(admin: Person, kind: str, subject: str) -> str:
 def test_a_post_that_is_known_in_any_way_is_counted(console: ConsoleServer, post_id: str) -> None:
     page = _preview(console.client("root", "admin"), "post", post_id)
     assert "1 post, " in page
-    assert "is known here" not in page
+    assert "was found" not in page
 
 
 def test_a_misspelt_post_is_said_to_be_unknown_and_may_be_kept_out_all_the_same(
@@ -55,11 +55,11 @@ def test_a_misspelt_post_is_said_to_be_unknown_and_may_be_kept_out_all_the_same(
 ) -> None:
     admin = console.client("root", "admin")
     page = _preview(admin, "post", "Flagged")
-    assert "No such post is known here." in page
+    assert "No such post was found." in page
     assert "1 post" not in page
     fields = {"kind": "post", "subject": "Flagged", "sure": "yes"}
     done = admin.post("/erasure", fields).text
-    assert "Nothing of it was known here" in done
+    assert "Nothing was stored about it here" in done
     with transaction(console.database, read_only=True) as connection:
         assert erasure.erased(connection, ["Flagged", "flagged"]) == {"Flagged"}
 
@@ -67,7 +67,7 @@ def test_a_misspelt_post_is_said_to_be_unknown_and_may_be_kept_out_all_the_same(
 def test_an_author_of_whom_nothing_is_known_has_nothing_to_erase(console: ConsoleServer) -> None:
     admin = console.client("root", "admin")
     page = _preview(admin, "author", "zoé")
-    assert re.search(r"No post of <bdi>zoé</bdi> is known here", page)
+    assert re.search(r"No posts by <bdi>zoé</bdi> were found", page)
     assert 'name="sure"' not in page
     assert "2 posts, 2 verdicts" in _preview(admin, "author", "zoe")
 

@@ -36,15 +36,15 @@ def _posts(answer: httpx.Response) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("negative", "Very negative", "is no number from 0 to 1; write it as 0.8"),
-        ("negative", "0,9,1", "is no number from 0 to 1; write it as 0.8"),
-        ("negative", "nan", "is no number from 0 to 1; write it as 0.8"),
-        ("sarcasm", "1.5", "is no number from 0 to 1; write it as 0.8"),
-        ("sarcasm", "90%", "is no number from 0 to 1; write it as 0.8"),
-        ("language", "german", "is no language; give two or three letters"),
-        ("age", "2w", "choose 1h or 8h or 1d or 3d"),
-        ("state", "closed", "choose open or claimed or escalated or decided"),
-        ("size", "7", "choose 100"),
+        ("negative", "Very negative", "must be between 0 and 1, such as 0.8"),
+        ("negative", "0,9,1", "must be between 0 and 1, such as 0.8"),
+        ("negative", "nan", "must be between 0 and 1, such as 0.8"),
+        ("sarcasm", "1.5", "must be between 0 and 1, such as 0.8"),
+        ("sarcasm", "90%", "must be between 0 and 1, such as 0.8"),
+        ("language", "german", "use two or three letters"),
+        ("age", "2w", "should be '1h', '8h', '1d' or '3d'"),
+        ("state", "closed", "should be 'open', 'claimed', 'escalated' or 'decided'"),
+        ("size", "7", "should be '100'"),
         ("cursor", "nowhere", "start again without one"),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_filter_that_cannot_be_read_is_said_beside_it_and_no_other_is_lost(
     assert 'name="queue" value="negative"' in plain
     if name in ("negative", "sarcasm"):
         assert f'name="{name}" value="{given}"' in plain
-    without = re.search(r'href="([^"]*)">Leave out what cannot be read', answer.text)
+    without = re.search(r'href="([^"]*)">Clear the invalid filters', answer.text)
     assert without
     again = console.client("ann").get(without[1].replace("&amp;", "&"))
     assert again.status_code == 200
@@ -102,7 +102,7 @@ def test_rules_and_languages_are_chosen_from_those_that_there_are(console: Conso
     page = ann.get("/").text
     assert '<option value="very-negative">Very negative</option>' in page
     assert '<option value="de">de</option>' in page
-    assert '<option value="und">not known</option>' in page
+    assert '<option value="und">unknown</option>' in page
     # As pages write it, and as the policy does.
     for name in ("very-negative", "Very negative", "VERY NEGATIVE"):
         assert _posts(ann.get("/", params={"rule": name})) == {"p1"}, name
@@ -142,24 +142,30 @@ def test_programs_are_told_the_value_and_the_remedy(console: ConsoleServer) -> N
         return answer.status_code, answer.json()["detail"]
 
     status, said = ask(language="german")
-    assert (status, "language: 'german' is no language; give two or three letters" in said) == (
+    assert (
+        status,
+        "language 'german' is invalid: use two or three letters" in said,
+    ) == (
         422,
         True,
     )
     status, said = ask(state="closed")
-    assert (status, "state 'closed' cannot be used" in said, "'escalated'" in said) == (
+    assert (status, "state 'closed' is invalid" in said, "'escalated'" in said) == (
         422,
         True,
         True,
     )
     status, said = ask(limit="many")
-    assert (status, "limit 'many' cannot be used" in said, "integer" in said) == (422, True, True)
+    assert (status, "limit 'many' is invalid" in said, "integer" in said) == (422, True, True)
     status, said = ask(cursor="nonsense")
     assert (status, "'nonsense'" in said, "start again without one" in said) == (422, True, True)
     answer = httpx.post(
         f"{console.url}/api/v1/claim-next", headers=token, json={"language": "german"}
     )
-    assert (answer.status_code, "'german' is no language" in answer.json()["detail"]) == (422, True)
+    assert (answer.status_code, "'german' is invalid: use two" in answer.json()["detail"]) == (
+        422,
+        True,
+    )
 
 
 def test_a_password_is_never_said_back(console: ConsoleServer) -> None:

@@ -26,9 +26,9 @@ def test_insight_counts_what_was_decided(console: ConsoleServer) -> None:
         action = "remove" if number else "approve"
         person.post(f"/flags/{one}/decide", {"action": action, "reason_code": "hate"})
     page = person.get("/insight").text
-    assert re.search(r"75 % <span class=.soft.>\(30–95\)", page)
-    assert "Who did how much" in page
-    assert "Who did how much" not in console.client("vic", "viewer").get("/insight").text
+    assert re.search(r"75% <span class=.soft.>\(30–95\)", page)
+    assert "Decisions per moderator" in page
+    assert "Decisions per moderator" not in console.client("vic", "viewer").get("/insight").text
     lines = person.get("/decisions.jsonl").text.splitlines()
     assert [json.loads(line)["action"] for line in lines] == ["remove"] * 3 + ["approve"]
     entries = [json.loads(line) for line in person.get("/audit.jsonl").text.splitlines()]
@@ -46,14 +46,14 @@ def test_insight_is_counted_beside_the_pages(
     monkeypatch.setattr(reports, "_INSIGHT_SECONDS", 0)
     cache._pool.submit(gate.wait)
     first = person.get("/insight")
-    assert "Being counted" in first.text
+    assert "Counting…" in first.text
     assert first.headers["refresh"] == "2", "it comes back by itself"
-    assert "Being counted" in person.get("/insight?days=7").text
+    assert "Counting…" in person.get("/insight?days=7").text
     gate.set()
-    wait_until(lambda: "Decided, 30 days</dt><dd>0<" in person.get("/insight").text, "numbers")
+    wait_until(lambda: "Decided in 30 days</dt><dd>0<" in person.get("/insight").text, "numbers")
     number = flag(console.database, "p1")
     person.post(f"/flags/{number}/decide", {"action": "approve"})
-    wait_until(lambda: "Decided, 30 days</dt><dd>1<" in person.get("/insight").text, "new ones")
+    wait_until(lambda: "Decided in 30 days</dt><dd>1<" in person.get("/insight").text, "new ones")
 
 
 def test_insight_shows_leads_how_a_challenger_compares(console: ConsoleServer) -> None:
@@ -72,8 +72,8 @@ def test_insight_shows_leads_how_a_challenger_compares(console: ConsoleServer) -
             ],
         )
     page = console.client("eve", "lead").get("/insight").text
-    assert "next-1 judges beside mini-1" in page
-    assert "75.0 %" in page
-    assert re.search(r"would not open</dt><dd>1<", page)
+    assert "next-1 judges the same posts as mini-1" in page
+    assert "75.0%" in page
+    assert re.search(r"would not raise</dt><dd>1<", page)
     assert re.search(r"would add</dt><dd>0<", page)
     assert "next-1" not in console.client("vic", "moderator").get("/insight").text

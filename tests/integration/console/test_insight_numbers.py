@@ -263,7 +263,7 @@ def test_flags_that_an_erasure_closed_count_neither_for_nor_against_a_rule(
     console.app.state.insight._kept.clear()
     after = lead.get("/insight").text
     for page in (before, after):
-        assert "Decided, 30 days</dt><dd>10<" in page
+        assert "Decided in 30 days</dt><dd>10<" in page
         assert '<td class="n">3</td><td class="n">10</td>' in page, "3 of 10"
     assert "Open</dt><dd>4<" in before
     assert "Open</dt><dd>0<" in after
@@ -280,9 +280,9 @@ def test_numbers_of_before_lunch_are_shown_to_nobody(
     cache._kept[30] = counted_at - 540, numbers
     page = lead.get("/insight").text
     assert "Open</dt><dd>0<" in page
-    assert "Decided, 30 days</dt><dd>1<" in page
+    assert "Decided in 30 days</dt><dd>1<" in page
     # Where counting takes long, old numbers are not shown in the meantime either.
     monkeypatch.setattr(cache, "patience_seconds", 0)
     counted_at, numbers = cache._kept[30]
     cache._kept[30] = counted_at - 540, numbers
-    assert "Being counted" in lead.get("/insight").text
+    assert "Counting…" in lead.get("/insight").text

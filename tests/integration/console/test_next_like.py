@@ -164,7 +164,7 @@ def test_the_filters_of_the_page_go_with_a_moderator_from_flag_to_flag(
     assert path == "/"
     assert shown.pop("after")
     assert shown == {"queue": "negative", "language": "de", "negative": "0.5", "empty": "1"}
-    assert "Nothing like this waits for you" in ann.get(path, params=shown).text
+    assert "No matching flags for you right now" in ann.get(path, params=shown).text
 
 
 def test_filters_that_are_none_are_said_before_anything_is_decided(console: ConsoleServer) -> None:

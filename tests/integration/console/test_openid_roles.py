@@ -107,7 +107,7 @@ def test_whom_no_value_gives_a_role_stays_out_and_sessions_that_were_there_end(
         provider.be(**mood)
         browser = Browser(console)
         answer = browser.sign_in(provider)
-        assert (answer.status_code, "gives you no role that counts here" in answer.text) == (
+        assert (answer.status_code, "gives you no role for this console" in answer.text) == (
             403,
             True,
         )
@@ -121,7 +121,7 @@ def test_whom_no_value_gives_a_role_stays_out_and_sessions_that_were_there_end(
     with transaction(console.database, read_only=True) as connection:
         refused = audit.read(connection, limit=9, action="session.refused")
         ended = audit.read(connection, limit=9, action="session.end")
-    assert "no role that counts" in str(refused[0].after)
+    assert "no role for this console" in str(refused[0].after)
     assert [(each.actor, each.subject) for each in ended] == [("openid", "ann")]
     assert _role(console) == "moderator"
 
@@ -180,7 +180,7 @@ def test_the_last_admins_role_falls_and_the_command_line_gives_it_back(
     page = browser.get(path).text
     fields = {"token": path.partition("token=")[2], "form": field_of_form(page)}
     assert browser.post("/sign-in/link", fields).status_code == 303
-    assert "gives roles" in browser.get("/moderators").text
+    assert "Roles come from" in browser.get("/moderators").text
     assert _changes(console)[0][0] == "command line"
 
 

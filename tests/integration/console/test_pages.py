@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from PIL import Image, ImageChops
 
-from console.pages.pictures import Pictures
+from console.work.pictures import Pictures
 from storage.base.database import transaction
 from storage.flags import decisions, worklist
 from storage.judging.evidence import EvidenceStore
@@ -68,9 +68,9 @@ def test_what_a_platform_wrote_is_shown_as_text_and_never_as_markup(
     page = person.get(f"/flags/{number}").text
     assert "&lt;script&gt;" in page
     assert "Sarcasm of words and pictures together is 0.80; the rule fires at 0.70 or more" in page
-    assert "Picture 2 could not be seen" in page
-    assert "The text was not read in full: cut after 5 of 9 characters" in page
-    assert "Picture 1 was not seen in full: the file &lt;b&gt;ends&lt;/b&gt; early" in page
+    assert "Picture 2 unavailable" in page
+    assert "The text was only partly read: cut after 5 of 9 characters" in page
+    assert "Picture 1 was only partly read: the file &lt;b&gt;ends&lt;/b&gt; early" in page
 
 
 def test_words_in_pictures_are_told_apart_from_what_the_author_wrote(
@@ -94,7 +94,8 @@ def test_words_in_pictures_are_told_apart_from_what_the_author_wrote(
     page = console.client("ann").get(f"/flags/{number}").text
     assert '<p dir="auto">nice day</p>' in page
     assert (
-        '<h3>Read in the pictures</h3><p dir="auto"><mark class="up l3">GO</mark> AWAY</p>' in page
+        '<h3>Text found in pictures</h3><p dir="auto"><mark class="up l3">GO</mark> AWAY</p>'
+        in page
     )
 
 
@@ -121,7 +122,7 @@ def test_a_text_in_other_letters_is_marked_as_it_was_written(console: ConsoleSer
     page = console.client("ann").get(f"/flags/{number}").text
     assert '<p dir="auto">oh <mark class="up l3">hate</mark> it</p>' in page
     assert 'oh <mark class="up l3">𝗵𝗮𝘁𝗲</mark> &lt;b&gt;it&lt;/b&gt;</p>' in page
-    assert "The part from character 1 to 10 decided" in page
+    assert "Characters 1 to 10 determined the score" in page
 
 
 def test_answers_carry_what_keeps_a_browser_safe(console: ConsoleServer) -> None:
@@ -156,7 +157,7 @@ def test_a_picture_is_evidence_and_a_look_at_it_is_noted(console: ConsoleServer)
     with transaction(console.database, read_only=True) as connection:
         sha = worklist.one(connection, number).verdict.evidence[-1]["sha256"]
     page = person.get(f"/flags/{number}").text
-    assert "Picture 1 cannot be shown any more." in page
+    assert "Picture 1 is no longer available." in page
     assert "/evidence/" not in page
     assert person.get(f"/evidence/{sha}?as=blur").status_code == 404, "no picture, no preview"
     answer = person.get(f"/evidence/{sha}")
@@ -196,17 +197,17 @@ def test_a_shift_goes_from_one_flag_to_the_next(console: ConsoleServer) -> None:
     where = person.post("/next").headers["location"]
     for number in ids:
         assert where.startswith(f"/flags/{number}")
-        assert "In your hands" in person.get(where).text
+        assert "Claimed by you" in person.get(where).text
         fields = {"action": "remove", "reason_code": "hate", "sentiment": "negative"}
         where = person.post(f"/flags/{number}/decide", fields).headers["location"]
     assert where.startswith("/?after=")
     assert "empty=1" in where
     page = person.get(where).text
-    assert "Nothing waits here" in page
+    assert "Nothing to review" in page
     undo = re.search(r'action="(/decisions/\d+/undo)"', page)
     assert undo
     assert person.post(undo[1]).headers["location"] == f"/flags/{ids[-1]}"
-    assert "In your hands" in person.get(f"/flags/{ids[-1]}").text
+    assert "Claimed by you" in person.get(f"/flags/{ids[-1]}").text
 
 
 def test_removing_needs_a_reason_and_nothing_typed_is_lost(console: ConsoleServer) -> None:
@@ -247,10 +248,10 @@ def test_what_is_not_kept_any_more_is_told_in_plain_words(
         numbers = record(connection, verdicts=made, evidence=evidence).opened_flag_ids
     console.store.delete(sha256)
     person = console.client("ann")
-    assert "(not kept any more)" in person.get(f"/flags/{numbers['kept']}").text
+    assert "(no longer stored)" in person.get(f"/flags/{numbers['kept']}").text
     page = person.get(f"/flags/{numbers['lost']}").text
-    assert "(its words cannot be read)" in page
-    assert "Picture 1 cannot be shown any more." in page
+    assert "(text unavailable)" in page
+    assert "Picture 1 is no longer available." in page
     for path in ("/", f"/flags/{numbers['lost']}"):
         said = person.get(path).text
         assert sha256 not in said
@@ -265,8 +266,8 @@ def test_many_are_previewed_decided_and_undone(console: ConsoleServer) -> None:
     picked = {"flag": [str(number) for number in ids], "action": "remove", "reason_code": "spam"}
     page = ann.post("/bulk", picked).text
     assert "Remove 3 flags?" in page
-    assert "1 cannot be decided and stays as it is" in page
-    assert "bob has it in hand" in page
+    assert "1 cannot be decided and will be left unchanged" in page
+    assert "claimed by bob" in page
     seen = re.findall(r'name="seen" value="(\d+:\d+)"', page)
     where = ann.post("/bulk/decide", {**picked, "seen": seen}).headers["location"]
     page = ann.get(where).text
@@ -309,7 +310,7 @@ def test_settings_are_kept(console: ConsoleServer) -> None:
     person.post("/settings", {"pictures": "cover", "theme": "dark"})
     page = person.get("/settings").text
     assert 'data-theme="dark"' in page
-    assert page.count(">here</span>") == 1, "this session is told apart from others"
+    assert page.count(">this browser</span>") == 1, "this session is told apart from others"
     assert 'data-keys="off"' in page
     number = _hostile_flag(console)
     assert "/evidence/" not in person.get(f"/flags/{number}").text
@@ -318,7 +319,7 @@ def test_settings_are_kept(console: ConsoleServer) -> None:
 def test_an_admin_erases_a_post_after_seeing_how_much_would_go(console: ConsoleServer) -> None:
     number = _hostile_flag(console)
     admin, post = console.client("root", "admin"), "post/42 <i>ünï"
-    assert "Nothing was erased yet" in admin.get("/erasure").text
+    assert "Nothing has been erased yet" in admin.get("/erasure").text
     assert "alert(1)" in admin.get(f"/flags/{number}").text
     asked = {"kind": "post", "subject": post}
     page = admin.post("/erasure/preview", asked).text
@@ -327,7 +328,7 @@ def test_an_admin_erases_a_post_after_seeing_how_much_would_go(console: ConsoleS
     refused = admin.post("/erasure", asked)
     assert (refused.status_code, "nothing is erased" in refused.text) == (422, True)
     assert "alert(1)" in admin.get(f"/flags/{number}").text
-    assert "Nothing was erased yet" in admin.get("/erasure").text
+    assert "Nothing has been erased yet" in admin.get("/erasure").text
     done = admin.post("/erasure", {**asked, "sure": "yes"}).text
     assert "1 post, 1 verdict, 1 open flag closed, 2 pieces of evidence" in done
     assert "Receipt" in done
@@ -388,7 +389,7 @@ def test_a_reason_that_the_policy_has_no_more_stays_readable_and_is_offered_no_m
         assert re.findall(r'name="reason_code" value="([^"]*)"', page) == ["nudity"]
         old = {"action": "remove", "reason_code": "self-harm"}
         answer = person.post(f"/flags/{other}/decide", old)
-        assert (answer.status_code, "known are nudity" in answer.text) == (422, True)
+        assert (answer.status_code, "choose one of: nudity" in answer.text) == (422, True)
         assert person.post(f"/flags/{other}/decide", {**old, "reason_code": "nudity"}).is_redirect
         headers = later.token("ann", "flags:read")
         told = httpx.get(f"{later.url}/api/v1/decisions", headers=headers).json()

@@ -88,11 +88,11 @@ def test_the_provider_alone_is_offered_and_the_right_password_opens_nothing(
     assert 'type="password"' not in page
     for _ in range(7):
         answer = _try_password(browser)
-        assert (answer.status_code, "Passwords are off here" in answer.text) == (403, True)
+        assert (answer.status_code, "Passwords are turned off here" in answer.text) == (403, True)
         assert 'href="/sign-in/oidc?next=/insight"' in answer.text
         assert COOKIE not in browser.cookies
     refused = _refusals(console, "session.refused")
-    why = {"by": "password", "why": "passwords are off here"}
+    why = {"by": "password", "why": "passwords are turned off here"}
     assert set(map(str, refused)) == {str(("?", "?", why))}
     assert len(refused) == sessions.FREE_FAILURES + 1, "who goes on fills the log no further"
     assert browser.sign_in(provider).status_code == 303
@@ -109,7 +109,7 @@ def test_a_link_that_asks_for_a_password_opens_nothing_and_one_that_does_not_sig
     form = field_of_form(browser.get("/sign-in").text)
     fields = {"token": asks, "form": form, "password": PASSWORD, "again": PASSWORD}
     answer = browser.post("/sign-in/link", fields)
-    assert (answer.status_code, "Passwords are off here" in answer.text) == (403, True)
+    assert (answer.status_code, "Passwords are turned off here" in answer.text) == (403, True)
     assert COOKIE not in browser.cookies
     assert _refusals(console, "session.refused")[0][1] == "ann"
     token = _link(console, sets_password=False)
@@ -127,8 +127,8 @@ def test_nobody_is_asked_for_a_password_nor_given_a_link_to_choose_one(
     assert 'type="password"' not in ann.get("/settings").text
     chosen = {"old": PASSWORD, "password": "other words and more", "again": "other words and more"}
     answer = ann.post("/settings/password", chosen)
-    assert (answer.status_code, "passwords are off here" in answer.text) == (403, True)
-    why = {"why": "passwords are off here"}
+    assert (answer.status_code, "passwords are turned off here" in answer.text) == (403, True)
+    why = {"why": "passwords are turned off here"}
     assert _refusals(console, "password.refused") == [("ann", "moderator ann", why)]
     people = ann.get("/moderators").text
     assert "New link" not in people

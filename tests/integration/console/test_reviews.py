@@ -43,7 +43,7 @@ def test_before_the_vote_nothing_tells_what_was_decided_or_judged(console: Conso
     assert re.fullmatch(r"/reviews/\d+", where)
     page = bob.get(where).text
     assert "what a day" in page
-    assert "In your hands" in page
+    assert "Claimed by you" in page
     for told in TELLING:
         assert told not in page.replace("Hate speech", ""), told
     assert bob.get(f"/flags/{number}").headers["location"] == where
@@ -53,7 +53,7 @@ def test_before_the_vote_nothing_tells_what_was_decided_or_judged(console: Conso
     onwards = bob.post(f"/flags/{number}/claim").headers["location"]
     assert f"missed={number}" in onwards
     page = bob.get(onwards).text
-    assert "is not to be had any more" in page
+    assert "is no longer available" in page
     assert "removed" not in page
     answer = bob.post(f"/flags/{number}/decide", {**REMOVE, "note": "my words"})
     assert answer.status_code == 409
@@ -80,7 +80,7 @@ def test_before_the_vote_nothing_tells_what_was_decided_or_judged(console: Conso
     assert "kept" in wrong.text
     assert bob.post(f"{where}/vote", REMOVE).headers["location"] == where
     page = bob.get(where).text
-    assert "Before you it was removed; you voted to remove." in page
+    assert "The earlier decision was: removed. You voted to remove." in page
     assert "secret note" in bob.get(f"/flags/{number}").text
     assert _events(console) == []
 
@@ -106,10 +106,10 @@ def test_a_lead_settles_what_two_disagree_on_and_sees_how_far_people_agree(
     bob, eve = console.client("bob"), console.client("eve", "lead")
     where = bob.post("/next").headers["location"]
     bob.post(f"{where}/vote", {"action": "approve"})
-    assert "a lead settles who is right" in bob.get(where).text
+    assert "a lead will settle the disagreement" in bob.get(where).text
     assert eve.post("/next").headers["location"] == where
     page = eve.get(where).text
-    assert "Two disagree" in page
+    assert "<h1>Disagreement</h1>" in page
     for told in TELLING:
         assert told not in page.replace("Hate speech", ""), told
     eve.post(f"{where}/vote", REMOVE)
@@ -146,7 +146,7 @@ def test_the_platform_appeals_and_hears_the_outcome(console: ConsoleServer) -> N
     assert "it was &lt;b&gt;a joke&lt;/b&gt;" in page
     assert "secret note" not in page
     bob.post(f"{where}/vote", {"action": "approve"})
-    assert "What you said is now the decision." in bob.get(where).text
+    assert "Your vote is now the decision." in bob.get(where).text
     assert _events(console) == ["approve"]
     with transaction(console.database, read_only=True) as connection:
         assert worklist.one(connection, number).outcome == "approve"
@@ -160,7 +160,7 @@ def test_a_lead_reopens_a_flag_for_somebody_else_and_marks_known_answers(
     assert "Open appeal" in eve.get(f"/flags/{number}").text
     assert "Open appeal" not in bob.get(f"/flags/{number}").text
     eve.post(f"/flags/{number}/appeal", {"why": "please"})
-    assert "An appeal waits" in eve.get(f"/flags/{number}").text
+    assert "An appeal is waiting" in eve.get(f"/flags/{number}").text
     eve.post(f"/flags/{number}/known-answer", {"action": "remove"})
     with transaction(console.database, read_only=True) as connection:
         assert known_answers.of_flag(connection, number) == "remove"
@@ -184,9 +184,9 @@ def test_a_known_answer_looks_like_any_second_look(
         assert "Second look" in page
         assert "nown" not in page
         bob.post(f"{where}/vote", REMOVE)
-        assert "Before you it was approved; you voted to remove." in bob.get(where).text
+        assert "The earlier decision was: approved. You voted to remove." in bob.get(where).text
         assert bob.post("/next").headers["location"].startswith("/?")
-        assert "0 %" in bob.get("/insight").text
+        assert "0%" in bob.get("/insight").text
         assert "Known answers" not in cat.get("/insight").text
         assert "bob" in console.client("eve", "lead").get("/insight").text
 
@@ -241,19 +241,19 @@ def test_a_lead_sees_what_is_to_be_settled_and_nothing_that_tells(console: Conso
     where = disagreed(console)
     lead, other = console.client("lea", "lead"), console.client("leo", "lead")
     page = lead.get("/reviews").text
-    assert "Two disagree" in page
+    assert "Disagreement <span" in page
     assert f'action="{where}/claim"' in page
     body = page.partition("<main")[2]
     for told in (*TELLING, "approved", "removed", "bob", "what a day", "p1"):
         assert told not in body, told
     assert lead.post(f"{where}/claim").headers["location"] == where
-    assert "Two disagree" in lead.get(where).text
+    assert "<h1>Disagreement</h1>" in lead.get(where).text
     assert f'href="{where}"' in lead.get("/reviews").text
-    assert "in the hands of lea" in other.get("/reviews").text
+    assert "claimed by lea" in other.get("/reviews").text
     answer = other.post(f"{where}/claim")
     assert answer.status_code == 409
     assert lead.post(f"{where}/vote", REMOVE).headers["location"] == where
-    assert "Nothing is to be settled" in other.get("/reviews").text
+    assert "Nothing to settle" in other.get("/reviews").text
     assert other.post(f"{where}/claim").status_code == 409
 
 
@@ -261,7 +261,7 @@ def test_who_had_a_part_in_it_cannot_settle_it(console: ConsoleServer) -> None:
     where = disagreed(console, by="lea", role="lead")
     lea = console.client("lea", "lead")
     page = lea.get("/reviews").text
-    assert "you had a part in it" in page
+    assert "you were involved" in page
     assert f"{where}/claim" not in page
     answer = lea.post(f"{where}/claim")
     assert (answer.status_code, "you had a part in this" in answer.text) == (409, True)
@@ -272,7 +272,7 @@ def test_appeals_wait_with_what_is_said_and_looks_of_the_sample_are_counted(
 ) -> None:
     number = decided(console)
     lead = console.client("lea", "lead")
-    assert "1 second look waits" in lead.get("/reviews").text
+    assert "1 other second look will go" in lead.get("/reviews").text
     with transaction(console.database, read_only=True) as connection:
         (sampled,) = reviews.of_flag(connection, number)
     # Not in the list, and yet a lead may take one that is known by its number.
@@ -293,7 +293,7 @@ def test_a_known_answer_is_for_nobody_but_whom_it_was_made_for(console: ConsoleS
         )
     assert look is not None
     client = console.client("sid", "lead")
-    assert "Nothing is to be settled" in client.get("/reviews").text
+    assert "Nothing to settle" in client.get("/reviews").text
     assert client.post(f"/reviews/{look}/claim").status_code == 404
 
 

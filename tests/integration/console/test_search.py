@@ -165,10 +165,10 @@ def test_a_moderator_searches_on_the_queue_page(
     assert "/flags/1" in page
     assert "post <bdi>p0" not in page
     assert "<b>dr" not in page
-    assert "No flag is like this" in person.get("/", params={"words": "nowhere"}).text
+    assert "No matching flags" in person.get("/", params={"words": "nowhere"}).text
     monkeypatch.setattr(worklist, "SEARCHED_AT_ONCE", 2)
     page = person.get("/", params={"words": "tap"}).text
-    assert "Not found yet" in page
+    assert "Nothing found yet" in page
     cursor = page.split("cursor=")[1].split('"')[0]
     assert "/flags/1" in person.get(f"/?words=tap&cursor={cursor}").text
 

@@ -124,7 +124,7 @@ def test_nobody_learns_which_accounts_exist(console: ConsoleServer) -> None:
         person = console.client()
         fields = {"name": name, "password": "wrong", "form": _form(person.get("/sign-in").text)}
         answer = person.http.post("/sign-in", data=fields)
-        bodies.append((answer.status_code, "Name or password is wrong." in answer.text))
+        bodies.append((answer.status_code, "Wrong name or password." in answer.text))
     assert bodies == [(401, True)] * 2
 
 

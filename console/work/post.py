@@ -7,9 +7,9 @@ from typing import Any
 
 from fastapi import Request
 
-from console.pages.pictures import Pictures
 from console.web import words
 from console.web.state import Visitor, console_of
+from console.work.pictures import Pictures
 from storage.flags.worklist import Flag
 
 

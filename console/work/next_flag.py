@@ -1,0 +1,176 @@
+"""From flag to flag: the list that somebody works through, what comes next, what just happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import Depends, Form, Query, Request
+from fastapi.responses import Response
+from sqlalchemy import Connection
+
+from console.web.fields import JustDone, clean
+from console.web.filters import Asked, asked_of
+from console.web.render import see_other
+from console.web.state import console_of, visitor_of
+from console.web.words import brief
+from deadpan.core.errors import NotFound
+from storage.base.database import transaction
+from storage.flags import claims, decisions, worklist
+from storage.flags.states import is_held
+from storage.people.moderators import Moderator
+from storage.reviews import reviews, second_looks
+
+#: Five fields of 256 characters, each written as up to twelve.
+_MAX_FILTERS_CHARACTERS: Final = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The list that somebody works through, as forms and addresses carry it.
+
+    Attributes:
+        filters: as `Asked.filters` gives them.
+    """
+
+    queue: str = ""
+    filters: str = ""
+
+    def asked(self) -> Asked:
+        """The same as filters.
+
+        Raises:
+            ConfigurationError: they are invalid.
+        """
+        return asked_of(self.queue, self.filters)
+
+    def address(self, path: str, **more: Any) -> str:
+        """A path that carries the list on."""
+        fields = {"queue": self.queue, "filters": self.filters, **more}
+        query = urlencode({k: v for k, v in fields.items() if v})
+        return f"{path}?{query}" if query else path
+
+
+def _sent(
+    queue: Annotated[str, Form(max_length=64)] = "",
+    filters: Annotated[str, Form(max_length=_MAX_FILTERS_CHARACTERS)] = "",
+) -> Within:
+    return Within(queue, filters)
+
+
+SentWithin = Annotated[Within, Depends(_sent)]
+"""As a form carries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How somebody comes to a page: from which list, and from what.
+
+    Attributes:
+        pictures: "shown" shows them, whatever the reader's own setting is.
+        after: the decision that was just made.
+        missed: the flag that somebody else was faster with.
+    """
+
+    queue: Annotated[str, Query(max_length=64)] = ""
+    filters: Annotated[str, Query(max_length=_MAX_FILTERS_CHARACTERS)] = ""
+    pictures: str = ""
+    after: JustDone = None
+    missed: JustDone = None
+
+    @property
+    def within(self) -> Within:
+        """The list."""
+        return Within(self.queue, self.filters)
+
+
+def take_next(request: Request, within: Within, **shown: Any) -> Response:
+    """Takes the best flag for whoever is signed in, and sends them to it.
+
+    Second looks are chosen by queue and language alone: by scores or words, a filter would reveal
+    what is hidden.
+
+    Raises:
+        ConfigurationError: the filters of the list are invalid.
+    """
+    console, me = console_of(request), visitor_of(request).moderator
+    asked = within.asked()
+    like, queue, seconds = asked.filter(), asked.queue or None, console.claim_seconds
+    look = flag_id = None
+    with transaction(console.database) as connection:
+        # Second looks are few, so they come first; what is held comes before all.
+        if not claims.held_by(connection, me, now=datetime.now(UTC)):
+            look = second_looks.take_next(
+                connection,
+                me,
+                claim_seconds=seconds,
+                queue=queue,
+                language=like.language,
+                known_share=console.known_share,
+            )
+        if look is None:
+            flag_id = claims.claim_next(
+                connection,
+                me,
+                claim_seconds=seconds,
+                queue=queue,
+                like=like if asked.is_filtered else None,
+            )
+    if look is not None:
+        return see_other(within.address(f"/reviews/{look}", **shown))
+    if flag_id is not None:
+        return see_other(within.address(f"/flags/{flag_id}", **shown))
+    return see_other(f"/?{asked.query(**{k: str(v) for k, v in shown.items()}, empty='1')}")
+
+
+def done_banner(
+    connection: Connection, me: Moderator, after: int | None, batch: str, now: datetime
+) -> dict[str, Any] | None:
+    """What was just done, with a way to undo it while there is time; None where it was not theirs.
+
+    Args:
+        after: a decision.
+        batch: many of them; comes before `after`.
+    """
+    try:
+        if batch:
+            made = [d for d in decisions.of_batch(connection, clean(batch)) if d.action != "undo"]
+            what, undo = f"{len(made)} flags", f"/bulk/{batch}/undo"
+        else:
+            made = [decisions.by_id(connection, after)] if after else []
+            what, undo = f"Post {made[0].post_id}" if made else "", f"/decisions/{after}/undo"
+    except NotFound:
+        return None
+    if not made or made[0].moderator_id != me.id:
+        return None
+    left = decisions.UNDO_SECONDS - (now - made[0].created_at).total_seconds()
+    return {
+        "what": what,
+        "flags": [each.flag_id for each in made],
+        "action": made[0].action,
+        "undone": made[0].undone,
+        "undo": undo if any(each.may_be_undone(me, now) for each in made) else "",
+        "seconds": max(0, int(left)),
+    }
+
+
+def lost_words(connection: Connection, flag_id: int | None, me: Moderator, now: datetime) -> str:
+    """What became of a flag that somebody wanted and did not get, for they have the next one now;
+    empty where there is nothing to say."""
+    if flag_id is None:
+        return ""
+    try:
+        flag = worklist.one(connection, flag_id)
+    except NotFound:
+        return ""
+    post = f"ost {brief(flag.post_id)}"
+    # Of a flag that may come for a second look, not even that it is decided.
+    if reviews.hidden_from(connection, me, [flag_id]):
+        return f"P{post} is no longer available."
+    if flag.state == "decided":
+        return f"P{post} was decided a moment ago."
+    if is_held(claims.standing_of(flag), now):
+        return "" if flag.claimed_by == me.name else f"{flag.claimed_by} claimed p{post} first."
+    return f"P{post} {'has been escalated' if flag.escalated_at else 'is no longer available'}."
