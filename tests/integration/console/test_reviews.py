@@ -117,7 +117,7 @@ def test_a_lead_settles_what_two_disagree_on_and_sees_how_far_people_agree(
         (look,) = reviews.of_flag(connection, number)
         assert (look.state, look.outcome) == ("decided", "remove")
     insight = eve.get("/insight").text
-    assert "0 of 1 the same" in insight
+    assert "0 of 1 agreed" in insight
     assert "ann and bob" in insight
     assert "ann and bob" not in bob.get("/insight").text
     headers = console.token("eve", "agreement:read", role="lead")
