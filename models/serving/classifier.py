@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 
-from deadpan.core.errors import ModelError, NotFinite
-from models.checkpoint.calibration import READ_OUTS, Array, Bools, given
+from deadpan.core.errors import ModelError
+from models.checkpoint.calibration import Array, given
 from models.checkpoint.checkpoint import CheckpointInfo, read_info
 from models.checkpoint.loading import load_head, load_network
 from models.engines.base import Engine
@@ -21,19 +22,12 @@ from models.network.encoders import check_encoder, encoder_folder
 from models.network.fusion import FusionHead
 from models.posts.ocr import Reader
 from models.posts.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost
+from models.posts.text import TextPreparer
 from models.serving.feature_cache import FeatureCache, FeatureStore, features_identity
 from models.serving.leave_out import Kept, Parts, without_parts
 from models.serving.post_features import PostFeatures
-from models.serving.preprocessing import READING_VERSION, Preparer, TextPreparer, Unprepared
-from models.serving.read_outs import (
-    Deciding,
-    as_arrays,
-    in_windows,
-    joined,
-    of_windows,
-    prediction_of,
-    probabilities_of,
-)
+from models.serving.preprocessing import READING_VERSION, Preparer, Unprepared
+from models.serving.read_outs import Deciding, as_arrays, of_windows, predictions_of
 
 WARM_POSTS = 32
 """Posts of the larger of the two batches that warm the way through."""
@@ -183,8 +177,8 @@ class Classifier:
         return self._preparer.all(posts)
 
     def encode(self, joined: str) -> tuple[int, ...]:
-        """Token ids of a prepared post's text, or of a part of it: see `Preparer.encode`."""
-        return self._preparer.encode(joined)
+        """Token ids of a prepared post's text, or of a part of it: see `TextPreparer.encode`."""
+        return self._preparer.text.encode(joined)
 
     def predict(self, posts: Sequence[PreparedPost], kept: Kept | None = None) -> list[Prediction]:
         """Judge posts.
@@ -207,21 +201,11 @@ class Classifier:
             return []
         has_text, has_image = given(posts)
         logits, windows = self._logits(posts, kept)
-        probabilities = probabilities_of(self._calibration, logits, has_text, has_image)
-        _require_numbers(probabilities, has_text, has_image)
-        columns = [
-            list(zip(sentiment.tolist(), sarcasm.tolist(), strict=True))
-            for sentiment, sarcasm in probabilities
-        ]
-        found = [
-            prediction_of(row, with_text, with_image)
-            for *row, with_text, with_image in zip(*columns, has_text, has_image, strict=True)
-        ]
-        return in_windows(found, posts, windows)
+        return predictions_of(self._calibration, logits, has_text, has_image, windows)
 
     def predict_without(
         self, posts: Sequence[PreparedPost], parts: Sequence[Parts], kept: Kept | None = None
-    ) -> list[Prediction] | None:
+    ) -> list[list[Prediction]] | None:
         """Judge posts as they are and without parts of them, from features computed once.
 
         Args:
@@ -230,73 +214,45 @@ class Classifier:
             kept: of `predict`.
 
         Returns:
-            A prediction of every post whose numbers are arrays, float64 [1 + parts]: as it is, and
-            without each of its parts. None where the model's features do not allow it.
+            Of every post, predictions of it as it is, and without each of its parts; None where the
+            model's features do not allow it.
         """
         if not posts:
             return []
+        spans = self._preparer.text.spans
         features = without_parts(
-            self._engine,
-            self.checkpoint.config,
-            self._preparer.spans,
-            posts,
-            parts,
-            kept or Kept(),
+            self._engine, self.checkpoint.config, spans, posts, parts, kept or Kept()
         )
         if features is None:
             return None
         with torch.inference_mode():
-            found = as_arrays(self._head(features))
+            logits = as_arrays([self._head(features)])
         has_text, has_image = features.has_text.numpy(), features.image_mask.any(dim=1).numpy()
-        probabilities = probabilities_of(self._calibration, found, has_text, has_image)
-        _require_numbers(probabilities, has_text, has_image)
-        ends = np.cumsum([1 + len(cuts) for cuts in parts]).tolist()
-        return [
-            prediction_of(
-                [
-                    (sentiment[start:end].T, sarcasm[start:end])
-                    for sentiment, sarcasm in probabilities
-                ],
-                has_text[start],
-                has_image[start],
-            )
-            for start, end in zip([0, *ends], ends, strict=False)
-        ]
+        found = iter(predictions_of(self._calibration, logits, has_text, has_image))
+        return [list(islice(found, 1 + len(cuts))) for cuts in parts]
 
-    def logits(
-        self, posts: Sequence[PreparedPost], kept: Kept | None = None
-    ) -> dict[str, dict[str, Array]]:
+    def logits(self, posts: Sequence[PreparedPost]) -> dict[str, dict[str, Array]]:
         """What the heads say before calibration.
-
-        Args:
-            posts: any number.
-            kept: see `predict`.
 
         Returns:
             By read-out ("fused", "text_alone", "image_alone") and head ("sentiment", "sarcasm"),
             float64 [posts, classes]. A row of a read-out that the post does not have means nothing.
             Of a text in windows, those of the window that decides: see `read_outs.of_windows`.
         """
-        return self._logits(posts, kept)[0]
+        return self._logits(posts, None)[0]
 
     def _logits(
         self, posts: Sequence[PreparedPost], kept: Kept | None
     ) -> tuple[dict[str, dict[str, Array]], Deciding]:
         """What the heads say of each post, and which window of its text they say it of."""
-        if not posts:
-            return {
-                read_out: {"sentiment": np.zeros((0, 3)), "sarcasm": np.zeros((0, 2))}
-                for read_out in READ_OUTS
-            }, {}
-        parts = []
+        found = []
         for rows in _passes(posts):
             features = self._features(rows, kept)
             with torch.inference_mode():
-                parts.append(as_arrays(self._head(features)))
+                found.append(self._head(features))
         if self._cache is not None:
             self._cache.save()
-        found = parts[0] if len(parts) == 1 else joined(parts)
-        return of_windows(found, [max(1, len(post.windows)) for post in posts])
+        return of_windows(as_arrays(found), [max(1, len(post.windows)) for post in posts])
 
     def warm(self) -> None:
         """Run the usual shapes once, so that no post waits while kernels are set up."""
@@ -319,7 +275,7 @@ class Classifier:
 
         Raises:
             NotFinite, DeviceLost, OutOfMemory: as `predict`.
-            ModelError: it is judged otherwise than before.
+            ModelError: its scores have changed.
             Exception: whatever else a broken model raises.
         """
         found = self._of_probe()
@@ -328,8 +284,8 @@ class Classifier:
         difference = max(abs(one - other) for one, other in zip(found, self._expected, strict=True))
         if difference > PROBE_TOLERANCE:
             raise ModelError(
-                f"a post that is judged now and then to try the model has other scores than at the "
-                f"start: {difference:.2f} apart"
+                f"the scores of the post that tests the model have changed since the start, by "
+                f"{difference:.2f}; start the worker again"
             )
 
     def _of_probe(self) -> list[float]:
@@ -346,21 +302,6 @@ class Classifier:
             if scores is not None
             for number in (*scores.sentiment, scores.sarcasm)
         ]
-
-
-def _require_numbers(
-    probabilities: Sequence[tuple[Array, Array]], has_text: Bools, has_image: Bools
-) -> None:
-    """Raise NotFinite for NaN or infinity in a read-out that its post has."""
-    everything = np.ones(len(has_text), dtype=bool)
-    broken = np.zeros(len(has_text), dtype=bool)
-    for (sentiment, sarcasm), there in zip(
-        probabilities, (everything, has_text, has_image), strict=True
-    ):
-        finite = np.isfinite(sentiment).all(axis=1) & np.isfinite(sarcasm)
-        broken |= np.asarray(there) & ~finite
-    if broken.any():
-        raise NotFinite(f"the model gave NaN or infinity for {broken.sum()} of {len(broken)} posts")
 
 
 def _passes(posts: Sequence[PreparedPost]) -> Iterator[list[PreparedPost]]:
@@ -380,7 +321,8 @@ def _passes(posts: Sequence[PreparedPost]) -> Iterator[list[PreparedPost]]:
             rows = [post]
         else:
             rows.append(post)
-    yield rows
+    if rows:
+        yield rows
 
 
 def make_preparer(

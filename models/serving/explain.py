@@ -10,7 +10,7 @@ which is rougher.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ _SCORE = re.compile(
     r"(?:(?P<read_out>text_alone|image_alone)\.)?"
     r"(?:(?P<sarcasm>sarcasm)|sentiment\.(?P<label>negative|neutral|positive))"
 )
+_REGION_FIELDS = ("image", "x0", "y0", "x1", "y1", "effect")
 
 
 class Model(Protocol):
@@ -44,10 +45,8 @@ class Model(Protocol):
 
     def predict_without(
         self, posts: Sequence[PreparedPost], parts: Sequence[Sequence[Part]], kept: Any
-    ) -> list[Prediction] | None:
-        """Judge posts as they are and without each part, or say None when it cannot.
-
-        A prediction for each post, its numbers arrays: float64 [1 + parts]."""
+    ) -> list[list[Prediction]] | None:
+        """Judge each post as it is and without each part, or return None when it cannot."""
         ...
 
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
@@ -60,12 +59,12 @@ class Limits:
     """How much is left out, one part at a time.
 
     Attributes:
-        windows: of a text, at most; a text of more words is cut into so many runs of words.
+        runs: of words, at most: a text of more words is cut into so many; 0 leaves words alone.
         grid: a picture is cut into so many rows and columns; 0 leaves pictures alone.
         images: of a post, at most; the others are not looked at.
     """
 
-    windows: int = 16
+    runs: int = 16
     grid: int = 4
     images: int = 1
 
@@ -155,14 +154,7 @@ class Explanation:
                 for one in self.words
             ],
             "regions": [
-                {
-                    "image": one.image,
-                    "x0": round(one.x0, 4),
-                    "y0": round(one.y0, 4),
-                    "x1": round(one.x1, 4),
-                    "y1": round(one.y1, 4),
-                    "effect": round(one.effect, 4),
-                }
+                {name: round(getattr(one, name), 4) for name in _REGION_FIELDS}
                 for one in self.regions
             ],
         }
@@ -199,47 +191,21 @@ def explain(
         _deciding(post, name, predictions[row] if predictions else None)
         for row, (post, name) in enumerate(zip(posts, score_names, strict=True))
     ]
-    posts = [
-        post if window is None else _in_window(post, window)
+    read = [
+        replace(post, text=window.text, token_ids=window.token_ids, windows=()) if window else post
         for post, window in zip(posts, windows, strict=True)
     ]
-    plans = [_parts(post, name, limits) for post, name in zip(posts, score_names, strict=True)]
-    parts: list[list[Part]] = [[*words, *regions] for words, regions in plans]
-    told = None if ask_again else model.predict_without(posts, parts, kept)
-    if told is not None:
-        method = "features"
-        scores = [
-            [_columns(one, name), _columns(one, "disagreement")]
-            for one, name in zip(told, score_names, strict=True)
-        ]
-    else:
-        method = "occlusion"
-        scores = [
-            [[score_of(one, name) for one in row], [row[0].disagreement]]
-            for row, name in zip(_occluded(model, posts, parts), score_names, strict=True)
-        ]
-    found: list[Explanation | None] = []
-    for post, name, (words, regions), ((value, *without), disagreement), window in zip(
-        posts, score_names, plans, scores, windows, strict=True
-    ):
-        if value is None:
-            found.append(None)
-            continue
-        effects = [0.0 if one is None else value - one for one in without]
-        found.append(
-            Explanation(
-                score=name,
-                method=method,
-                value=value,
-                words=tuple(_in_whole(map(_word_with, words, effects), window)),
-                regions=tuple(
-                    _as_seen(post, list(map(_region_with, regions, effects[len(words) :])))
-                ),
-                disagreement=disagreement[0],
-                window=window.own if window else None,
-            )
+    parts = [_parts(post, name, limits) for post, name in zip(read, score_names, strict=True)]
+    found = None if ask_again else model.predict_without(read, parts, kept)
+    method = "occlusion" if found is None else "features"
+    if found is None:
+        found = _occluded(model, read, parts)
+    return [
+        _explanation(name, method, post, cuts, of_post, window)
+        for name, post, cuts, of_post, window in zip(
+            score_names, read, parts, found, windows, strict=True
         )
-    return found
+    ]
 
 
 def as_written(explanation: Explanation, text: str) -> Explanation:
@@ -259,61 +225,6 @@ def as_written(explanation: Explanation, text: str) -> Explanation:
     return replace(explanation, words=tuple(words))
 
 
-def _deciding(post: PreparedPost, name: str, prediction: Prediction | None) -> Window | None:
-    """The window that a score is of; None where the post has one."""
-    if not post.windows:
-        return None
-    match = _SCORE.fullmatch(name)
-    read_out = (match["read_out"] if match else None) or ("fused" if match else "text_alone")
-    scores: Scores | None = getattr(prediction, read_out, None)
-    if scores is None:
-        return post.windows[0]
-    is_sarcasm = match is not None and match["sarcasm"] is not None
-    return post.windows[scores.sarcasm_window if is_sarcasm else scores.sentiment_window]
-
-
-def _in_window(post: PreparedPost, window: Window) -> PreparedPost:
-    return replace(post, text=window.text, token_ids=window.token_ids, windows=())
-
-
-def _in_whole(words: Iterable[WordEffect], window: Window | None) -> Iterator[WordEffect]:
-    """Words of a window where they stand in the whole text."""
-    if window is None:
-        yield from words
-        return
-    start, end = window.own
-    own = end - start
-    for word in words:
-        # those in pictures stand behind the window's own, and the line break between them
-        by = start if word.start < own else window.in_pictures[0] - own - len(OCR_MARKER)
-        yield WordEffect(word.start + by, word.end + by, word.word, word.effect)
-
-
-def _columns(prediction: Prediction, name: str) -> list[float | None]:
-    """A score of every row of a prediction whose numbers are arrays."""
-    found: Any = score_of(prediction, name)
-    return [None] if found is None else found.tolist()
-
-
-def _occluded(
-    model: Model,
-    posts: Sequence[PreparedPost],
-    parts: Sequence[Sequence[Part]],
-) -> list[list[Prediction]]:
-    """Every post judged as it is, and again without each of its parts."""
-    batch: list[PreparedPost] = []
-    for post, cuts in zip(posts, parts, strict=True):
-        batch.append(post)
-        batch += [
-            _without_word(model, post, cut)
-            if isinstance(cut, WordEffect)
-            else _without_region(post, cut)
-            for cut in cuts
-        ]
-    predictions = iter(model.predict(batch) if batch else [])
-    return [list(islice(predictions, 1 + len(cuts))) for cuts in parts]
-
-
 def score_of(prediction: Prediction, name: str) -> float | None:
     """A score by the name that policies know it by; None when the prediction has no such score."""
     if name in _BETWEEN:
@@ -329,25 +240,30 @@ def score_of(prediction: Prediction, name: str) -> float | None:
     return found
 
 
-def _parts(
-    post: PreparedPost, name: str, limits: Limits
-) -> tuple[list[WordEffect], list[RegionEffect]]:
-    """What to leave out; nothing of a modality that the score does not look at."""
+def _deciding(post: PreparedPost, name: str, prediction: Prediction | None) -> Window | None:
+    """The window that a score is of; None where the post has one."""
+    if not post.windows:
+        return None
+    match = _SCORE.fullmatch(name)
+    read_out = (match["read_out"] if match else None) or ("fused" if match else "text_alone")
+    scores: Scores | None = getattr(prediction, read_out, None)
+    if scores is None:
+        return post.windows[0]
+    is_sarcasm = match is not None and match["sarcasm"] is not None
+    return post.windows[scores.sarcasm_window if is_sarcasm else scores.sentiment_window]
+
+
+def _parts(post: PreparedPost, name: str, limits: Limits) -> list[Part]:
+    """What to leave out, words first; nothing of a modality that the score does not look at."""
     if name not in _BETWEEN and _SCORE.fullmatch(name) is None:
-        return [], []
-    words = [] if name.startswith("image_alone.") else _windows(post.text, limits.windows)
+        return []
+    words = [] if name.startswith("image_alone.") else _runs(post.text, limits.runs)
     regions = [] if name.startswith("text_alone.") else _regions(post, limits)
-    return words, regions
+    return [*words, *regions]
 
 
-def _windows(text: str, most: int) -> list[WordEffect]:
-    spans = []
-    for match in _WORD.finditer(text):
-        if match[0] == OCR_MARKER.strip():
-            continue
-        spans.append(match.span())
-        if len(spans) == MAX_WORDS:
-            break
+def _runs(text: str, most: int) -> list[WordEffect]:
+    spans = [match.span() for match in islice(_WORD.finditer(text), MAX_WORDS)]
     size = -(-len(spans) // most) if most else 0
     if not size or len(spans) < 2:
         # one word left out leaves no text, which is another question
@@ -360,36 +276,38 @@ def _windows(text: str, most: int) -> list[WordEffect]:
 
 def _regions(post: PreparedPost, limits: Limits) -> list[RegionEffect]:
     seen = [i for i, image in enumerate(post.images) if isinstance(image, PreparedImage)]
-    steps = range(limits.grid)
+    grid = limits.grid
     return [
-        RegionEffect(
-            image,
-            column / limits.grid,
-            row / limits.grid,
-            (column + 1) / limits.grid,
-            (row + 1) / limits.grid,
-            0.0,
-        )
+        RegionEffect(image, x / grid, y / grid, (x + 1) / grid, (y + 1) / grid, 0.0)
         for image in seen[: limits.images]
-        for row in steps
-        for column in steps
+        for y in range(grid)
+        for x in range(grid)
     ]
 
 
-def _without_word(model: Model, post: PreparedPost, word: WordEffect) -> PreparedPost:
-    # the text is normalised already, and may say which of its words stand in a picture
-    text = f"{post.text[: word.start].rstrip(' ')}{post.text[word.end :]}"
-    return replace(post, text=text, token_ids=model.encode(text))
+def _occluded(
+    model: Model, posts: Sequence[PreparedPost], parts: Sequence[Sequence[Part]]
+) -> list[list[Prediction]]:
+    """Every post judged as it is, and again without each of its parts."""
+    batch: list[PreparedPost] = []
+    for post, cuts in zip(posts, parts, strict=True):
+        batch += [post, *(_without(model, post, cut) for cut in cuts)]
+    predictions = iter(model.predict(batch) if batch else [])
+    return [list(islice(predictions, 1 + len(cuts))) for cuts in parts]
 
 
-def _without_region(post: PreparedPost, region: RegionEffect) -> PreparedPost:
-    image = post.images[region.image]
+def _without(model: Model, post: PreparedPost, part: Part) -> PreparedPost:
+    if isinstance(part, WordEffect):
+        # the text is normalised already, and may say which of its words stand in a picture
+        text = f"{post.text[: part.start].rstrip(' ')}{post.text[part.end :]}"
+        return replace(post, text=text, token_ids=model.encode(text))
+    image = post.images[part.image]
     assert isinstance(image, PreparedImage)
-    squares = [_without_place(square, region) for square in image.squares]
+    squares = [_without_place(square, part) for square in image.squares]
     # another picture needs another name: the model computes pictures of one name once
-    name = f"{image.sha256} without {region.x0},{region.y0}"
+    name = f"{image.sha256} without {part.x0},{part.y0}"
     images = list(post.images)
-    images[region.image] = PreparedImage(name, squares)
+    images[part.image] = PreparedImage(name, squares)
     return replace(post, images=tuple(images))
 
 
@@ -402,20 +320,55 @@ def _without_place(square: npt.NDArray[np.uint8], region: RegionEffect) -> npt.N
     return left
 
 
-def _as_seen(post: PreparedPost, regions: Sequence[RegionEffect]) -> Iterator[RegionEffect]:
-    """Regions as people see their picture: of an animation, on the sheet of its frames."""
-    for region in regions:
-        image = post.images[region.image]
-        assert isinstance(image, PreparedImage)
-        edges = (region.x0, region.y0, region.x1, region.y1)
-        for place in frames.on_sheet(edges, len(image.squares)):
-            yield RegionEffect(region.image, *place, region.effect)
+def _explanation(
+    name: str,
+    method: str,
+    post: PreparedPost,
+    parts: Sequence[Part],
+    predictions: Sequence[Prediction],
+    window: Window | None,
+) -> Explanation | None:
+    """Compare what was said of a post with what was said without each of its parts."""
+    value, *without = (score_of(one, name) for one in predictions)
+    if value is None:
+        return None
+    words: list[WordEffect] = []
+    regions: list[RegionEffect] = []
+    for part, score in zip(parts, without, strict=True):
+        effect = 0.0 if score is None else value - score
+        if isinstance(part, WordEffect):
+            words.append(_in_whole(part, effect, window))
+        else:
+            regions += _as_seen(post, part, effect)
+    return Explanation(
+        score=name,
+        method=method,
+        value=value,
+        words=tuple(words),
+        regions=tuple(regions),
+        disagreement=predictions[0].disagreement,
+        window=window.own if window else None,
+    )
 
 
-# Not by `dataclasses.replace`: a flag has dozens of parts, and it takes several times as long.
-def _word_with(word: WordEffect, effect: float) -> WordEffect:
-    return WordEffect(word.start, word.end, word.word, effect)
+def _in_whole(word: WordEffect, effect: float, window: Window | None) -> WordEffect:
+    """A word with its effect, and where it stands in the whole text.
+
+    Not by `dataclasses.replace`: a flag has dozens of parts, and it takes several times as long.
+    """
+    by = 0
+    if window is not None:
+        start, end = window.own
+        own = end - start
+        # those in pictures stand behind the window's own, and the line break between them
+        by = start if word.start < own else window.in_pictures[0] - own - len(OCR_MARKER)
+    return WordEffect(word.start + by, word.end + by, word.word, effect)
 
 
-def _region_with(region: RegionEffect, effect: float) -> RegionEffect:
-    return RegionEffect(region.image, region.x0, region.y0, region.x1, region.y1, effect)
+def _as_seen(post: PreparedPost, region: RegionEffect, effect: float) -> Iterator[RegionEffect]:
+    """A region as people see its picture: of an animation, on the sheet of its frames."""
+    image = post.images[region.image]
+    assert isinstance(image, PreparedImage)
+    edges = (region.x0, region.y0, region.x1, region.y1)
+    for place in frames.on_sheet(edges, len(image.squares)):
+        yield RegionEffect(region.image, *place, effect)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from models.posts.recent import RecentlyUsed
 
 Features = npt.NDArray[np.float16]
 
@@ -26,18 +27,13 @@ _ENTRY_BYTES = 400
 
 
 class FeatureStore(Protocol):
-    """Keeps features longer or for more processes than memory does.
+    """Keeps features longer, or for more processes, than memory does.
 
-    It may forget whatever it likes, and never raises: a store that is away knows nothing.
+    It may forget whatever it likes, and never raises: a store that is down knows nothing.
     """
 
     def load(self, names: Iterable[str], size: int) -> dict[str, bytes]:
-        """What is known of these names, in one round trip.
-
-        Args:
-            names: IDENTITY:SHA256 each.
-            size: of each value, in bytes.
-        """
+        """What is known of these names (IDENTITY:SHA256), `size` bytes each, in one round trip."""
         ...
 
     def save(self, values: Mapping[str, bytes], size: int) -> None:
@@ -46,11 +42,8 @@ class FeatureStore(Protocol):
 
 
 def features_identity(**parts: object) -> str:
-    """A name for all that decides which features a file has: 16 hexadecimal digits.
-
-    Args:
-        parts: model version, engine, precision and the like, as JSON knows them.
-    """
+    """A name, 16 hexadecimal digits, for all that decides which features a file has: model version,
+    engine, precision and the like, as JSON knows them."""
     told = json.dumps({**parts, "features": FEATURES_VERSION}, sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
@@ -76,19 +69,20 @@ class FeatureCache:
         regions: int | None,
         store: FeatureStore | None = None,
     ) -> None:
-        self._max_bytes = max_bytes
+        self._memory: RecentlyUsed[Features] = RecentlyUsed(
+            max_bytes, lambda features: features.nbytes + _ENTRY_BYTES
+        )
         self._identity = identity
         self._dim = dim
+        self._size = 2 * dim
         self._store = store if regions == 1 else None
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, Features] = OrderedDict()
         self._unsaved: dict[str, bytes] = {}
-        self._bytes = 0
 
     @property
     def taken_bytes(self) -> int:
         """What the memory tier takes now."""
-        return self._bytes
+        return self._memory.taken
 
     def load(self, sha256s: Iterable[str]) -> dict[str, Features]:
         """Known features, float16 [regions, dim], of these pictures; asks the store once."""
@@ -96,38 +90,28 @@ class FeatureCache:
         found = self.in_memory(wanted)
         missing = [sha256 for sha256 in wanted if sha256 not in found]
         if missing and self._store is not None:
-            names = {self._name(sha256): sha256 for sha256 in missing}
+            names = {f"{self._identity}:{sha256}": sha256 for sha256 in missing}
             for name, content in self._store.load(names, self._size).items():
                 features = self._read(content)
                 if features is not None:
                     found[names[name]] = features
-                    self._keep(names[name], features)
+                    self._memory.add(names[name], features)
         return found
 
     def in_memory(self, sha256s: Iterable[str]) -> dict[str, Features]:
         """The same without asking the store."""
-        found = {}
-        with self._lock:
-            for sha256 in sha256s:
-                features = self._entries.get(sha256)
-                if features is not None:
-                    self._entries.move_to_end(sha256)
-                    found[sha256] = features
-        return found
+        return self._memory.of(sha256s)
 
     def add(self, sha256: str, features: Features) -> None:
-        """Keep features of a picture in memory, and for the store until `save`.
-
-        Args:
-            features: [regions, dim]; not finite, they are not kept.
-        """
+        """Keep features of a picture, [regions, dim], in memory, and for the store until `save`.
+        What is not finite is not kept."""
         if not np.isfinite(features).all():
             return
         features = np.ascontiguousarray(features)
-        self._keep(sha256, features)
+        self._memory.add(sha256, features)
         if self._store is not None:
             with self._lock:
-                self._unsaved[self._name(sha256)] = features.tobytes()
+                self._unsaved[f"{self._identity}:{sha256}"] = features.tobytes()
 
     def save(self) -> None:
         """Hand what is new to the store, all at once."""
@@ -138,28 +122,9 @@ class FeatureCache:
         if unsaved:
             self._store.save(unsaved, self._size)
 
-    @property
-    def _size(self) -> int:
-        """Bytes of a picture's features in the store."""
-        return 2 * self._dim
-
-    def _name(self, sha256: str) -> str:
-        return f"{self._identity}:{sha256}"
-
     def _read(self, content: bytes) -> Features | None:
         """Features as `save` wrote them, or None for anything else."""
         if len(content) != self._size:
             return None
         features = np.frombuffer(content, dtype=np.float16).reshape(1, self._dim)
         return features if np.isfinite(features).all() else None
-
-    def _keep(self, sha256: str, features: Features) -> None:
-        size = features.nbytes + _ENTRY_BYTES
-        with self._lock:
-            if size > self._max_bytes or sha256 in self._entries:
-                return
-            self._entries[sha256] = features
-            self._bytes += size
-            while self._bytes > self._max_bytes:
-                _, forgotten = self._entries.popitem(last=False)
-                self._bytes -= forgotten.nbytes + _ENTRY_BYTES

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isqrt
-from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from torch import Tensor
 from models.engines.base import Engine, encode_pictures
 from models.network.config import ModelConfig
 from models.network.fusion import Features
-from models.posts.prediction import ImageProblem, PreparedImage, PreparedPost
+from models.posts.prediction import PreparedImage, PreparedPost
 from models.serving.explain import Part, RegionEffect, WordEffect
 
 Parts = Sequence[Part]
@@ -64,7 +63,7 @@ def without_parts(
 
     Returns:
         A row for every post and each of its parts, post by post; None where the model's features
-        are no means of parts.
+        are not means of parts.
     """
     if not has_parts(engine, config):
         return None
@@ -73,7 +72,7 @@ def without_parts(
         _, found = engine.encode_texts(texts_todo, parts=True)
         kept.states |= zip(texts_todo, found, strict=True)
     seen = [
-        [(place, image) for place, image in enumerate(post.images) if _can_be_seen(image)]
+        [(at, image) for at, image in enumerate(post.images) if isinstance(image, PreparedImage)]
         for post in posts
     ]
     distinct = {image.sha256: image for images in seen for _, image in images}
@@ -82,9 +81,8 @@ def without_parts(
         pictures = [distinct[sha256] for sha256 in pictures_todo]
         encoded = encode_pictures(engine, pictures, parts=True)
         kept.regions |= zip(pictures_todo, encoded, strict=True)
-    if any(
-        isqrt(len(kept.regions[sha256])) ** 2 != len(kept.regions[sha256]) for sha256 in distinct
-    ):
+    counts = [len(kept.regions[sha256]) for sha256 in distinct]
+    if any(isqrt(count) ** 2 != count for count in counts):
         return None
     most = max([1, *map(len, seen)])
     texts, images, masks, has_text = [], [], [], []
@@ -98,14 +96,9 @@ def without_parts(
             image[:, column] = _images(kept.regions[one.sha256], place, cuts)
         texts.append(text)
         images.append(image)
-        mask = torch.arange(most) < len(seen[row])
-        masks.append(mask.expand(count, most))
+        masks.append((torch.arange(most) < len(seen[row])).expand(count, most))
         has_text.append(torch.full((count,), bool(post.token_ids)))
     return Features(torch.cat(texts), torch.cat(has_text), torch.cat(images), torch.cat(masks))
-
-
-def _can_be_seen(image: PreparedImage | ImageProblem) -> TypeGuard[PreparedImage]:
-    return isinstance(image, PreparedImage)
 
 
 def _texts(states: Tensor, spans: Sequence[tuple[int, int]], cuts: Parts) -> Tensor:

@@ -32,12 +32,7 @@ class PostFeatures:
         self._cache = cache
 
     def __call__(self, posts: Sequence[PreparedPost], kept: Kept | None) -> Features:
-        """Encode a batch.
-
-        Args:
-            posts: at least one.
-            kept: gets what leaving out parts of these posts would compute again.
-        """
+        """Encode one post or more; `kept` gets what leaving out parts would compute again."""
         config = self._config
         if kept is not None and not has_parts(self._engine, config):
             kept = None

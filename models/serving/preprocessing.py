@@ -1,24 +1,18 @@
-"""Prepare: a post's words and pictures in the form the encoders take. Needs no torch.
-
-`TextPreparer` and `normalise_text` live in `models.posts.text`, `decode_image` in
-`models.posts.images`.
-"""
+"""Prepare: a post's words and pictures in the form the encoders take."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from deadpan.core.errors import ImageError
-from models.posts.images import PictureFile, decode_image
+from models.engines.base import available_cpus
+from models.posts.images import PictureFile
 from models.posts.ocr import Reader
 from models.posts.prediction import ImageProblem, PreparedImage, PreparedPost, Unread
-from models.posts.text import TextPreparer, normalise_text
+from models.posts.text import TextPreparer
 from models.serving.feature_cache import FeatureCache
-
-__all__ = ["Preparer", "TextPreparer", "decode_image", "normalise_text"]
 
 Unprepared = tuple[str, Sequence[bytes | ImageProblem]]
 """A post's words as its author wrote them, and undecoded files, or why there is none."""
@@ -54,13 +48,13 @@ class Preparer:
         features: FeatureCache | None = None,
         threads: int | None = None,
     ) -> None:
-        self._text = text
+        self.text = text
         self._ocr = ocr
         self.reads_pictures = ocr is not None
         self._image_size = image_size
         self._max_image_pixels = max_image_pixels
         self._features = features
-        self._threads = threads or min(8, _cpus())
+        self._threads = threads or min(8, available_cpus())
         # One pool for all chunks in hand, so that they do not decode more at once than CPUs can.
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="deadpan-decode")
 
@@ -93,21 +87,13 @@ class Preparer:
             for _, images in posts
         ]
         words = [self._words_in(images) for images in prepared]
-        texts = self._text.all([(text, ocr) for (text, _), ocr in zip(posts, words, strict=True)])
+        texts = self.text.all([(text, ocr) for (text, _), ocr in zip(posts, words, strict=True)])
         return [
             PreparedPost(
                 read.text, read.token_ids, images, read.unread + _unseen(images), read.windows
             )
             for read, images in zip(texts, prepared, strict=True)
         ]
-
-    def encode(self, joined: str) -> tuple[int, ...]:
-        """Token ids of a prepared post's text, or of a part of it; () when there are no words."""
-        return self._text.encode(joined)
-
-    def spans(self, joined: str) -> list[tuple[int, int]]:
-        """Where each token of `encode` stands in the text: see `TextPreparer.spans`."""
-        return self._text.spans(joined)
 
     def _pictures(self, files: dict[str, bytes]) -> dict[str, PreparedImage | ImageProblem]:
         """Pictures by name; decoded, or with features that are known."""
@@ -161,10 +147,3 @@ def _unseen(images: Sequence[PreparedImage | ImageProblem]) -> tuple[Unread, ...
         for index, image in enumerate(images)
         if isinstance(image, PreparedImage) and image.unread is not None
     )
-
-
-def _cpus() -> int:
-    """CPUs that this process may use; a container may be given fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from deadpan.core.errors import NotFinite
 from models.checkpoint.calibration import (
     HEADS,
     READ_OUTS,
@@ -19,14 +19,7 @@ from models.checkpoint.calibration import (
     softmax,
 )
 from models.network.fusion import Logits
-from models.posts.prediction import (
-    SARCASM_LABELS,
-    SENTIMENTS,
-    Prediction,
-    PreparedPost,
-    Scores,
-    Sentiment,
-)
+from models.posts.prediction import SARCASM_LABELS, SENTIMENTS, Prediction, Scores, Sentiment
 
 ByReadOut = Mapping[str, Mapping[str, Array]]
 """By read-out and head, float64 [posts, classes]."""
@@ -34,22 +27,23 @@ ByReadOut = Mapping[str, Mapping[str, Array]]
 Deciding = Mapping[str, Mapping[str, Sequence[int]]]
 """By read-out and head, which window of each post's text decides; empty where all have one."""
 
+LABELS = {"sentiment": SENTIMENTS, "sarcasm": SARCASM_LABELS}
+"""Of each head, in the order of its logits."""
+
 WORST = {"sentiment": SENTIMENTS.index("negative"), "sarcasm": SARCASM_LABELS.index("sarcastic")}
 """By head, the class by which the worst window is found."""
 
 
-def as_arrays(found: Mapping[str, Logits]) -> dict[str, dict[str, Array]]:
-    """What the heads gave, by read-out and head, as float64 [posts, classes]."""
+def as_arrays(found: Sequence[Mapping[str, Logits]]) -> dict[str, dict[str, Array]]:
+    """What the heads gave in one pass or several, as `ByReadOut`."""
     return {
-        read_out: {head: getattr(found[read_out], head).double().numpy() for head in HEADS}
-        for read_out in READ_OUTS
-    }
-
-
-def joined(parts: Sequence[ByReadOut]) -> dict[str, dict[str, Array]]:
-    """What the heads gave in several passes, as one."""
-    return {
-        read_out: {head: np.concatenate([part[read_out][head] for part in parts]) for head in HEADS}
+        read_out: {
+            head: np.concatenate(
+                [getattr(one[read_out], head).double().numpy() for one in found]
+                or [np.zeros((0, len(LABELS[head])))]
+            )
+            for head in HEADS
+        }
         for read_out in READ_OUTS
     }
 
@@ -71,7 +65,7 @@ def of_windows(
         By read-out and head, float64 [posts, classes], and which window of its post each row is of;
         nothing where every post has one.
     """
-    if max(counts) == 1:
+    if max(counts, default=1) == 1:
         return logits, {}
     ends = np.cumsum(counts)
     chosen: dict[str, dict[str, list[int]]] = {read_out: {} for read_out in READ_OUTS}
@@ -87,65 +81,50 @@ def of_windows(
     return found, chosen
 
 
-def in_windows(
-    predictions: Sequence[Prediction], posts: Sequence[PreparedPost], windows: Deciding
+def predictions_of(
+    calibration: Calibration,
+    logits: ByReadOut,
+    has_text: Bools,
+    has_image: Bools,
+    windows: Deciding | None = None,
 ) -> list[Prediction]:
-    """The same predictions, with which window each score is of, as `of_windows` says."""
-    found = list(predictions)
-    for row, post in enumerate(posts if windows else ()):
-        if post.windows:
-            one = found[row]
-            scores = zip(READ_OUTS, (one.fused, one.text_alone, one.image_alone), strict=True)
-            found[row] = Prediction(
-                *(_in_window(said, windows[name], row) for name, said in scores)
-            )
-    return found
-
-
-def _in_window(scores: Scores | None, places: Mapping[str, Sequence[int]], row: int) -> Any:
-    if scores is None:
-        return None
-    return replace(
-        scores,
-        sentiment_window=places["sentiment"][row],
-        sarcasm_window=places["sarcasm"][row],
-    )
-
-
-def probabilities_of(
-    calibration: Calibration, logits: ByReadOut, has_text: Bools, has_image: Bools
-) -> list[tuple[Array, Array]]:
-    """Calibrated probabilities.
+    """Calibrated predictions.
 
     Args:
         calibration: of the model.
-        logits: as `as_arrays` gives them.
+        logits: one row for every post.
         has_text: bool [posts].
         has_image: bool [posts], whether any picture could be seen.
+        windows: of `of_windows`.
 
-    Returns:
-        Of each read-out in order, sentiment [posts, 3] and sarcasm [posts].
+    Raises:
+        NotFinite: a read-out that its post has is NaN or infinity.
     """
     patterns = patterns_of(has_text, has_image)
-
-    def of(head: str, read_out: str) -> Array:
-        return calibration.probabilities(head, logits[read_out][head], patterns[read_out])
-
-    return [(of("sentiment", name), of("sarcasm", name)[:, 1]) for name in READ_OUTS]
-
-
-def prediction_of(
-    read_outs: Sequence[tuple[Any, Any]], has_text: bool, has_image: bool
-) -> Prediction:
-    """One post's prediction.
-
-    Args:
-        read_outs: in their order, each the three probabilities of the sentiments and the one of
-            sarcasm: numbers, or arrays of as many variants of the post.
-        has_text: whether it has words.
-        has_image: whether any picture of it could be seen.
-    """
-    fused, text, image = (
-        Scores(Sentiment(*sentiment), sarcasm) for sentiment, sarcasm in read_outs
-    )
-    return Prediction(fused, text if has_text else None, image if has_image else None)
+    broken = np.zeros(len(has_text), dtype=bool)
+    read_outs: list[list[Any]] = []
+    for name, there in zip(READ_OUTS, (np.ones_like(broken), has_text, has_image), strict=True):
+        sentiment, sarcasm = (
+            calibration.probabilities(head, logits[name][head], patterns[name]) for head in HEADS
+        )
+        finite = np.isfinite(sentiment).all(axis=1) & np.isfinite(sarcasm).all(axis=1)
+        broken |= np.asarray(there) & ~finite
+        first = [0] * len(has_text)
+        places = windows[name] if windows else {}
+        rows = zip(
+            sentiment.tolist(),
+            sarcasm[:, 1].tolist(),
+            places.get("sentiment", first),
+            places.get("sarcasm", first),
+            there,
+            strict=True,
+        )
+        read_outs.append(
+            [
+                Scores(Sentiment(*three), one, of_three, of_one) if is_there else None
+                for three, one, of_three, of_one, is_there in rows
+            ]
+        )
+    if broken.any():
+        raise NotFinite(f"the model gave NaN or infinity for {broken.sum()} of {len(broken)} posts")
+    return [Prediction(*row) for row in zip(*read_outs, strict=True)]

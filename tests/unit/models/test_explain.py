@@ -129,10 +129,10 @@ def test_words_in_a_picture_stay_marked_when_another_word_is_left_out() -> None:
 def test_limits_are_kept() -> None:
     post = PreparedPost("a b c d e f g", (1,), (picture(), picture()))
     model = Watching()
-    found = one(model, post, "sarcasm", Limits(windows=3, grid=2, images=2))
+    found = one(model, post, "sarcasm", Limits(runs=3, grid=2, images=2))
     assert [word.word for word in found.words] == ["a b c", "d e f", "g"]
     assert [region.image for region in found.regions] == [0] * 4 + [1] * 4
-    found = one(model, post, "sarcasm", Limits(windows=0, grid=0))
+    found = one(model, post, "sarcasm", Limits(runs=0, grid=0))
     assert found.words == found.regions == ()
 
 
