@@ -94,7 +94,7 @@ def describe(settings: Settings) -> list[dict[str, str]]:
             "value": shown(name, getattr(settings, name)),
             "default": shown(name, field.default),
             "type": type_name(field),
-            "meaning": field.description or "",
+            "meaning": " ".join((field.description or "").split()),
         }
         for group in Settings.__bases__
         if issubclass(group, Group)

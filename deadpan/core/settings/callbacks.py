@@ -14,33 +14,21 @@ from deadpan.core.settings.kinds import Group, WebAddress, split
 class Callbacks(Group):
     """Where callbacks go and how they are retried."""
 
-    callback_url: WebAddress = Field(
-        "",
-        description="Where callbacks are sent: https://…, or http://… within "
-        "DEADPAN_ALLOW_PRIVATE_ADDRESSES. Empty turns callbacks off. This URL is shown as it is, "
-        "so put no password in it.",
-    )
-    callback_secret: SecretStr | None = Field(
-        None,
-        description="Signs callbacks: whsec_ and base64, as `deadpan callbacks secret` makes it. "
-        "Give several, separated by commas, while receivers change over; each one signs.",
-    )
-    callback_verdicts: Literal["all", "flagged", "none"] = Field(
-        "all", description="Which new verdicts trigger a callback."
-    )
-    callback_timeout_seconds: float = Field(
-        10.0, gt=0, le=120.0, description="Longest wait for the receiver of a callback."
-    )
-    callback_connections: int = Field(
-        8, ge=1, le=64, description="Most callbacks that are being sent at once."
-    )
-    callback_retry_base_seconds: float = Field(
-        5.0,
-        gt=0,
-        le=600.0,
-        description="Delay after the first failed try of a callback; it doubles each time, up to "
-        "2 hours. After 27 tries, more than a day, the callback is parked.",
-    )
+    callback_url: WebAddress = ""
+    """Where callbacks are sent: https://…, or http://… within DEADPAN_ALLOW_PRIVATE_ADDRESSES.
+    Empty turns callbacks off. This URL is shown as it is, so put no password in it."""
+    callback_secret: SecretStr | None = None
+    """Signs callbacks: whsec_ and base64, as `deadpan callbacks secret` makes it. Give several,
+    separated by commas, while receivers change over; each one signs."""
+    callback_verdicts: Literal["all", "flagged", "none"] = "all"
+    """Which new verdicts trigger a callback."""
+    callback_timeout_seconds: float = Field(10.0, gt=0, le=120.0)
+    """Longest wait for the receiver of a callback."""
+    callback_connections: int = Field(8, ge=1, le=64)
+    """Most callbacks that are being sent at once."""
+    callback_retry_base_seconds: float = Field(5.0, gt=0, le=600.0)
+    """Delay after the first failed try of a callback; it doubles each time, up to 2 hours. After 27
+    tries, more than a day, the callback is parked."""
 
     @field_validator("callback_secret")
     @classmethod
@@ -62,8 +50,7 @@ def signing_secrets(value: SecretStr | None) -> tuple[bytes, ...]:
     """The keys that sign callbacks, decoded, in their order; none if there is no setting.
 
     Raises:
-        ValueError: one of them is not `whsec_` and base64 of 24 to 64 bytes.
-    """
+        ValueError: one of them is not `whsec_` and base64 of 24 to 64 bytes."""
     keys = []
     for number, part in enumerate(split(value.get_secret_value()) if value else (), start=1):
         try:

@@ -20,74 +20,43 @@ _RolesOfValues = Annotated[
 class Console(Group):
     """The console and its moderators."""
 
-    secret_key: SecretStr | None = Field(
-        None,
-        description="Signs the sign-in form and the cookie of browsers that signed in before, and "
-        "chooses which decisions get a second review; the same for every console process, at "
-        "least 32 characters. Empty makes a new one at each start.",
-    )
-    console_url: WebAddress = Field(
-        "",
-        description="The console's address in browsers, e.g. https://deadpan.example; sign-in "
-        "links begin with it, and an OpenID provider redirects to it.",
-    )
-    trusted_proxies: Networks = Field(
-        (),
-        description="Proxies in front of the console, e.g. 127.0.0.1,10.1.0.0/16, whose "
-        "X-Forwarded-For and X-Forwarded-Proto headers are trusted. Empty trusts none.",
-    )
-    console_passwords: OnOff = Field(
-        "on",
-        description="Whether moderators may sign in with passwords. off needs "
-        "DEADPAN_OIDC_ISSUER: moderators sign in with the provider alone, and "
-        "`deadpan moderators sign-in-link` helps during its outages.",
-    )
-    oidc_issuer: WebAddress = Field(
-        "",
-        description="An OpenID provider that moderators may sign in with: its issuer exactly as "
-        "it writes it, https://… (extra `oidc`). Empty leaves only passwords.",
-    )
-    oidc_client_id: str = Field(
-        "", description="This console's client ID at the OpenID provider; the tokens' audience."
-    )
-    oidc_client_secret: SecretStr | None = Field(
-        None, description="This console's client secret at the OpenID provider."
-    )
-    oidc_scopes: Words = Field(
-        ("openid", "email"),
-        description="Scopes requested from the OpenID provider; some send groups only if a scope "
-        "asks for them, e.g. openid,email,groups.",
-    )
-    oidc_role_claim: str = Field(
-        "",
-        description="The claim that gives roles at each sign-in with the OpenID provider: its "
-        "name or path, e.g. groups or realm_access.roles. Empty leaves roles to admins.",
-    )
-    oidc_roles: _RolesOfValues = Field(
-        {},
-        description="Which role (viewer, moderator, lead, admin) each value of that claim gives, "
-        "as value:role, e.g. trust-safety:moderator,ts-leads:lead. The highest one counts; "
-        "people without any cannot sign in.",
-    )
-    claim_seconds: float = Field(
-        300.0,
-        ge=10.0,
-        le=86_400.0,
-        description="How long a moderator's claim on a flag lasts without activity.",
-    )
-    second_review_share: float = Field(
-        0.05,
-        ge=0.0,
-        le=1.0,
-        description="Share of decisions that a second moderator reviews too, blind; "
-        "DEADPAN_SECRET_KEY determines which.",
-    )
-    known_answer_share: float = Field(
-        0.02,
-        ge=0.0,
-        le=1.0,
-        description="How often the next flag is a second review of one whose answer a lead knows.",
-    )
+    secret_key: SecretStr | None = None
+    """Signs the sign-in form and the cookie of browsers that signed in before, and chooses which
+    decisions get a second review; the same for every console process, at least 32 characters. Empty
+    makes a new one at each start."""
+    console_url: WebAddress = ""
+    """The console's address in browsers, e.g. https://deadpan.example; sign-in links begin with it,
+    and an OpenID provider redirects to it."""
+    trusted_proxies: Networks = ()
+    """Proxies in front of the console, e.g. 127.0.0.1,10.1.0.0/16, whose X-Forwarded-For and
+    X-Forwarded-Proto headers are trusted. Empty trusts none."""
+    console_passwords: OnOff = "on"
+    """Whether moderators may sign in with passwords. off needs DEADPAN_OIDC_ISSUER: moderators sign
+    in with the provider alone, and `deadpan moderators sign-in-link` helps during its outages."""
+    oidc_issuer: WebAddress = ""
+    """An OpenID provider that moderators may sign in with: its issuer exactly as it writes it,
+    https://… (extra `oidc`). Empty leaves only passwords."""
+    oidc_client_id: str = ""
+    """This console's client ID at the OpenID provider; the tokens' audience."""
+    oidc_client_secret: SecretStr | None = None
+    """This console's client secret at the OpenID provider."""
+    oidc_scopes: Words = ("openid", "email")
+    """Scopes requested from the OpenID provider; some send groups only if a scope asks for them,
+    e.g. openid,email,groups."""
+    oidc_role_claim: str = ""
+    """The claim that gives roles at each sign-in with the OpenID provider: its name or path, e.g.
+    groups or realm_access.roles. Empty leaves roles to admins."""
+    oidc_roles: _RolesOfValues = Field({})
+    """Which role (viewer, moderator, lead, admin) each value of that claim gives, as value:role,
+    e.g. trust-safety:moderator,ts-leads:lead. The highest one counts; people without any cannot
+    sign in."""
+    claim_seconds: float = Field(300.0, ge=10.0, le=86_400.0)
+    """How long a moderator's claim on a flag lasts without activity."""
+    second_review_share: float = Field(0.05, ge=0.0, le=1.0)
+    """Share of decisions that a second moderator reviews too, blind; DEADPAN_SECRET_KEY determines
+    which."""
+    known_answer_share: float = Field(0.02, ge=0.0, le=1.0)
+    """How often the next flag is a second review of one whose answer a lead knows."""
 
     @field_validator("secret_key")
     @classmethod

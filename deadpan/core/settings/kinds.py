@@ -15,7 +15,7 @@ MAX_DAYS = 36_500
 class Group(BaseModel):
     """A group of settings. Frozen; secrets never show in `repr` or errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def split(value: Any) -> Any:

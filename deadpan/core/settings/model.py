@@ -14,76 +14,42 @@ from deadpan.core.settings.kinds import Group, OnOff
 class Model(Group):
     """The model, its caches and its challenger."""
 
-    model: str = Field("mini", description="A preset's name, or the folder of a checkpoint.")
-    challenger: str = Field(
-        "",
-        description="A second model, named like DEADPAN_MODEL, that judges the same posts for "
-        "comparison; `deadpan canary` compares the two. It never flags a post.",
-    )
-    challenger_share: float = Field(
-        0.1,
-        gt=0.0,
-        le=1.0,
-        description="Share of posts that the challenger judges too, chosen by post id.",
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where the model runs; auto uses a GPU if there is one."
-    )
-    engine: Literal["auto", "torch", "openvino"] = Field(
-        "auto",
-        description="What runs the model; auto is torch on a GPU, and on a CPU whichever is "
-        "faster when measured at the first start. openvino runs on the CPU.",
-    )
-    torch_compile: OnOff = Field(
-        "off",
-        description="Whether torch compiles the model, on a GPU only: a slower start for "
-        "throughput that may be higher. Not measured yet.",
-    )
-    cache_dir: str = Field(
-        "",
-        description="Folder for files that can be rebuilt, such as converted models; empty means "
-        "deadpan in the user's cache folder (XDG_CACHE_HOME or ~/.cache).",
-    )
-    ocr: OnOff = Field(
-        "off",
-        description="Whether text in pictures is read too (extra `ocr`); about 0.1 s a picture.",
-    )
-    explain: OnOff = Field(
-        "on",
-        description="Whether a flag shows which words and parts of a picture moved its score.",
-    )
-    explain_up_to: int = Field(
-        8,
-        ge=0,
-        le=1024,
-        description="Chunks of at most this many posts get exact explanations: a flagged post is "
-        "judged again without each part. Larger chunks mean a backlog, so their flags are "
-        "explained from features already computed, which is rougher and costs a fourteenth.",
-    )
-    feature_cache_bytes: int = Field(
-        64 * 2**20,
-        ge=0,
-        description="Memory of a worker for features of pictures seen before; 0 turns it off.",
-    )
-    feature_cache_redis: int = Field(
-        86_400,
-        ge=0,
-        le=30 * 86_400,
-        description="Seconds that features of pictures stay in Redis, shared by all workers; "
-        "0 turns it off.",
-    )
-    feature_cache_redis_bytes: int = Field(
-        64 * 2**20,
-        ge=2**20,
-        description="Most bytes that these features may take in Redis, for each model; never more "
-        "than an eighth of its `maxmemory`.",
-    )
-    remembered_posts: int = Field(
-        10_000,
-        ge=0,
-        description="Predictions that a worker keeps in memory for posts with the same content: "
-        "about 1 kB each, or 7 kB if flagged and explained; 0 turns it off.",
-    )
+    model: str = "mini"
+    """A preset's name, or the folder of a checkpoint."""
+    challenger: str = ""
+    """A second model, named like DEADPAN_MODEL, that judges the same posts for comparison; `deadpan
+    canary` compares the two. It never flags a post."""
+    challenger_share: float = Field(0.1, gt=0.0, le=1.0)
+    """Share of posts that the challenger judges too, chosen by post id."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs; auto uses a GPU if there is one."""
+    engine: Literal["auto", "torch", "openvino"] = "auto"
+    """What runs the model; auto is torch on a GPU, and on a CPU whichever is faster when measured
+    at the first start. openvino runs on the CPU."""
+    torch_compile: OnOff = "off"
+    """Whether torch compiles the model, on a GPU only: a slower start for throughput that may be
+    higher. Not measured yet."""
+    cache_dir: str = ""
+    """Folder for files that can be rebuilt, such as converted models; empty means deadpan in the
+    user's cache folder (XDG_CACHE_HOME or ~/.cache)."""
+    ocr: OnOff = "off"
+    """Whether text in pictures is read too (extra `ocr`); about 0.1 s a picture."""
+    explain: OnOff = "on"
+    """Whether a flag shows which words and parts of a picture moved its score."""
+    explain_up_to: int = Field(8, ge=0, le=1024)
+    """Chunks of at most this many posts get exact explanations: a flagged post is judged again
+    without each part. Larger chunks mean a backlog, so their flags are explained from features
+    already computed, which is rougher and costs a fourteenth."""
+    feature_cache_bytes: int = Field(64 * 2**20, ge=0)
+    """Memory of a worker for features of pictures seen before; 0 turns it off."""
+    feature_cache_redis: int = Field(86_400, ge=0, le=30 * 86_400)
+    """Seconds that features of pictures stay in Redis, shared by all workers; 0 turns it off."""
+    feature_cache_redis_bytes: int = Field(64 * 2**20, ge=2**20)
+    """Most bytes that these features may take in Redis, for each model; never more than an eighth
+    of its `maxmemory`."""
+    remembered_posts: int = Field(10_000, ge=0)
+    """Predictions that a worker keeps in memory for posts with the same content: about 1 kB each,
+    or 7 kB if flagged and explained; 0 turns it off."""
 
 
 def cache_folder(settings: Model) -> Path | None:
