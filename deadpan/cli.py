@@ -12,20 +12,17 @@ from typing import Annotated
 import typer
 
 from deadpan import __version__
-from deadpan.commands import (
-    callbacks,
-    canary,
-    dead_letters,
-    enqueue,
-    erase,
-    export,
-    measure,
-    model,
-    operate,
-    people,
-    run,
-    status,
-)
+from deadpan.commands import operate, run
+from deadpan.commands.callbacks import callbacks
+from deadpan.commands.canary import canary
+from deadpan.commands.dead_letters import dead_letters
+from deadpan.commands.enqueue import enqueue
+from deadpan.commands.erase import erase
+from deadpan.commands.export import export
+from deadpan.commands.measure import calibrate, evaluate
+from deadpan.commands.model import classify, train
+from deadpan.commands.people import moderators
+from deadpan.commands.status import status
 from deadpan.core import streams, variables
 from deadpan.core.errors import DeadpanError
 from deadpan.core.logs import complain
@@ -53,17 +50,25 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    # Processes that serve say it when their log has begun, and `check` among all else.
+    # Processes that serve warn once their log has begun, and `check` with everything else.
     if context.invoked_subcommand not in (*run.SERVING, "check"):
         variables.tell()
 
 
-GROUPS = (
-    *(run, enqueue, status, dead_letters, model, measure),
-    *(callbacks, operate, people, erase, export, canary),
-)
-for group in GROUPS:
-    group.register(app)
+for command in (
+    *(run.demo, run.up, run.worker, run.autoscale, run.console, run.housekeeping),
+    *(enqueue, status, classify, train, evaluate, calibrate),
+    *(operate.settings, operate.check, erase, canary),
+):
+    app.command()(command)
+for name, group in {
+    "dead-letters": dead_letters,
+    "callbacks": callbacks,
+    "db": operate.db,
+    "moderators": moderators,
+    "export": export,
+}.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING, Any
 from deadpan.core.logs import shown
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from tasks.intake.backfill import Progress
 
 LINE_SECONDS = 10.0
-"""Where there is no terminal, a line comes so often."""
+"""Without a terminal, how often a line of progress comes."""
 
 NAMED = 20
-"""So many lines that were skipped are named; the others are counted."""
+"""The first skipped lines that are named; the others are only counted."""
 
 
 def shown_progress(unit: str, *, as_json: bool) -> Lines:
-    """The way that suits: use it as a context manager.
+    """The way that suits standard error: use it as a context manager.
 
     Args:
         unit: what the source's ids are counted in: line or row.
@@ -49,19 +48,14 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Nothing more is shown."""
+        """Show nothing more."""
 
     def tell(self, progress: Progress) -> None:
-        """Show how far it has come; to be called as often as one likes."""
+        """Show progress; may be called as often as you like."""
         now = time.monotonic()
         begins_to_wait = progress.pause is not None and self._pause is None
         self._pause = progress.pause
@@ -75,19 +69,19 @@ class Lines:
         if self._skipped <= NAMED:
             self.name(number, why)
         if self._skipped == NAMED:
-            self.say("others are counted and not named")
+            self.say("further ones are only counted")
 
     def name(self, number: int, why: str) -> None:
-        """Say what is the matter with a line."""
-        self.say(f"{self._unit} {number} is skipped: {shown(why)}")
+        """Say why a line is skipped."""
+        self.say(f"{self._unit} {number} skipped: {shown(why)}")
 
     def say(self, text: str) -> None:
-        """A line."""
+        """Write a line."""
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
     def write(self, progress: Progress) -> None:
-        """A line about progress."""
+        """Write a line of progress."""
         self.say(f"{time.strftime('%H:%M:%S')}  {in_words(progress)}")
 
 
@@ -95,20 +89,19 @@ class JsonLines(Lines):
     """The same for programs."""
 
     def name(self, number: int, why: str) -> None:
-        """A line that is not pushed."""
+        """Say why a line is skipped."""
         self._write({"skipped": {self._unit: number, "why": why}})
 
     def say(self, text: str) -> None:
-        """A remark."""
+        """Write a note."""
         self._write({"note": text})
 
     def write(self, progress: Progress) -> None:
-        """A line about progress."""
+        """Write progress."""
         self._write({"at": round(time.time(), 1), **asdict(progress)})
 
     def _write(self, told: dict[str, Any]) -> None:
-        sys.stderr.write(json.dumps(told) + "\n")
-        sys.stderr.flush()
+        super().say(json.dumps(told))
 
 
 class Bar(Lines):
@@ -129,7 +122,7 @@ class Bar(Lines):
         self._bar.start()
 
     def close(self) -> None:
-        """The terminal is as it was."""
+        """Remove the bar."""
         self._bar.stop()
 
     def tell(self, progress: Progress) -> None:
@@ -140,27 +133,22 @@ class Bar(Lines):
         )
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Write a line above the bar."""
         from rich.text import Text
 
         self._bar.console.print(Text(text))
 
 
 def in_words(progress: Progress) -> str:
-    """How far it has come, in one line."""
+    """Progress in one line."""
     words = f"{progress.before + progress.pushed:,} pushed"
     if progress.fraction is not None:
         words += f" ({progress.fraction:.1%})"
     if progress.seconds > 0:
         words += f", {progress.pushed / progress.seconds:,.0f}/s"
     if progress.left_seconds is not None:
-        words += f", {_span(progress.left_seconds)} left"
+        minutes, seconds = divmod(round(progress.left_seconds), 60)
+        words += f", {minutes // 60}:{minutes % 60:02}:{seconds:02} left"
     if progress.pause:
         words += f"; paused: {shown(progress.pause)}"
     return words
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

@@ -1,41 +1,37 @@
-"""Commands about callbacks: list what was not delivered, try it again, make a secret."""
+"""Commands about callbacks: list undelivered ones, retry them, make a secret."""
 
 from __future__ import annotations
 
+import base64
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deadpan.commands.dead_letters import on_database
-from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.commands.output import AsJson, Limit, answer, answer_rows
+from deadpan.commands.services import on_database
 from deadpan.core.errors import ConfigurationError
-from deadpan.core.settings import load
 
 if TYPE_CHECKING:
     from storage.tables import Event
 
 callbacks = typer.Typer(
-    help="What the platform is told: list what was not delivered, try it again.",
+    help="Callbacks to the platform: list undelivered ones, retry them, make a signing secret.",
     no_args_is_help=True,
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.add_typer(callbacks, name="callbacks")
-
-
 @callbacks.command("list")
 def list_callbacks(
-    parked: Annotated[bool, typer.Option("--parked", help="Only those tried no more.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    parked: Annotated[bool, typer.Option("--parked", help="Only those no longer tried.")] = False,
+    limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List callbacks that were not delivered, the oldest first."""
+    """List undelivered callbacks, oldest first."""
     from storage.judging import outbox
 
-    with on_database(load(), read_only=True) as connection:
+    with on_database(read_only=True) as connection:
         rows = [
             {
                 "id": event.id,
@@ -50,12 +46,8 @@ def list_callbacks(
             }
             for event in outbox.undelivered(connection, limit=limit, parked=parked or None)
         ]
-    if as_json:
-        print_json(rows)
-        return
-    shown = [{**row, "error": row["error"] or ""} for row in rows]
     columns = ["id", "event", "post_id", "state", "attempts", "error"]
-    print_table(shown, columns, empty="no callbacks wait")
+    answer_rows(rows, columns, as_json=as_json, empty="no undelivered callbacks")
 
 
 @callbacks.command("retry")
@@ -63,33 +55,25 @@ def retry_callbacks(
     ids: Annotated[
         list[int] | None, typer.Argument(help="Ids of parked callbacks, as `list` shows them.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All that are parked.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All parked callbacks.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try parked callbacks again, from the first try on."""
+    """Retry parked callbacks, with a full set of tries."""
     from storage.judging import outbox
 
     wanted = sorted(set(ids or ()))
     if bool(wanted) == every:
-        raise ConfigurationError("give the ids of parked callbacks, or --all; one of them")
-    with on_database(load()) as connection:
-        if wanted:
-            problems = _problems(outbox.events_by_id(connection, wanted), wanted)
-            if problems:
-                raise ConfigurationError(problems)
+        raise ConfigurationError("give either the ids of parked callbacks or --all")
+    with on_database() as connection:
+        if problems := _problems(outbox.events_by_id(connection, wanted), wanted):
+            raise ConfigurationError(problems)
         count = outbox.retry_parked(connection, None if every else wanted)
-    if as_json:
-        print_json({"retried": count})
-    else:
-        typer.echo(f"{count} callbacks are tried again")
+    answer({"retried": count}, f"{count} callbacks will be retried", as_json=as_json)
 
 
 @callbacks.command("secret")
 def make_secret() -> None:
     """Make a secret for DEADPAN_CALLBACK_SECRET."""
-    import base64
-    import secrets
-
     typer.echo("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
 
 
@@ -103,6 +87,7 @@ def _problems(found: Mapping[int, Event], wanted: Sequence[int]) -> list[str]:
             problems.append(f"callback {number} was delivered at {event.delivered_at:%F %T} UTC")
         elif event.parked_at is None:
             problems.append(
-                f"callback {number} is not parked; it is tried at {event.next_attempt_at:%F %T} UTC"
+                f"callback {number} is not parked; its next try is at "
+                f"{event.next_attempt_at:%F %T} UTC"
             )
     return problems

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deadpan.commands.output import AsJson, print_json, print_table
-from deadpan.core.settings import load
+from deadpan.commands.services import on_database
 
 if TYPE_CHECKING:
     from storage.trials.comparison import Comparison
@@ -16,52 +16,38 @@ if TYPE_CHECKING:
     from storage.trials.trials import Trial
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(canary)
-
-
 def canary(
     challenger: Annotated[
-        str, typer.Option(help="Its model version; empty takes the latest that judged.")
+        str, typer.Option(help="The challenger's model version; default: the latest that judged.")
     ] = "",
     champion: Annotated[
-        str, typer.Option(help="The version of the model that judged; empty takes the latest.")
+        str, typer.Option(help="The champion's model version; default: the latest that judged.")
     ] = "",
     since: Annotated[
         str,
-        typer.Option(help="Only posts judged since: a day or a moment, UTC if not said."),
+        typer.Option(help="Only posts judged since then: a day or a time, in UTC by default."),
     ] = "",
     examples: Annotated[
-        int, typer.Option(min=0, max=1000, help="How many of the largest differences are shown.")
+        int, typer.Option(min=0, max=1000, help="How many of the largest differences to show.")
     ] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the challenger (DEADPAN_CHALLENGER) with the model that judges, on posts of both."""
-    from storage.base.database import connect, transaction
-    from storage.migrations.schema import require_schema
+    """Compare the challenger (DEADPAN_CHALLENGER) with the champion, on posts both judged."""
     from storage.reports.labelled import moment
     from storage.trials import comparison
     from storage.trials.trials import trials
 
     start = moment(since) if since else None
-    database = connect(load().database_url.get_secret_value())
-    try:
-        require_schema(database)
-        with transaction(database, read_only=True) as connection:
-            found = trials(connection, champion=champion, challenger=challenger, since=start)
-            told = (
-                comparison.compare(connection, found[0], since=start, examples=examples)
-                if found
-                else None
-            )
-    finally:
-        database.dispose()
+    told = None
+    with on_database(read_only=True) as connection:
+        found = trials(connection, champion=champion, challenger=challenger, since=start)
+        if found:
+            told = comparison.compare(connection, found[0], since=start, examples=examples)
     if as_json:
         others = [_named(trial) for trial in found[1:]]
         print_json({**(told.as_json() if told else {"trial": None, "posts": 0}), "others": others})
     elif told is None:
-        typer.echo("no post was judged by a challenger; set DEADPAN_CHALLENGER of the workers")
+        typer.echo("no challenger has judged any post; set DEADPAN_CHALLENGER for the workers")
     else:
         _show(told)
         for trial in found[1:]:
@@ -92,13 +78,13 @@ def _show(told: Comparison) -> None:
     typer.echo(_sentence(trial))
     typer.echo(f"from {trial.first:%Y-%m-%d %H:%M} to {trial.last:%Y-%m-%d %H:%M} UTC")
     if told.posts < trial.posts:
-        typer.echo(f"{trial.posts - told.posts} of them have no verdict any more and are left out")
+        typer.echo(f"{trial.posts - told.posts} of them no longer have a verdict and are left out")
     print_table(
         [
             {"of": of, "share": _percent(share), "kappa": _number(kappa)}
             for of, share, kappa in (
-                ("the same sentiment", told.sentiment, told.sentiment_kappa),
-                ("the same on sarcasm", told.sarcasm, told.sarcasm_kappa),
+                ("same sentiment", told.sentiment, told.sentiment_kappa),
+                ("same answer on sarcasm", told.sarcasm, told.sarcasm_kappa),
                 ("flagged by the champion", told.flags.champion, None),
                 ("flagged by the challenger", told.flags.challenger, None),
             )
@@ -149,15 +135,15 @@ def _show_decided(told: Comparison) -> None:
     ]
     if any(row["posts"] for row in rows):
         typer.echo(
-            "who was right, where moderators, who saw what the champion said, said what is meant:"
+            "who was right, where moderators (who saw the champion's scores) labelled the post:"
         )
         print_table(
             rows, ["of", "posts", "both", "champion only", "challenger only", "neither", "p"]
         )
     if decided.dropped.n or decided.kept.n:
         typer.echo(
-            f"decided flags that the challenger would not open: {decided.dropped.n}, of them "
-            f"approved {_percent(decided.dropped)}; that it opens too: {decided.kept.n}, of them "
+            f"decided flags that the challenger would not raise: {decided.dropped.n}, of which "
+            f"approved {_percent(decided.dropped)}; that it raises too: {decided.kept.n}, of which "
             f"removed {_percent(decided.kept)}"
         )
 

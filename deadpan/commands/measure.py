@@ -9,19 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.commands.output import AsJson, print_json, print_table, warn
 from deadpan.core.errors import ConfigurationError
 from deadpan.core.settings import load
 
 ModelName = Annotated[
-    str | None, typer.Option("--model", help="A preset or a checkpoint folder, not DEADPAN_MODEL.")
+    str | None,
+    typer.Option("--model", help="A preset or checkpoint folder; default DEADPAN_MODEL."),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (evaluate, calibrate):
-        app.command()(command)
 
 
 def evaluate(
@@ -30,17 +25,17 @@ def evaluate(
     conflict: Annotated[
         Path | None,
         typer.Option(
-            help="Posts (JSONL) whose words and picture contradict each other: does disagreement "
-            "tell them from POSTS? Rows of POSTS with `conflict: true` count as such too."
+            help="Posts (JSONL) whose words and picture contradict each other, to measure how well "
+            "disagreement tells them from POSTS. Rows of POSTS with `conflict: true` count too."
         ),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML page with plots and the worst mistakes.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a labelled file and measure the answers, each with its 95 % bootstrap interval."""
+    """Evaluate a model on labelled posts; each metric has its 95 % bootstrap interval."""
     files = _read_files([posts, *([conflict] if conflict else [])])
 
     from models.evaluation.conflict_auc import measure_conflict
@@ -76,43 +71,44 @@ def evaluate(
 
 def calibrate(
     posts: Annotated[
-        list[Path], typer.Argument(help="Labelled posts (JSONL) that the model did not learn from.")
+        list[Path], typer.Argument(help="Labelled posts (JSONL) that the model was not trained on.")
     ],
     model: ModelName = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for a calibrated copy; else the model is changed.")
+        Path | None,
+        typer.Option(help="Folder for a calibrated copy; default: change the model."),
     ] = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SCORE=P",
-            help="Choose the smallest threshold of SCORE with this precision; may be repeated.",
+            help="Choose the lowest threshold of SCORE with this precision; may be repeated.",
         ),
     ] = None,
     by: Annotated[
         str,
         typer.Option(
             metavar="low|value",
-            help="Ask the precision of the lower end of its 95 % interval, or of its value.",
+            help="Whether the lower end of the 95 % interval must reach it, or the value itself.",
         ),
     ] = "low",
     flags_per_day: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[SCORE=]N",
-            help="Choose the smallest threshold with at most so many flags; may be repeated.",
+            help="Choose the lowest threshold with at most this many flags; may be repeated.",
         ),
     ] = None,
     posts_per_day: Annotated[
-        float | None, typer.Option(min=1, help="How many posts the platform has a day.")
+        float | None, typer.Option(min=1, help="Posts that the platform gets a day.")
     ] = None,
     policy: Annotated[
         Path | None, typer.Option(help="Write a policy (TOML) with the thresholds.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of folds and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Fit temperatures on held-out posts, choose thresholds, and write both down."""
+    """Fit temperatures and choose thresholds on held-out posts, and save both."""
     from dataclasses import replace
 
     from models.checkpoint.checkpoint import check_output, read_info, write_calibration
@@ -124,7 +120,7 @@ def calibrate(
 
     wanted = Wanted.parse(precision or [], flags_per_day or [], posts_per_day, bound=by)
     if policy is not None and not wanted.scores:
-        raise ConfigurationError("--policy needs a threshold; name one by --precision SCORE=P")
+        raise ConfigurationError("--policy needs a threshold; choose one with --precision SCORE=P")
     if output is not None:
         check_output(output)
     files = _read_files(posts)
@@ -143,13 +139,13 @@ def calibrate(
             model=info.version,
             calibration=calibration.version,
             data=calibration.data,
-            # Those of the platform's own policy; the ones that ship need not be written.
+            # Only those of the platform's own policy.
             reason_codes=read_reason_codes(load().policy) if load().policy else None,
         )
         write_policy(policy, text)
     written = write_calibration(info.path, calibration, output)
     for line in left:
-        typer.echo(f"warning: {line}", err=True)
+        warn(line)
     if as_json:
         told = {"model": info.version, "path": str(written.path), **calibration.to_json()}
         print_json({**told, "tables": {one.score: one.table() for one in chosen}})
@@ -159,7 +155,7 @@ def calibrate(
         typer.echo(f"\n{one.score}: {one.why}")
         _print_thresholds(one.table(), one.row.threshold)
     if wanted.posts_per_day is not None:
-        typer.echo("Flags a day are as many as there are, if posts come as in these files.")
+        typer.echo("Flags a day assume that posts arrive in the proportions of these files.")
     typer.echo(f"calibration {calibration.version} of model {info.version} in {written.path}")
     if policy is not None:
         typer.echo(f"policy in {policy}")
@@ -214,55 +210,44 @@ def _print_conflict(conflict: dict[str, Any] | None) -> None:
 
 
 def _print_temperatures(measured: Any) -> None:
-    columns = [
-        "head",
-        "pattern",
-        "posts",
-        "temperature",
-        "error before",
-        "error after",
-        "by chance",
-    ]
     rows = [
-        dict(
-            zip(
-                columns,
-                (
-                    head,
-                    pattern,
-                    found["n"],
-                    f"{found['temperature']:.3f}",
-                    _interval(found["ece_before"]),
-                    _interval(found["ece_after"]),
-                    f"{found['ece_of_perfect']:.3f}",
-                ),
-                strict=True,
-            )
-        )
+        {
+            "head": head,
+            "pattern": pattern,
+            "posts": found["n"],
+            "temperature": f"{found['temperature']:.3f}",
+            "error before": _interval(found["ece_before"]),
+            "error after": _interval(found["ece_after"]),
+            "by chance": f"{found['ece_of_perfect']:.3f}",
+        }
         for head, by_pattern in measured.items()
         for pattern, found in by_pattern.items()
     ]
-    print_table(rows, columns, empty="too few labelled posts: every temperature stays 1")
+    print_table(
+        rows,
+        list(rows[0]) if rows else [],
+        empty="too few labelled posts: temperatures stay 1",
+    )
 
 
 def _print_thresholds(table: Sequence[dict[str, Any]], chosen: float) -> None:
-    """Every twentieth part, and the one that was chosen."""
-    columns = ["", "threshold", "precision", "recall", "flagged", "flags a day"]
+    """Thresholds in steps of 0.05, and the chosen one."""
     rows = []
     for row in table:
         is_chosen = row["threshold"] == chosen
         if is_chosen or round(row["threshold"] * 100) % 5 == 0:
             per_day = row["flags_per_day"]
-            shown = (
-                "chosen" if is_chosen else "",
-                f"{row['threshold']:.2f}",
-                _interval(row["precision"]),
-                _interval(row["recall"]),
-                row["flagged"],
-                "" if per_day is None else f"{per_day:.0f}",
+            rows.append(
+                {
+                    "": "chosen" if is_chosen else "",
+                    "threshold": f"{row['threshold']:.2f}",
+                    "precision": _interval(row["precision"]),
+                    "recall": _interval(row["recall"]),
+                    "flagged": row["flagged"],
+                    "flags a day": None if per_day is None else f"{per_day:.0f}",
+                }
             )
-            rows.append(dict(zip(columns, shown, strict=True)))
-    print_table(rows, columns)
+    print_table(rows, list(rows[0]))
 
 
 def _interval(metric: dict[str, float], how: str = ".3f") -> str:
@@ -275,5 +260,5 @@ def _read_files(paths: Sequence[Path]) -> Any:
     files = [read_posts(path) for path in paths]
     for file in files:
         for warning in file.warnings:
-            typer.echo(f"warning: {warning}", err=True)
+            warn(warning)
     return files

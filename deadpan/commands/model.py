@@ -8,24 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from deadpan.commands.measure import ModelName, load_classifier, print_scores, tell
-from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.commands.output import AsJson, print_json, print_table, warn
 from deadpan.core.errors import ConfigurationError
+from deadpan.core.people_files import UnreadableFileError, read_bytes
 from deadpan.core.settings import load
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (classify, train):
-        app.command()(command)
-
-
 def classify(
-    text: Annotated[str, typer.Option(help="The post's words.")] = "",
+    text: Annotated[str, typer.Option(help="The post's text.")] = "",
     image: Annotated[list[Path] | None, typer.Option(help="A picture; may be repeated.")] = None,
     model: ModelName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge one post, with no service at all."""
+    """Judge one post, without any services."""
     images = image or []
     if not text.strip() and not images:
         raise ConfigurationError("there is nothing to judge; give --text, --image or both")
@@ -41,7 +36,7 @@ def classify(
         if isinstance(result, ImageProblem)
     ]
     if problems:
-        # A worker would go on without the picture; a person who named it wants to know.
+        # A worker would carry on without the picture; whoever named it here wants to know.
         raise ConfigurationError(problems)
     (prediction,) = classifier.predict([prepared])
     told = {
@@ -69,33 +64,31 @@ def classify(
 
 
 def train(
-    data: Annotated[
-        Path | None, typer.Option(help="The folder that the recipe's files are in.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder with the recipe's files.")] = None,
     recipe: Annotated[
         str, typer.Option(help="A recipe that ships with Deadpan, or a TOML file.")
     ] = "mini",
     train_file: Annotated[
         list[Path] | None,
         typer.Option(
-            "--train", help="Posts (JSONL) to learn from, instead of a recipe; may be repeated."
+            "--train", help="Posts (JSONL) to train on, instead of a recipe; may be repeated."
         ),
     ] = None,
     dev_file: Annotated[
         list[Path] | None,
-        typer.Option("--dev", help="Posts (JSONL) to measure on; may be repeated."),
+        typer.Option("--dev", help="Posts (JSONL) to evaluate on; may be repeated."),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder of the checkpoint.")] = Path("checkpoint"),
+    output: Annotated[Path, typer.Option(help="Folder for the checkpoint.")] = Path("checkpoint"),
     cache: Annotated[
-        Path, typer.Option(help="Keeps features of frozen encoders, and interrupted runs.")
+        Path, typer.Option(help="Folder for features of frozen encoders and for interrupted runs.")
     ] = Path(".deadpan/training"),
-    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="At most, of every stage; instead of the recipe's.")
+        int | None, typer.Option(help="Overrides the recipe's maximum of every stage.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model and write a checkpoint with its data and its scores."""
+    """Train a model and write a checkpoint that records its data and scores."""
     if bool(data) == bool(train_file):
         raise ConfigurationError("give --data FOLDER for a recipe, or --train and --dev files")
     if bool(train_file) != bool(dev_file):
@@ -125,7 +118,7 @@ def train(
         report=tell,
     )
     for warning in result.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     if as_json:
         print_json({**asdict(result), "path": str(result.path)})
         return
@@ -136,9 +129,6 @@ def train(
 
 
 def _read(path: Path) -> bytes:
-    from deadpan.core.people_files import UnreadableFileError, read_bytes
-    from deadpan.core.settings import load
-
     try:
         return read_bytes(path, max_bytes=load().max_image_bytes, pipes=True)
     except UnreadableFileError as error:

@@ -1,21 +1,15 @@
-"""Commands for who runs Deadpan: settings, check, db."""
+"""Commands for operators: settings, check, db."""
 
 from __future__ import annotations
 
 import typer
 
 from deadpan.commands.check_post import show_post
-from deadpan.commands.output import AsJson, print_json, print_table
+from deadpan.commands.output import AsJson, print_json, print_table, warn
+from deadpan.commands.services import opened_database
 from deadpan.core.errors import ConfigurationError, SettingsError
 from deadpan.core.settings import describe, load
 from deadpan.core.variables import complaints
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(settings)
-    app.command()(check)
-    app.add_typer(db, name="db")
 
 
 def settings(as_json: AsJson = False) -> None:
@@ -34,7 +28,7 @@ def check(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Say all that is wrong with the settings, the policy, the model and the services."""
+    """Find all problems with the settings, the policy, the model and the services."""
     if post is not None:
         show_post(post, as_json=as_json)
         return
@@ -57,10 +51,10 @@ def check(
         print_json({"problems": problems, "warnings": warnings})
         raise typer.Exit(2 if problems else 0)
     for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     if problems:
         raise ConfigurationError(problems)
-    typer.echo("nothing is wrong" + (" (services were not asked)" if offline else ""))
+    typer.echo("no problems found" + (" (services were not asked)" if offline else ""))
 
 
 db = typer.Typer(help="The database: bring its schema up to date.", no_args_is_help=True)
@@ -68,13 +62,9 @@ db = typer.Typer(help="The database: bring its schema up to date.", no_args_is_h
 
 @db.command()
 def migrate() -> None:
-    """Bring the database to the schema of this version; safe at any time, by several at once."""
-    from storage.base.database import connect
+    """Bring the database to this version's schema; safe at any time, even run twice at once."""
     from storage.migrations.schema import migrate as run
 
-    database = connect(load().database_url.get_secret_value())
-    try:
+    with opened_database(migrated=False) as database:
         run(database)
-    finally:
-        database.dispose()
     typer.echo("the database is up to date")

@@ -19,12 +19,6 @@ SERVING = ("worker", "autoscale", "console", "housekeeping")
 """Commands whose standard error is a log."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (demo, up, worker, autoscale, console, housekeeping):
-        app.command()(command)
-
-
 def demo(
     posts: Annotated[
         Path | None,

@@ -1,20 +1,19 @@
-"""`deadpan status`: what waits, what was judged and who works; once, as JSON, or live."""
+"""`deadpan status`: backlog, results and workers; once, as JSON, or live."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deadpan.commands.output import AsJson, print_json
+from deadpan.commands.services import opened_database, opened_intake
 from deadpan.core.errors import ConfigurationError, DeadpanError
 from deadpan.core.logs import shown
-from deadpan.core.settings import load
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,32 +28,27 @@ _NARROW = 14
 """Width of the names at the left."""
 
 QUIET_SECONDS = 10.0
-"""A backfill that pushes does so several times a second, unless it has a rate below that."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(status)
+"""A running backfill pushes more often than this, unless it has a very low rate."""
 
 
 def status(
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it live in the terminal, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Keep it up to date in the terminal, until Ctrl-C.")
     ] = False,
     interval: Annotated[
-        float, typer.Option(min=0.2, max=3600, help="With --watch, seconds between two looks.")
+        float, typer.Option(min=0.2, max=3600, help="With --watch, seconds between updates.")
     ] = 2.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show what waits, what was judged and who works."""
+    """Show the backlog, what became of posts, and the workers."""
     if watch and as_json:
-        raise ConfigurationError("--watch and --json: --watch is for people; give one of them")
+        raise ConfigurationError("--watch and --json exclude each other; give one of them")
     if watch and not sys.stdout.isatty():
         raise ConfigurationError(
-            "--watch needs a terminal, and standard output is none; for a program or a file, run "
-            "`deadpan status --json` now and then"
+            "--watch needs a terminal, but standard output is not one; programs can run "
+            "`deadpan status --json` repeatedly"
         )
-    with _services() as (intake, database):
+    with opened_intake() as intake, opened_database(migrated=False) as database:
         if watch:
             _watch(intake, database, interval)
             return
@@ -66,23 +60,8 @@ def status(
             typer.echo(f"{name:<{_NARROW}}{text}")
 
 
-@contextmanager
-def _services() -> Iterator[tuple[Intake, Engine]]:
-    from storage.base.database import connect
-    from tasks.intake.intake import Intake
-
-    settings = load()
-    intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
-    database = connect(settings.database_url.get_secret_value())
-    try:
-        yield intake, database
-    finally:
-        intake.close()
-        database.dispose()
-
-
 class Look:
-    """What Redis and the database say now.
+    """What Redis and the database hold now.
 
     Attributes:
         told: as `--json` prints it.
@@ -126,16 +105,16 @@ class Look:
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Names and what there is to say of each."""
+        """Names, each with its value in words."""
         told, signal = self.told, self.signal
         oldest = signal.oldest_age_seconds
-        for_how_long = f"; the oldest for {oldest:.0f} s" if oldest else ""
-        yield "intake", ", ".join(f"{n} {p}" for p, n in told["intake"].items()) + for_how_long
+        age = f"; oldest {oldest:.0f} s" if oldest else ""
+        yield "intake", ", ".join(f"{n} {p}" for p, n in told["intake"].items()) + age
         if any(told["intake"].values()):
             drain = signal.drain_seconds
-            left = "it grows" if drain is None else f"empty in {drain:.0f} s"
+            left = "growing" if drain is None else f"empty in {drain:.0f} s"
             yield "pace", f"{signal.posts_per_second:.1f} posts a second; {left}"
-        yield "chunks", f"{told['chunks']} in hand, {told['retries']} posts to be tried again"
+        yield "chunks", f"{told['chunks']} in hand, {told['retries']} posts to retry"
         yield from self._pictures()
         yield from self._under_way()
         yield from self._written()
@@ -152,7 +131,7 @@ class Look:
         if awaiting or revisits:
             yield (
                 "pictures",
-                f"{awaiting} posts wait for slow hosts, {revisits} are looked at again later",
+                f"{awaiting} posts wait for slow hosts, {revisits} will be revisited",
             )
 
     def _under_way(self) -> Iterator[tuple[str, str]]:
@@ -172,10 +151,10 @@ class Look:
         yield "dead letters", f"{told['dead_letters']}"
         yield "callbacks", f"{self.untold.pending} pending, {self.untold.parked} parked"
         if told["spoilt_messages"]:
-            yield "put aside", f"{told['spoilt_messages']} messages that are none; see the runbook"
+            yield "put aside", f"{told['spoilt_messages']} unreadable messages; see the runbook"
 
     def picture(self) -> RenderableType:
-        """The same for a terminal that is looked at for longer."""
+        """The same, as `--watch` shows it."""
         from rich import box
         from rich.console import Group
         from rich.table import Table
@@ -189,17 +168,17 @@ class Look:
             intake.add_row(priority, f"{waiting.posts:,}", span(waiting.oldest_age_seconds))
         rest = Table.grid(padding=(0, 2))
         drain = signal.drain_seconds
-        left = "grows" if drain is None else f"empty in {span(drain)}" if drain else "empty"
+        left = "growing" if drain is None else f"empty in {span(drain)}" if drain else "empty"
         rows = [
             (
                 "pace",
                 f"{signal.posts_per_second:.1f} posts/s done, "
-                f"{signal.arrivals_per_second:.1f} posts/s come; {left}",
+                f"{signal.arrivals_per_second:.1f} posts/s arriving; {left}",
             ),
             (
                 "in hand",
                 f"{signal.in_hand:,} posts in {told['chunks']} chunks, "
-                f"{told['retries']:,} to be tried again",
+                f"{told['retries']:,} to retry",
             ),
             *self._pictures(),
             *self._under_way(),
@@ -226,7 +205,7 @@ class Look:
         wanted.append(
             f"{self.scaling['desired']} wanted, {self.scaling['why']}"
             if self.scaling
-            else "nobody says how many are wanted (`deadpan autoscale` does)"
+            else "no target set (`deadpan autoscale` sets one)"
         )
         return Group(intake, rest, workers, wanted)
 
@@ -241,7 +220,7 @@ def _backfill(backfill: Underway) -> str:
         words += f", {span(backfill.left_seconds)} left"
     if backfill.pushed_seconds_ago >= QUIET_SECONDS:
         ago = span(backfill.pushed_seconds_ago)
-        words += f"; last push {ago} ago: it waits, or was interrupted"
+        words += f"; last push {ago} ago: waiting or interrupted"
     return words
 
 
@@ -253,39 +232,39 @@ def _worker(worker: dict[str, Any]) -> str:
 
 
 def _source(said: Mapping[str, Any] | None) -> str:
-    """What a worker says of its post source; empty where that is nothing out of the ordinary."""
+    """What a worker reports about its post source; empty if all is well."""
     if not said:
         return ""
     words = []
     if said.get("down"):
         words.append("the source is down")
     if paused_seconds := said.get("paused_seconds"):
-        words.append(f"the source wants to be left alone for {span(paused_seconds)} more")
+        words.append(f"the source asked for a pause; {span(paused_seconds)} left")
     if (silent_seconds := said.get("silent_seconds", 0.0)) >= QUIET_SECONDS:
-        words.append(f"it has answered nothing for {span(silent_seconds)}")
+        words.append(f"no response for {span(silent_seconds)}")
     if said.get("slowed"):
         at_once, per_second = said.get("requests_at_once"), said.get("requests_per_second")
         rate = f" and {per_second:.1f} a second" if per_second else ""
-        words.append(f"slowed down to {at_once} requests at once{rate}")
+        words.append(f"slowed down to {at_once} concurrent requests{rate}")
     return ", ".join(words)
 
 
 def span(seconds: float) -> str:
-    """A time as people say it: 12 s, 3 min, 2.5 h."""
+    """A duration for people: 12 s, 3 min, 2.5 h."""
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds else "–"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def _watch(intake: Intake, database: Engine, interval: float) -> None:
-    """Until Ctrl-C. A service that is away is said so, and what was seen last stays."""
+    """Until Ctrl-C. While a service is away, says so and keeps the last picture."""
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
     from worker.local.processes import Interrupts
 
-    picture: RenderableType = Text("nothing was seen yet")
+    picture: RenderableType = Text("nothing yet")
     seen_at = "never"
     with Interrupts():
         try:
@@ -294,7 +273,7 @@ def _watch(intake: Intake, database: Engine, interval: float) -> None:
                     try:
                         picture = Look(intake, database).picture()
                         seen_at = time.strftime("%H:%M:%S")
-                        head = Text(f"Deadpan at {seen_at}; Ctrl-C ends this", style="dim")
+                        head = Text(f"Deadpan at {seen_at}; Ctrl-C to quit", style="dim")
                     except DeadpanError as error:
                         head = Text(f"{shown(str(error))}\nas of {seen_at}:", style="red")
                     live.update(Group(head, picture), refresh=True)

@@ -198,7 +198,7 @@ def test_check_finds_nothing_wrong_where_nothing_is(
         source=f"file:{posts}",
         evidence_url=tmp_path / "evidence",
     )
-    assert (done.returncode, done.stdout) == (0, "nothing is wrong\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "no problems found\n"), done.stderr
 
 
 def test_status_tells_what_the_design_promises(

@@ -89,7 +89,7 @@ def test_it_is_live_survives_an_outage_and_ends_clean(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path / "valkey") as valkey:
         intake = Intake.at(valkey.url)
         with watching(redis_url=valkey.url, database_url=url) as terminal:
-            wait_until(lambda: terminal.shows("nobody says how many are wanted"), "a first look")
+            wait_until(lambda: terminal.shows("no target set"), "a first look")
             intake.enqueue([str(n) for n in range(1234)], "low")
             intake.enqueue(["1", "2"], "high")
             intake.say("me@here", ready=True, model="mini-1")
@@ -160,7 +160,7 @@ def test_backfills_that_are_not_through_are_shown(tmp_path: Path, intake: Intake
     assert (older["pushed"], older["skipped"]["empty"], older["fraction"]) == (70, 1, None)
     first, second = [text for name, text in look.lines() if name == "backfill"]
     assert re.fullmatch(r"ma\\x1by, low: 2,000 pushed \(50\.0%\), [\d,]+/s.*", first)
-    assert second == "older, high: 70 pushed; last push 60 min ago: it waits, or was interrupted"
+    assert second == "older, high: 70 pushed; last push 60 min ago: waiting or interrupted"
 
     Backfill(intake, IdFile(ids), name="ma\x1by", priority="low").run()
     assert [each["name"] for each in Look(intake, database).told["backfills"]] == ["older"]

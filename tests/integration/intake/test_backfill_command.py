@@ -78,7 +78,7 @@ def test_whoever_interrupts_it_is_told_how_to_go_on(
     second = enqueue("--file", str(path), "--priority", "low", redis_url=valkey_server.url)
     told, said = second.communicate(timeout=60)
     assert second.returncode == 0, said
-    assert "by the runs before" in told
+    assert "by earlier runs" in told
     pushed = intake.client.lrange("deadpan:posts:low", 0, -1)
     assert pushed == [b"%d" % n for n in range(3000)]
 
@@ -102,10 +102,10 @@ def test_standard_input_goes_on_under_a_name(valkey_server: EmbeddedValkey, inta
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["1", "--rate", "5/s"], "--rate, --name and --restart are for"),
-        (["--file", "/dev/null", "--query", "SELECT 1"], "; one"),
+        (["1", "--rate", "5/s"], "--rate, --name and --restart only work"),
+        (["--file", "/dev/null", "--query", "SELECT 1"], "; only one"),
         (["--query", "SELECT 1"], "DEADPAN_SOURCE_DATABASE_URL"),
-        (["--file", "/dev/null", "--database", "sqlite://"], "--database is for --query"),
+        (["--file", "/dev/null", "--database", "sqlite://"], "--database only works with --query"),
         (["--query", "SELECT 1", "--database", "nonsense"], "--database is no usable"),
         (["--file", "/", "--priority", "low"], "/ cannot be read"),
         (["--file", "/dev/null", "--rate", "quick"], "'quick'"),

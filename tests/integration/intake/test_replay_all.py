@@ -226,10 +226,10 @@ def test_the_command_counts_pushes_and_says_what_it_did(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "give ids of dead letters, or --all"),
-        (["1", "--all"], "give ids of dead letters, or --all"),
-        (["1", "--stage", "fetch"], "--stage narrows --all down"),
-        (["--dry-run"], "--dry-run narrows --all down"),
+        ([], "give either ids of dead letters or --all"),
+        (["1", "--all"], "give either ids of dead letters or --all"),
+        (["1", "--stage", "fetch"], "--stage only works with --all"),
+        (["--dry-run"], "--dry-run only works with --all"),
         (["--all", "--since", "soon"], "--since is 'soon'"),
     ],
 )
