@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from models.data.records import (
@@ -31,12 +30,6 @@ LABEL_FILE = "labelResultAll.txt"
 _ID = re.compile(r"[\w-]{1,100}")
 _PAIR_OF_HIGH_BYTES = re.compile(rb"[\x81-\xfe][\x80-\xfe]")
 _LONE_HIGH_BYTE = re.compile(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])")
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    sentiment: str | None
-    conflict: bool = False
 
 
 def read_mvsa(folder: Path, *, conflict: bool = False) -> PostsFile:
@@ -65,13 +58,16 @@ def read_mvsa(folder: Path, *, conflict: bool = False) -> PostsFile:
         pairs = _pairs(cells, place, collector)
         if pairs is None:
             continue
-        verdict = _judge(pairs)
-        if verdict is None:
+        text = _majority([text for text, _ in pairs])
+        image = _majority([image for _, image in pairs])
+        if text is None or image is None:
             left_out["no label that two of three annotators gave"] += 1
-        elif verdict.conflict and not conflict:
+            continue
+        sentiment = _joined(text, image)
+        if sentiment is None and not conflict:
             left_out["text and image of opposite sentiment"] += 1
         else:
-            _add(place, cells[0], verdict, folder / "data", collector)
+            _add(place, cells[0], sentiment, folder / "data", collector)
     collector.warnings += [
         f"{path}: {count} pairs are left out, as the usual rule says: {reason}"
         for reason, count in left_out.items()
@@ -108,25 +104,22 @@ def _pairs(
     return pairs
 
 
-def _judge(pairs: Sequence[tuple[str, str]]) -> _Verdict | None:
-    """One label of several; None when there is no majority."""
-    text = _majority([text for text, _ in pairs])
-    image = _majority([image for _, image in pairs])
-    if text is None or image is None:
-        return None
+def _joined(text: str, image: str) -> str | None:
+    """One label of two; None where they contradict each other."""
     if text == image or image == "neutral":
-        return _Verdict(text)
-    if text == "neutral":
-        return _Verdict(image)
-    return _Verdict(None, conflict=True)
+        return text
+    return image if text == "neutral" else None
 
 
 def _majority(labels: Sequence[str]) -> str | None:
+    """What more than half of the annotators say."""
     label, count = Counter(labels).most_common(1)[0]
     return label if count * 2 > len(labels) else None
 
 
-def _add(place: Place, post_id: str, verdict: _Verdict, data: Path, collector: Collector) -> None:
+def _add(
+    place: Place, post_id: str, sentiment: str | None, data: Path, collector: Collector
+) -> None:
     text, image = data / f"{post_id}.txt", data / f"{post_id}.jpg"
     missing = [file for file in (text, image) if not file.is_file()]
     for file in missing:
@@ -139,8 +132,8 @@ def _add(place: Place, post_id: str, verdict: _Verdict, data: Path, collector: C
             id=post_id,
             text=decode_mvsa_text(collector.read_bytes(text)).strip("\r\n"),
             images=(image.resolve(),),
-            sentiment=verdict.sentiment,
-            conflict=verdict.conflict,
+            sentiment=sentiment,
+            conflict=sentiment is None,
         ),
     )
 

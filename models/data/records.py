@@ -118,8 +118,10 @@ class Collector:
     def add(self, place: Place, post: LabelledPost) -> None:
         """Take a post whose parts are checked. A post without words and pictures has nothing to
         learn from or to judge: it is skipped, and a warning says so."""
-        if not self._is_new(place, post.id):
-            return
+        if self._is_new(place, post.id):
+            self._keep(place, post)
+
+    def _keep(self, place: Place, post: LabelledPost) -> None:
         if not post.images and not normalise_text(post.text):
             self.warnings.append(
                 f"{place}: post {post.id!r:.60} has neither words nor pictures; skipped"
@@ -168,18 +170,8 @@ class Collector:
             self.problem(place, problem)
         if found or post_id is None:
             return
-        del self._place_of_id[post_id]
-        self.add(
-            place,
-            LabelledPost(
-                id=post_id,
-                text=text,
-                images=paths,
-                sentiment=sentiment,
-                sarcastic=flags["sarcastic"],
-                conflict=bool(flags["conflict"]),
-            ),
-        )
+        sarcastic, conflict = flags["sarcastic"], bool(flags["conflict"])
+        self._keep(place, LabelledPost(post_id, text, paths, sentiment, sarcastic, conflict))
 
     def finish(self) -> PostsFile:
         """The data set.

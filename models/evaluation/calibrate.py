@@ -25,7 +25,7 @@ from models.checkpoint.calibration import (
 )
 from models.checkpoint.checkpoint import CheckpointInfo
 from models.data.posts_file import LabelledPost, PostsFile
-from models.evaluation.judge import LABELS, Report, prepared, sarcasm_labels, sentiment_labels
+from models.evaluation.judge import LABELS, Report, labels_of, prepared
 from models.evaluation.metrics import expected_calibration_error, measure
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Logits:
 
     def labels(self, head: str) -> npt.NDArray[np.int64]:
         """int [posts], -1 where unknown."""
-        return (sentiment_labels if head == "sentiment" else sarcasm_labels)(self.posts)
+        return labels_of(self.posts)[head]
 
     def probabilities(self, calibration: Calibration, read_out: str, head: str) -> Array:
         """Calibrated, float [posts, classes]."""
@@ -66,13 +66,7 @@ class Logits:
 def logits_of(
     classifier: Classifier, posts: Sequence[LabelledPost], report: Report = lambda line: None
 ) -> Logits:
-    """Judge posts, without calibration.
-
-    Args:
-        classifier: a loaded model.
-        posts: any number.
-        report: gets lines of progress.
-    """
+    """Judge posts, without calibration; `report` gets lines of progress."""
     parts, masks = [], []
     for batch in prepared(classifier, posts, report):
         parts.append(classifier.logits(batch))

@@ -33,7 +33,8 @@ def auc(
     # columns are distinct scores in order, so that every resample is two rows of counts
     at_rank = np.zeros((len(scores), ranks.max() + 1))
     at_rank[np.arange(len(scores)), ranks] = 1.0
-    weights = np.vstack((np.ones(len(scores)), draws(len(scores), seed=seed, resamples=resamples)))
+    drawn = draws(len(scores), seed=seed, resamples=resamples)
+    weights = np.vstack((np.ones(len(scores)), *drawn))
     positive = (weights * truth) @ at_rank
     negative = (weights * ~truth) @ at_rank
     below = negative.cumsum(axis=1) - negative / 2

@@ -33,6 +33,7 @@ LABELS = {"sentiment": SENTIMENTS, "sarcasm": SARCASM_LABELS}
 
 _POSTS_AT_ONCE = 128
 
+Labels = npt.NDArray[np.int64]
 Report = Callable[[str], None]
 
 
@@ -67,7 +68,7 @@ class Judged:
     calibration: str
     posts: tuple[LabelledPost, ...]
     answers: Mapping[str, Answers]
-    labels: Mapping[str, npt.NDArray[np.int64]]
+    labels: Mapping[str, Labels]
 
 
 def is_labelled(post: LabelledPost) -> bool:
@@ -78,13 +79,7 @@ def is_labelled(post: LabelledPost) -> bool:
 def judge(
     classifier: Classifier, posts: Sequence[LabelledPost], *, report: Report = lambda line: None
 ) -> Judged:
-    """Judge posts, labelled or not.
-
-    Args:
-        classifier: a loaded model.
-        posts: as `models.data.posts_file.read_posts` gives them.
-        report: gets lines of progress.
-    """
+    """Judge posts, labelled or not; `report` gets lines of progress."""
     predictions: list[Prediction] = []
     for batch in prepared(classifier, posts, report):
         predictions += classifier.predict(batch)
@@ -93,17 +88,12 @@ def judge(
         calibration=classifier.info.calibration_version,
         posts=tuple(posts),
         answers={name: _answers([getattr(one, name) for one in predictions]) for name in READ_OUTS},
-        labels={"sentiment": sentiment_labels(posts), "sarcasm": sarcasm_labels(posts)},
+        labels=labels_of(posts),
     )
 
 
 def measure_judged(judged: Judged, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
     """Measure all there is a label for.
-
-    Args:
-        judged: what `judge` gave.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
 
     Returns:
         {"model", "calibration", "sentiment", "sarcasm", "differences"}: a head has the read-outs
@@ -112,13 +102,7 @@ def measure_judged(judged: Judged, *, seed: int = 0, resamples: int = 1000) -> d
         that have words, or a picture that could be decoded. "differences" says by head what fusion
         adds to each modality on the posts that have both, as `compare` gives it.
     """
-    measured = measure_answers(
-        dict(judged.answers),
-        judged.labels["sentiment"],
-        judged.labels["sarcasm"],
-        seed=seed,
-        resamples=resamples,
-    )
+    measured = measure_answers(judged.answers, judged.labels, seed=seed, resamples=resamples)
     return {
         "model": judged.model,
         "calibration": judged.calibration,
@@ -149,66 +133,45 @@ def _differences(judged: Judged, head: str, *, seed: int, resamples: int) -> dic
 
 
 def measure_answers(
-    answers: dict[str, Answers],
-    sentiment: npt.NDArray[np.int64],
-    sarcasm: npt.NDArray[np.int64],
+    answers: Mapping[str, Answers],
+    labels: Mapping[str, Labels],
     *,
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Measure answers against labels, -1 where unknown.
-
-    Args:
-        answers: by read-out.
-        sentiment: int [posts], index into `SENTIMENTS`.
-        sarcasm: int [posts], index into `SARCASM_LABELS`.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
-    """
+    """Measure answers, by read-out, against labels, by head: int [posts], -1 where unknown."""
     result: dict[str, Any] = {}
-    for head, labels, names in (
-        ("sentiment", sentiment, SENTIMENTS),
-        ("sarcasm", sarcasm, SARCASM_LABELS),
-    ):
-        known = labels >= 0
-        if not known.any():
-            result[head] = None
-            continue
-        result[head] = {}
-        for name, answer in answers.items():
-            chosen = known & answer.given
-            probabilities = getattr(answer, head)[chosen]
-            result[head][name] = measure(
-                probabilities, labels[chosen], names, seed=seed, resamples=resamples
-            )
+    for head, names in LABELS.items():
+        known = labels[head] >= 0
+        result[head] = None
+        if known.any():
+            result[head] = {
+                name: measure(
+                    getattr(answer, head)[known & answer.given],
+                    labels[head][known & answer.given],
+                    names,
+                    seed=seed,
+                    resamples=resamples,
+                )
+                for name, answer in answers.items()
+            }
     return result
 
 
-def sentiment_labels(posts: Sequence[LabelledPost]) -> npt.NDArray[np.int64]:
-    """Index into `SENTIMENTS` of every post, int64 [posts], -1 where unknown."""
-    return np.array(
-        [-1 if post.sentiment is None else SENTIMENTS.index(post.sentiment) for post in posts],
-        dtype=np.int64,
-    )
-
-
-def sarcasm_labels(posts: Sequence[LabelledPost]) -> npt.NDArray[np.int64]:
-    """Index into `SARCASM_LABELS` of every post, int64 [posts], -1 where unknown."""
-    return np.array(
-        [-1 if post.sarcastic is None else int(post.sarcastic) for post in posts], dtype=np.int64
-    )
+def labels_of(posts: Sequence[LabelledPost]) -> dict[str, Labels]:
+    """By head, the index into its labels, int64 [posts], -1 where unknown."""
+    sentiment = [SENTIMENTS.index(post.sentiment) if post.sentiment else -1 for post in posts]
+    sarcasm = [-1 if post.sarcastic is None else int(post.sarcastic) for post in posts]
+    return {
+        "sentiment": np.array(sentiment, dtype=np.int64),
+        "sarcasm": np.array(sarcasm, dtype=np.int64),
+    }
 
 
 def prepared(
     classifier: Classifier, posts: Sequence[LabelledPost], report: Report = lambda line: None
 ) -> Iterator[list[PreparedPost]]:
-    """The posts, prepared a batch at a time; a picture that cannot be read is its post's problem.
-
-    Args:
-        classifier: prepares them.
-        posts: any number.
-        report: gets a line when a batch was used.
-    """
+    """The posts, prepared in batches; a picture that cannot be read is its post's problem."""
 
     def read_and_prepare(post: LabelledPost) -> PreparedPost:
         return classifier.prepare(post.text, [_read(path) for path in post.images])

@@ -7,7 +7,7 @@ how often each resample drew each post, times what each post adds to the sums.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,7 @@ def measure(
         return None
     if probabilities.shape != (posts, classes):
         raise ValueError(f"probabilities are {probabilities.shape}, not {(posts, classes)}")
-    parts = _parts(probabilities, labels, classes)
-    # the first row is the file itself, the others its resamples
-    sums = np.concatenate((parts.sum(axis=0, keepdims=True), _resample(parts, seed, resamples)))
-    metrics = _metrics(sums, classes)
-
+    metrics = _resampled(probabilities, labels, classes, seed=seed, resamples=resamples)
     result: dict[str, Any] = {"n": posts}
     for name in METRICS:
         result[name] = interval(
@@ -105,19 +101,15 @@ def compare(
         "n", and each of `METRICS` as {"value", "low", "high"}, first minus second.
     """
     labels = np.asarray(labels, dtype=np.int64)
-    metrics = []
-    for probabilities in (first, second):
-        parts = _parts(np.asarray(probabilities, dtype=np.float64), labels, len(names))
-        sums = (parts.sum(axis=0, keepdims=True), _resample(parts, seed, resamples))
-        metrics.append(_metrics(np.concatenate(sums), len(names)))
-    return {
-        "n": len(labels),
-        **{
-            name: interval(_centred(difference) if name == "ece" else difference)
-            for name in METRICS
-            for difference in (metrics[0][name] - metrics[1][name],)
-        },
-    }
+    one, other = (
+        _resampled(probabilities, labels, len(names), seed=seed, resamples=resamples)
+        for probabilities in (first, second)
+    )
+    result: dict[str, Any] = {"n": len(labels)}
+    for name in METRICS:
+        difference = one[name] - other[name]
+        result[name] = interval(_centred(difference) if name == "ece" else difference)
+    return result
 
 
 def expected_calibration_error(confidence: Array, hit: npt.NDArray[np.bool_]) -> float:
@@ -151,13 +143,15 @@ def _centred(values: Array) -> Array:
     return np.concatenate((values[:1], values[1:] - values[1:].mean() + values[0]))
 
 
-def draws(posts: int, *, seed: int = 0, resamples: int = 1000) -> Array:
-    """How often each resample drew each post: float [resamples, posts]."""
+def draws(posts: int, *, seed: int, resamples: int) -> Iterator[Array]:
+    """How often each resample drew each post: float [some resamples, posts] at a time."""
     random = np.random.default_rng(seed)
-    drawn = random.integers(0, posts, size=(resamples, posts))
-    drawn += np.arange(resamples)[:, None] * posts
-    counted = np.bincount(drawn.ravel(), minlength=resamples * posts)
-    return counted.reshape(resamples, posts).astype(np.float64)
+    step = max(1, _DRAWS_AT_ONCE // posts)
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        drawn = random.integers(0, posts, size=(count, posts)) + np.arange(count)[:, None] * posts
+        counted = np.bincount(drawn.ravel(), minlength=count * posts)
+        yield counted.reshape(count, posts).astype(np.float64)
 
 
 def macro_f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -195,18 +189,13 @@ def _parts(probabilities: Array, labels: npt.NDArray[np.int64], classes: int) ->
     return np.hstack((_confusion(answers, labels, classes), per_bin.reshape(len(labels), -1)))
 
 
-def _resample(parts: Array, seed: int, resamples: int) -> Array:
-    """Sums of `resamples` samples with replacement: [resamples, parts]."""
-    random = np.random.default_rng(seed)
-    posts = len(parts)
-    result = np.zeros((resamples, parts.shape[1]))
-    step = max(1, _DRAWS_AT_ONCE // posts)
-    for start in range(0, resamples, step):
-        count = min(step, resamples - start)
-        draws = random.integers(0, posts, size=(count, posts)) + np.arange(count)[:, None] * posts
-        drawn = np.bincount(draws.ravel(), minlength=count * posts).reshape(count, posts)
-        result[start : start + count] = drawn.astype(np.float64) @ parts
-    return result
+def _resampled(
+    probabilities: npt.ArrayLike, labels: npt.NDArray[np.int64], classes: int, **how: int
+) -> dict[str, Array]:
+    """Metrics of the file itself, and of its resamples: [1 + resamples, ...]."""
+    parts = _parts(np.asarray(probabilities, dtype=np.float64), labels, classes)
+    drawn = [drawn @ parts for drawn in draws(len(parts), **how)]
+    return _metrics(np.concatenate((parts.sum(axis=0, keepdims=True), *drawn)), classes)
 
 
 def _metrics(sums: Array, classes: int) -> dict[str, Array]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from deadpan.core.errors import DataError, ImageError
-from models.checkpoint.calibration import HEADS, READ_OUTS
+from models.checkpoint.calibration import HEADS
 from models.data.posts_file import LabelledPost, PostsFile
 from models.evaluation import plots
 from models.evaluation.conflict_auc import conflict_scores
@@ -46,27 +45,6 @@ NAMES = {
 
 _MAX_PIXELS = 50_000_000
 _MAX_CHARACTERS = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A post whose answer is wrong.
-
-    Attributes:
-        post_id: of the post.
-        text: as the model read it, cut.
-        pictures: data URIs.
-        label: the right answer.
-        answer: the model's.
-        read_outs: name and probability of each label, for people.
-    """
-
-    post_id: str
-    text: str
-    pictures: tuple[Markup, ...]
-    label: str
-    answer: str
-    read_outs: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
 
 
 def write_report(path: Path, page: str) -> None:
@@ -204,7 +182,7 @@ def _wrong(judged: Judged, head: str) -> Any:
     return (labels >= 0) & (answers != labels)
 
 
-def _mistakes(judged: Judged, head: str) -> list[Mistake]:
+def _mistakes(judged: Judged, head: str) -> list[dict[str, Any]]:
     """Those that the model was surest of."""
     wrong = np.flatnonzero(_wrong(judged, head))
     fused = getattr(judged.answers["fused"], head)
@@ -212,25 +190,22 @@ def _mistakes(judged: Judged, head: str) -> list[Mistake]:
     return [_mistake(judged, head, int(row)) for row in order]
 
 
-def _mistake(judged: Judged, head: str, row: int) -> Mistake:
+def _mistake(judged: Judged, head: str, row: int) -> dict[str, Any]:
+    """A post whose answer is wrong, as the page shows it: with what each read-out said."""
     post, labels = judged.posts[row], LABELS[head]
     text = normalise_text(post.text)
-    read_outs = [
-        (
-            NAMES[name],
-            tuple(zip(labels, getattr(judged.answers[name], head)[row].tolist(), strict=True)),
-        )
-        for name in READ_OUTS
-        if judged.answers[name].given[row]
-    ]
-    return Mistake(
-        post_id=post.id,
-        text=text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]} …",
-        pictures=tuple(_pictures(post)),
-        label=labels[judged.labels[head][row]],
-        answer=labels[int(getattr(judged.answers["fused"], head)[row].argmax())],
-        read_outs=tuple(read_outs),
-    )
+    return {
+        "post_id": post.id,
+        "text": text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]} …",
+        "pictures": _pictures(post),
+        "label": labels[judged.labels[head][row]],
+        "answer": labels[int(getattr(judged.answers["fused"], head)[row].argmax())],
+        "read_outs": [
+            (NAMES[name], list(zip(labels, getattr(answer, head)[row].tolist(), strict=True)))
+            for name, answer in judged.answers.items()
+            if answer.given[row]
+        ],
+    }
 
 
 def _pictures(post: LabelledPost) -> list[Markup]:

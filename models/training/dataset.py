@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, Sampler
 from deadpan.core.errors import DataError
 from models.data.posts_file import LabelledPost, PostsFile, read_posts
 from models.engines.base import pad
-from models.evaluation.judge import sarcasm_labels, sentiment_labels
+from models.evaluation.judge import labels_of
 from models.posts.text import TextPreparer
 from models.training.features import FeatureCache
 from models.training.settings import DataFile
@@ -215,7 +215,7 @@ class PostSet(Dataset[dict[str, Any]]):
         self.rows = list(rows)
         self.images = images
         self.file = np.array([row.file for row in rows])
-        self.labels = {"sentiment": sentiment_labels(posts), "sarcasm": sarcasm_labels(posts)}
+        self.labels = labels_of(posts)
         self.weights = {
             head: _weights(labels, self.file, files) for head, labels in self.labels.items()
         }

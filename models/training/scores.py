@@ -66,8 +66,7 @@ def dev_scores(
                     )
                     for name, answer in answers.items()
                 },
-                dev_set.labels["sentiment"][chosen],
-                dev_set.labels["sarcasm"][chosen],
+                {head: labels[chosen] for head, labels in dev_set.labels.items()},
                 seed=seed,
             )
     return result

@@ -10,7 +10,7 @@ import pytest
 
 from deadpan.core.errors import DataError, PolicyError
 from deadpan.core.people_files import MAX_BYTES, UnreadableFileError, read_bytes, read_text, text_of
-from models.data.layouts import open_dataset
+from models.data.posts_file import read_posts
 from models.training.recipe import load_recipe
 from sources.ids import IdFile
 from sources.open import check_source_spec
@@ -81,7 +81,7 @@ def test_every_file_that_people_name_is_refused_by_its_encoding(
         load_recipe(written("recipe.toml", "[settings]\n"), tmp_path)
     for file in ("posts.jsonl", "posts.csv", "posts.tsv"):
         with pytest.raises(DataError, match=f": is {name}") as caught:
-            open_dataset(written(file, lines))
+            read_posts(written(file, lines))
         assert len(caught.value.problems) == 1
     (problem,) = check_source_spec(f"file:{written('posts.jsonl', lines)}")
     assert f" is {name}" in problem
@@ -100,8 +100,8 @@ def test_a_mark_changes_nothing_in_any_file_that_people_name(tmp_path: Path) -> 
 
     assert read_policy(str(written("policy.toml", POLICY)))["rules"][0]["name"] == "sad"
     line = '{"id": "1", "text": "a fine day", "sentiment": "positive"}\n'
-    assert open_dataset(written("posts.jsonl", line)).posts[0].id == "1"
-    assert open_dataset(written("posts.csv", "id,text\n1,a fine day\n")).posts[0].id == "1"
+    assert read_posts(written("posts.jsonl", line)).posts[0].id == "1"
+    assert read_posts(written("posts.csv", "id,text\n1,a fine day\n")).posts[0].id == "1"
     assert check_source_spec(f"file:{written('posts.jsonl', line)}") == []
 
 
@@ -128,7 +128,7 @@ def test_a_device_that_never_ends_is_no_file_of_ids() -> None:
     with pytest.raises(DataError, match="is no text"):
         ids.start(None)
     ids.close()
-    for never_ends in (lambda: open_dataset(Path("/dev/zero")), lambda: read_policy("/dev/zero")):
+    for never_ends in (lambda: read_posts(Path("/dev/zero")), lambda: read_policy("/dev/zero")):
         with pytest.raises((DataError, PolicyError), match="is no file but a device"):
             never_ends()
 
