@@ -43,7 +43,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.policy.rules:scores_of",
         "tasks.moderate.verdict:new_verdict",
         "tasks.moderate.verdict:keep_evidence",
-        "tasks.moderate.content:content_hash",
+        "tasks.moderate.stages:content_hash",
     ),
     "record": ("storage.base.database:transaction",),
     "queue": (

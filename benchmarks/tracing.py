@@ -35,6 +35,7 @@ from tasks.intake.chunks import Chunk, Entry
 from tasks.intake.intake import Intake
 from tasks.intake.leases import LeaseKeeper
 from tasks.moderate.chunk_trace import in_hand
+from tasks.moderate.judge import Judge
 from tasks.moderate.outcomes import Outcomes
 from tasks.moderate.runner import ChunkRunner
 from tasks.moderate.stages import timed
@@ -119,17 +120,18 @@ def _measure(folder: Path, *, rounds: int, posts: int) -> dict[str, list[float]]
     with EmbeddedValkey(folder / "valkey") as valkey:
         intake = Intake.at(valkey.url)
         leases = LeaseKeeper(intake, lease_seconds=120.0)
-        runner = ChunkRunner(
-            intake=intake,
-            leases=leases,
+        tries = Tries(3, 1.0)
+        judge = Judge(
             source=NewPosts(),
             classifier=classifier,
             policy=load_policy(""),
             database=database,
             evidence=EvidenceStore(str(folder / "evidence")),
-            tries=Tries(3, 1.0),
+            tries=tries,
             explain=False,
-            report="all",
+        )
+        runner = ChunkRunner(
+            judge, intake=intake, leases=leases, database=database, tries=tries, report="all"
         )
         seconds: dict[str, list[float]] = {way: [] for way in WAYS}
         shuffle = random.Random(1)  # noqa: S311 - no secret

@@ -3,6 +3,6 @@
 `from tasks import enqueue` is all that a Python producer needs; it loads neither torch nor Celery.
 """
 
-from tasks.intake.intake import enqueue
+from tasks.intake.producer import enqueue
 
 __all__ = ["enqueue"]

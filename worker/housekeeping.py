@@ -19,8 +19,8 @@ from deadpan.core.waiting import Waiting, ended_by_signals
 from storage.base.database import connect, dispose
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore
-from tasks.callbacks.delivery import Deliverer
-from tasks.callbacks.webhook import Schedule, Sender
+from tasks.callbacks.delivery import Deliverer, Schedule
+from tasks.callbacks.webhook import Sender
 from tasks.housekeeping.housekeeping import Housekeeper
 from tasks.housekeeping.retention import Periods, Retention
 from tasks.intake.intake import Intake

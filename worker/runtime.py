@@ -24,10 +24,11 @@ from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import require_schema
 from tasks.challenger.challenger import Challenger
 from tasks.intake.intake import Intake
-from tasks.intake.key_types import wrong_key
+from tasks.intake.keys import wrong_key
 from tasks.intake.leases import LeaseKeeper
 from tasks.intake.spoilt import Spoilt
 from tasks.moderate.feature_store import RedisFeatures
+from tasks.moderate.judge import Judge
 from tasks.moderate.runner import ChunkRunner
 from tasks.policy.rules import Policy, load_policy
 from tasks.watches import metrics, model_breaks
@@ -99,22 +100,28 @@ class Runtime:
         self.spoilt = Spoilt(self._parts.intake, worker=name)
         self._pace = Pace(settings.chunk_size)
         self._challenger = self._make_challenger(policy) if settings.challenger else None
-        self.runner = ChunkRunner(
-            intake=self._parts.intake,
-            leases=self._parts.leases,
+        tries = Tries(settings.max_attempts, settings.retry_base_seconds)
+        judge = Judge(
             source=self._parts.source,
             classifier=self._parts.classifier,
             policy=policy,
             database=self._parts.database,
             evidence=self._parts.evidence,
-            tries=Tries(settings.max_attempts, settings.retry_base_seconds),
+            tries=tries,
             explain=settings.explain == "on",
             explain_up_to=settings.explain_up_to,
             remembered=settings.remembered_posts,
+            throttle=self._parts.throttle,
+        )
+        self.runner = ChunkRunner(
+            judge,
+            intake=self._parts.intake,
+            leases=self._parts.leases,
+            database=self._parts.database,
+            tries=tries,
             report=settings.callback_verdicts if settings.callback_url else "none",
             pace=self._pace,
             challenger=self._challenger,
-            throttle=self._parts.throttle,
             on_broken=self._end_broken,
             slots=settings.slots,
         )

@@ -19,7 +19,8 @@ from deadpan.core.settings import load, without_password
 if TYPE_CHECKING:
     from sources.ids import IdSource
     from tasks.intake.backfill import Progress
-    from tasks.intake.intake import Intake, Priority
+    from tasks.intake.intake import Intake
+    from tasks.intake.keys import Priority
 
 ROOM = 100_000
 """Ids that may wait by default: some minutes of work, and a few megabytes of Redis."""
@@ -62,8 +63,8 @@ def enqueue(
     Ids from a file, a query or standard input are pushed at a chosen pace, with progress shown; if
     that is interrupted, run it again to resume.
     """
-    from tasks.intake.intake import PRIORITIES
-    from tasks.intake.pushes import given
+    from tasks.intake.keys import PRIORITIES
+    from tasks.intake.producer import given
 
     ids = list(post_ids or [])
     if sum([bool(ids), file is not None, query is not None]) != 1:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -17,10 +19,13 @@ from storage.base.database import transaction
 from storage.judging import outbox
 from storage.judging.outbox import TakenEvent, Tried
 from tasks.callbacks import metrics
-from tasks.callbacks.webhook import Answer, Schedule, Sender
+from tasks.callbacks.webhook import Answer, Sender
 
 log = structlog.get_logger(__name__)
 
+MAX_ATTEMPTS: Final = 27
+"""With delays from 5 seconds to 2 hours these are 26 hours at the least, 33 on average."""
+MAX_DELAY_SECONDS: Final = 7200.0
 _CLAIMED_PER_CONNECTION: Final = 4
 _LEASE_MARGIN_SECONDS: Final = 5.0
 _TROUBLE: Final = 5
@@ -28,6 +33,36 @@ _TROUBLE: Final = 5
 _MAX_REST_SECONDS: Final = 30.0
 _TELLING_ATTEMPTS: Final = 3
 """What fails for the fourth time, while others are accepted, is an event in trouble."""
+
+
+def _jitter() -> float:
+    return random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How often a callback is tried, and how long it rests in between.
+
+    Attributes:
+        base_seconds: delay after the first failed try; it doubles with each.
+        max_attempts: tries before it is parked.
+        jitter: gives a factor for each delay, so that they do not all come back at once.
+    """
+
+    base_seconds: float = 5.0
+    max_attempts: int = MAX_ATTEMPTS
+    jitter: Callable[[], float] = _jitter
+
+    def delay_seconds(self, attempts: int, *, asked_seconds: float | None = None) -> float | None:
+        """How long to wait after so many tries; None when that was the last.
+
+        Args:
+            asked_seconds: what the receiver asked for; the delay is never shorter.
+        """
+        if attempts >= self.max_attempts:
+            return None
+        growing = self.base_seconds * 2.0 ** min(attempts - 1, 30)
+        return max(min(growing, MAX_DELAY_SECONDS) * self.jitter(), asked_seconds or 0.0)
 
 
 class Patience:

@@ -6,11 +6,13 @@ up may lead anywhere tomorrow. Redirects are not followed, for what is signed is
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import json
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -29,43 +31,9 @@ from sources.net.addresses import (
 from sources.net.connection import TransferError
 from sources.net.transport import Response, Transport, canonical, read_body, retry_after_seconds
 from storage.judging.outbox import TakenEvent
-from tasks.callbacks.signature import signature
 
-MAX_ATTEMPTS: Final = 27
-"""With delays from 5 seconds to 2 hours these are 26 hours at the least, 33 on average."""
-MAX_DELAY_SECONDS: Final = 7200.0
 _MAX_ADDRESSES: Final = 4
 _MAX_BODY_BYTES: Final = 64 * 1024
-
-
-def _jitter() -> float:
-    return random.uniform(0.8, 1.2)  # noqa: S311 - no secret
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How often a callback is tried, and how long it rests in between.
-
-    Attributes:
-        base_seconds: delay after the first failed try; it doubles with each.
-        max_attempts: tries before it is parked.
-        jitter: gives a factor for each delay, so that they do not all come back at once.
-    """
-
-    base_seconds: float = 5.0
-    max_attempts: int = MAX_ATTEMPTS
-    jitter: Callable[[], float] = _jitter
-
-    def delay_seconds(self, attempts: int, *, asked_seconds: float | None = None) -> float | None:
-        """How long to wait after so many tries; None when that was the last.
-
-        Args:
-            asked_seconds: what the receiver asked for; the delay is never shorter.
-        """
-        if attempts >= self.max_attempts:
-            return None
-        growing = self.base_seconds * 2.0 ** min(attempts - 1, 30)
-        return max(min(growing, MAX_DELAY_SECONDS) * self.jitter(), asked_seconds or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +63,23 @@ def body_of(event: TakenEvent) -> bytes:
         "data": dict(event.payload),
     }
     return json.dumps(told, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+def signature(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
+    """The header `webhook-signature`, as Standard Webhooks 1.0 has it
+    (https://www.standardwebhooks.com): one signature for each key, so that keys can change.
+
+    Args:
+        keys: decoded secrets; a receiver that knows any one of them can verify.
+        message_id: the header `webhook-id`; without a dot.
+        timestamp: the header `webhook-timestamp`, in seconds since 1970.
+        body: as it is sent.
+    """
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return " ".join(
+        "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        for key in keys
+    )
 
 
 def receiver_problem(url: str, allowed_networks: Sequence[Network]) -> str | None:
@@ -135,7 +120,7 @@ class Sender:
 
     Args:
         url: of the receiver, http or https.
-        keys: that sign; see `tasks.callbacks.signature`.
+        keys: that sign; see `signature`.
         timeout_seconds: for one try, from the name's lookup to the answer's end.
         allowed_networks: addresses that are allowed although they are not public.
         connections: kept open.

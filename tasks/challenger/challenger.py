@@ -27,8 +27,6 @@ from storage.tables import SARCASTIC
 from storage.trials import challenger
 from storage.trials.challenger import NewChallengerVerdict
 from tasks.challenger import metrics
-from tasks.moderate.content import unprepared
-from tasks.moderate.verdict import Item
 from tasks.policy.rules import Policy, scores_of
 from tasks.watches.model_watch import error_text
 
@@ -110,22 +108,13 @@ class Challenger:
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
 
-    def offer(self, items: Sequence[Item], verdicts: Sequence[NewVerdict]) -> None:
-        """Take those of the share for which there is room. It returns at once, and never raises.
-
-        Args:
-            items: posts that were judged.
-            verdicts: theirs, in the same order.
-        """
+    def offer(self, posts: Sequence[JudgedPost]) -> None:
+        """Take those of the share for which there is room. It returns at once, and never raises."""
         try:
-            mine = [
-                JudgedPost(text, tuple(images), verdict)
-                for item, verdict in zip(items, verdicts, strict=True)
-                if in_share(verdict.post_id, self._share)
-                for text, images in (unprepared(item),)
-            ]
             with self._changed:
-                for post in mine:
+                for post in posts:
+                    if not in_share(post.verdict.post_id, self._share):
+                        continue
                     if self._open and self._has_room(post):
                         self._waiting.append(post)
                         self._bytes += post.size

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deadpan.core.errors import QueueStateError
-from tasks.intake.intake import PRIORITIES, Intake, Priority
+from tasks.intake.intake import Intake, milliseconds
+from tasks.intake.keys import PRIORITIES, Priority
 
 SAMPLE_SECONDS = 1.0
 """How often a sampler looks."""
@@ -155,7 +156,7 @@ def read_signal(intake: Intake, *, ready: int | None = None) -> Signal:
     """
     if ready is None:
         ready = ready_workers(intake)
-    reply = intake.sample(ready=ready, apart_seconds=APART_SECONDS, read=True)
+    reply = _take_sample(intake, ready=ready, read=True)
     now, lengths, taken, in_hand, retries, lines = reply
     samples = [_sample(line, intake) for line in lines]
     at = int(now) / 1000
@@ -168,7 +169,7 @@ def note_sample(intake: Intake, *, ready: int | None = None) -> None:
     """Note a sample, unless somebody just did. Raises as `read_signal`."""
     if ready is None:
         ready = ready_workers(intake)
-    intake.sample(ready=ready, apart_seconds=APART_SECONDS, read=False)
+    _take_sample(intake, ready=ready, read=False)
 
 
 def ready_workers(intake: Intake) -> int:
@@ -243,6 +244,17 @@ def signal_of(
         stalled_seconds=_stalled_seconds(samples, current),
         idle_seconds=_idle_seconds(samples, current),
     )
+
+
+def _take_sample(intake: Intake, *, ready: int, read: bool) -> list[Any]:
+    """Note what has arrived by now, unless somebody just did; the reply may hold all samples."""
+    keys = map(intake.key, ("taken", "arrivals", "chunks", "retries"))
+    reply: list[Any] = intake.run(
+        "sample",
+        [*map(intake.list_key, PRIORITIES), *keys],
+        [intake.key("chunk:"), milliseconds(APART_SECONDS), ready, int(read)],
+    )
+    return reply
 
 
 def _sample(line: bytes, intake: Intake) -> Sample:

@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from deadpan.core.errors import ConfigurationError, DataError, QueueStateError, QueueUnavailable
 from sources.ids import LONGEST_LINE_BYTES, IdSource
-from tasks.intake.intake import PRIORITIES, Intake, Priority
+from tasks.intake.intake import Intake
+from tasks.intake.keys import PRIORITIES, Priority
 from tasks.intake.post_ids import id_problem, printable
 from tasks.intake.rate import Rate
 

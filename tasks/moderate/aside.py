@@ -16,7 +16,7 @@ import structlog
 
 from sources.pictures.awaited import POST_SECONDS
 from tasks.intake.chunks import Chunk
-from tasks.moderate.verdict import Item
+from tasks.moderate.stages import Awaited, Fetched
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +36,11 @@ class Held:
 
     Attributes:
         chunk: as it was taken, with all of its entries that are still in hand.
-        items: that wait.
+        posts: that wait.
     """
 
     chunk: Chunk
-    items: list[Item]
+    posts: list[Awaited]
     ready_since: float | None = None
     is_busy: bool = False
 
@@ -56,7 +56,7 @@ class Aside:
     """
 
     def __init__(
-        self, judge: Callable[[Held, list[Item]], bool], *, max_bytes: int, threads: int
+        self, judge: Callable[[Held, list[Fetched]], bool], *, max_bytes: int, threads: int
     ) -> None:
         self._judge = judge
         self._max_bytes = max_bytes
@@ -70,38 +70,35 @@ class Aside:
     def posts(self) -> int:
         """How many wait."""
         with self._change:
-            return sum(len(held.items) for held in self._held)
+            return sum(len(held.posts) for held in self._held)
 
     def has_room(self) -> bool:
         """Whether more may wait."""
         with self._change:
-            posts = [item.awaited for held in self._held for item in held.items if item.awaited]
+            posts = [each.post for held in self._held for each in held.posts]
         return (
             not self._is_closed
             and len(posts) < MOST_POSTS
             and sum(post.size() for post in posts) < self._max_bytes
         )
 
-    def hold(self, chunk: Chunk, items: list[Item]) -> bool:
+    def hold(self, chunk: Chunk, posts: list[Awaited]) -> bool:
         """Take over posts of a chunk in hand.
 
         Returns:
             False when it is closed, and takes nothing more.
         """
-        for item in items:
-            assert item.awaited is not None
         with self._change:
             if self._is_closed:
                 return False
-            self._held.append(Held(chunk, items))
+            self._held.append(Held(chunk, posts))
             if len(self._threads) < min(self._most_threads, len(self._held)):
                 name = f"deadpan-aside-{len(self._threads)}"
                 thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
             self._change.notify()
-        assert items[0].awaited is not None
-        items[0].awaited.batch.tell(self._wake)
+        posts[0].post.batch.tell(self._wake)
         return True
 
     def close(self, *, patience_seconds: float = 10.0) -> list[Chunk]:
@@ -134,18 +131,15 @@ class Aside:
                 if held is None or self._is_closed:
                     return
                 held.is_busy = True
-                wave = [item for item in held.items if item.awaited and item.awaited.is_over()]
-                held.items = [item for item in held.items if item not in wave]
-            for item in wave:
-                assert item.awaited is not None
-                item.fetched = item.awaited.fetched()
-            goes_on = self._judge(held, wave)
-            for item in held.items if not goes_on else ():
-                assert item.awaited is not None
-                item.awaited.fetched()  # nobody waits for it any more
+                over = [each for each in held.posts if each.post.is_over()]
+                held.posts = [each for each in held.posts if each not in over]
+            hashes: dict[int, str] = {}
+            goes_on = self._judge(held, [each.fetched(hashes) for each in over])
+            for each in held.posts if not goes_on else ():
+                each.post.fetched()  # nobody waits for it any more
             with self._change:
                 held.is_busy, held.ready_since = False, None
-                if not (goes_on and held.items) and held in self._held:
+                if not (goes_on and held.posts) and held in self._held:
                     self._held.remove(held)
                 self._change.notify()
 
@@ -155,7 +149,7 @@ class Aside:
         for held in self._held:
             if held.is_busy:
                 continue
-            waiting = [item.awaited for item in held.items if item.awaited is not None]
+            waiting = [each.post for each in held.posts]
             over = [post for post in waiting if post.is_over()]
             if len(over) == len(waiting):
                 return held, 0.0

@@ -133,5 +133,5 @@ def _told(outcomes: Outcomes, recorded: Recorded | None) -> Mapping[str, _Became
         _shown(retry.entry): {"outcome": "retry" if retry.counts else "untried"}
         for retry in outcomes.retries
     }
-    told |= {item.post_id: {"outcome": "awaited"} for item in outcomes.awaited}
+    told |= {post.asked.post_id: {"outcome": "awaited"} for post in outcomes.awaited}
     return told

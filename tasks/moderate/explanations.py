@@ -6,57 +6,47 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from models.posts.prediction import PreparedPost
 from models.serving.classifier import Classifier
 from models.serving.explain import as_written, explain
-from models.serving.known_posts import KnownPost
 from models.serving.leave_out import Kept
-from tasks.moderate.verdict import Item
+from tasks.moderate.stages import Decided
 
 log = structlog.get_logger(__name__)
 
 
 def explain_flags(
     classifier: Classifier,
-    items: Sequence[Item],
-    known: Mapping[str, KnownPost],
+    flagged: Sequence[Decided],
+    ready: Mapping[str, PreparedPost],
     kept: Kept | None,
     *,
     ask_again: bool,
 ) -> None:
-    """Say what moved the score that each post is flagged for; a failure costs no verdict.
+    """Find out what moved the score that each post is flagged for, and keep it with its content.
+
+    A failure costs no verdict: the posts go without an explanation.
 
     Args:
-        items: posts that are flagged; those that were not prepared get no explanation.
-        known: by content hash, what was said of it; gets what is found.
+        ready: prepared posts by content hash; what is not among them gets no explanation.
         kept: of the prediction of these posts; None where explaining asks again.
         ask_again: whether the model judges again without each part, or from features.
     """
-    named = {
-        item.post_id: str(item.reasons[0].conditions[0]["score"])
-        for item in items
-        if item.prepared is not None
-    }
     todo = {
-        (item.content_hash, named[item.post_id]): item.prepared
-        for item in items
-        if item.prepared is not None
-        and named[item.post_id] not in known[item.content_hash].explanations
+        (post.fetched.content_hash, post.flagged_for): post
+        for post in flagged
+        if post.fetched.content_hash in ready and post.flagged_for not in post.known.explanations
     }
     try:
-        told = explain(
+        found = explain(
             classifier,
-            list(todo.values()),
-            [name for _, name in todo],
+            [ready[content] for content, _ in todo],
+            [score for _, score in todo],
             ask_again=ask_again,
             kept=kept,
-            predictions=[known[content].prediction for content, _ in todo],
+            predictions=[post.known.prediction for post in todo.values()],
         )
+        for ((_, score), post), one in zip(todo.items(), found, strict=True):
+            post.known.explanations[score] = one and as_written(one, post.fetched.text)
     except Exception:
         log.exception("flags not explained", posts=len(todo), stage="explain")
-        told = []
-    texts = {item.content_hash: item.fetched.post.text for item in items if item.fetched}
-    for (content, name), found in zip(todo, told, strict=False):
-        known[content].explanations[name] = found and as_written(found, texts[content])
-    for item in items:
-        name = named.get(item.post_id, "")
-        item.explanation = known[item.content_hash].explanations.get(name)

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Engine
 
 from deadpan.core.errors import ImageError
-from models.posts.prediction import Prediction
+from models.posts.prediction import PreparedPost
 from models.serving.classifier import Classifier
 from models.serving.known_posts import KnownPost, KnownPosts
 from models.serving.leave_out import Kept
@@ -24,23 +24,21 @@ from storage.judging import queries
 from storage.judging.evidence import EvidenceStore
 from storage.judging.values import NewDeadLetter
 from storage.keeping import erasure
-from tasks.intake.chunks import Chunk, Entry
+from tasks.intake.chunks import Chunk
 from tasks.intake.post_ids import id_problem, printable
-from tasks.moderate import model_pass
-from tasks.moderate.content import degraded, grouped, hashed, undecoded
 from tasks.moderate.explanations import explain_flags
+from tasks.moderate.model_pass import ModelPass, prepare_together
 from tasks.moderate.outcomes import Outcomes
 from tasks.moderate.pictures import gathered
-from tasks.moderate.stages import timed
-from tasks.moderate.verdict import Item, Versions, keep_evidence, new_verdict
-from tasks.policy.rules import Policy, Reason, scores_of
+from tasks.moderate.stages import Asked, Awaited, Decided, Fetched, degraded_images, timed
+from tasks.moderate.verdict import Versions, keep_evidence, new_verdict
+from tasks.policy.rules import Policy, scores_of
 from tasks.watches.field_watch import FieldWatch
 from tasks.watches.model_watch import ModelWatch, error_text
 from tasks.watches.source_watch import SourceWatch
 from tasks.watches.tries import Tries
 
 log = structlog.get_logger(__name__)
-
 
 MIN_LOSSES = 3
 """Up to two losses may be of another post that was in the same worker's hands (`dispatch.lua`)."""
@@ -59,6 +57,7 @@ class Judge:
 
     Attributes:
         source: as it is watched.
+        model: as it is watched.
     """
 
     def __init__(
@@ -70,14 +69,14 @@ class Judge:
         database: Engine,
         evidence: EvidenceStore,
         tries: Tries,
-        explain: bool,
-        explain_up_to: int,
-        remembered: int,
+        explain: bool = True,
+        explain_up_to: int = 0,
+        remembered: int = 0,
         throttle: Throttle | None = None,
     ) -> None:
         self.source = SourceWatch(Unwaited(source), throttle=throttle)
+        self.model = ModelWatch(classifier)
         self._classifier = classifier
-        self._watch = ModelWatch(classifier)
         self._policy = policy
         info = classifier.info
         self._versions = Versions(info.version, info.calibration_version, policy.version)
@@ -88,11 +87,6 @@ class Judge:
         self._explain_up_to = explain_up_to
         self._known = KnownPosts(remembered)
         self._fields = FieldWatch()
-
-    @property
-    def broken(self) -> str | None:
-        """Why the model can judge nothing more in this process, or None."""
-        return self._watch.broken
 
     def judge(
         self, chunk: Chunk, timings: dict[str, float], *, may_put_aside: bool = False
@@ -112,225 +106,215 @@ class Judge:
                 be judged now.
             ModelBroken: nothing can be judged in this process any more.
         """
-        self._watch.require()
+        self.model.require()
         outcomes = Outcomes(self._tries, is_revisit=chunk.is_revisit)
-        items = self._sort_out(chunk, outcomes)
+        asked = self._sort_out(chunk, outcomes)
         with timed("lookup", timings):
-            items = self._without_erased(items, outcomes)
+            asked = self._without_erased(asked, outcomes)
         with timed("fetch", timings):
-            items = self._fetch(items, outcomes)
-            fetched = [item for item in items if item.fetched is not None]
-            came, outcomes.awaited = gathered(
-                [item for item in items if item.fetched is None],
-                others=bool(fetched),
-                may_put_aside=may_put_aside,
-            )
-        here = {id(item) for item in (*fetched, *came)}
+            fetched = self._fetch(asked, outcomes, may_put_aside=may_put_aside)
         ask_again = len(chunk.entries) <= self._explain_up_to
-        items = [item for item in items if id(item) in here]
-        self._judge_fetched(
-            items, outcomes, timings, ask_again=ask_again, tried_before=chunk.losses > 0
-        )
+        self._judge_fetched(chunk, fetched, outcomes, timings, ask_again=ask_again)
         return outcomes
 
     def judge_awaited(
-        self, chunk: Chunk, items: Sequence[Item], timings: dict[str, float]
+        self, chunk: Chunk, posts: Sequence[Fetched], timings: dict[str, float]
     ) -> Outcomes:
-        """Judge posts that were put aside, once they wait for nothing more; see `judge`.
-
-        Args:
-            items: fetched.
-        """
-        self._watch.require()
+        """Judge posts that were put aside, once they wait for nothing more; see `judge`."""
+        self.model.require()
         outcomes = Outcomes(self._tries, is_revisit=chunk.is_revisit)
-        ask_again = len(items) <= self._explain_up_to
-        self._judge_fetched(
-            items, outcomes, timings, ask_again=ask_again, tried_before=chunk.losses > 0
-        )
+        ask_again = len(posts) <= self._explain_up_to
+        self._judge_fetched(chunk, posts, outcomes, timings, ask_again=ask_again)
         return outcomes
 
     def _judge_fetched(
         self,
-        items: Sequence[Item],
+        chunk: Chunk,
+        posts: Sequence[Fetched],
         outcomes: Outcomes,
         timings: dict[str, float],
         *,
         ask_again: bool,
-        tried_before: bool,
     ) -> None:
+        """From fetched to decided.
+
+        Args:
+            ask_again: whether flags are explained by judging again without each part.
+        """
         with timed("lookup", timings):
-            items = self._without_unchanged(hashed(items), outcomes)
-            same = grouped(items)
-            known = self._known.of(same)
-        outcomes.repeated = len(items) - len(same.keys() - known.keys())
-        first = [group[0] for key, group in same.items() if key not in known]
+            posts = self._without_unchanged(posts, outcomes)
+            copies = _by_content(posts)
+            known = self._known.of(copies)
+        new = [group[0] for content, group in copies.items() if content not in known]
+        outcomes.repeated = len(posts) - len(new)
+        model_pass = ModelPass(self.model, copies, outcomes, tried_before=chunk.losses > 0)
         with timed("prepare", timings):
-            first = model_pass.prepare(
-                self._watch, first, same, outcomes, tried_before=tried_before
-            )
+            prepared = model_pass.prepare(new)
         with timed("predict", timings):
             kept = Kept() if self._explaining and not ask_again else None
-            predicted = model_pass.predict(
-                self._watch, first, same, outcomes, kept, tried_before=tried_before
-            )
+            predicted = model_pass.predict(prepared, kept)
             outcomes.through_model = len(predicted)
-            for item, prediction in predicted:
-                known[item.content_hash] = self._remember(item, prediction)
-        judged = [
-            (item, known[item.content_hash].prediction)
-            for item in items
-            if item.content_hash in known
+            for each in predicted:
+                content = each.prepared.fetched.content_hash
+                known[content] = each.known()
+                self._known.add(content, known[content])
+        decided = [
+            self._decide(post, known[post.content_hash])
+            for post in posts
+            if post.content_hash in known
         ]
-        for item, prediction in judged:
-            item.degraded = degraded(item, known[item.content_hash].problems)
-            item.unread = [each.as_row() for each in known[item.content_hash].unread]
-            item.reasons = self._reasons(item, prediction)
-        flagged = [item for item, _ in judged if item.reasons]
+        flagged = [post for post in decided if post.reasons]
         with timed("prepare", timings):
             # Evidence and explanations are of what the model saw, however long ago it saw it.
-            model_pass.prepare_flagged(self._classifier, flagged)
+            ready = {each.fetched.content_hash: each.ready for each in prepared}
+            ready |= self._prepare_flagged(flagged, ready)
         if flagged and self._explaining:
             with timed("explain", timings):
-                explain_flags(self._classifier, flagged, known, kept, ask_again=ask_again)
+                explain_flags(self._classifier, flagged, ready, kept, ask_again=ask_again)
         with timed("decide", timings):
-            self._decide(judged, outcomes, timings)
+            for post in decided:
+                self._write_down(post, ready, outcomes, timings)
 
-    def _sort_out(self, chunk: Chunk, outcomes: Outcomes) -> list[Item]:
-        """One item for every distinct id that can be a post id."""
-        items: dict[bytes, Item] = {}
+    def _sort_out(self, chunk: Chunk, outcomes: Outcomes) -> list[Asked]:
+        """Every distinct id that can be a post id, once."""
+        asked: dict[bytes, Asked] = {}
         for entry in chunk.entries:
             if problem := id_problem(entry.id_bytes):
-                letter = NewDeadLetter(printable(entry.id_bytes), "intake", problem, 1)
-                outcomes.dead_letters.append(letter)
-                _say(letter, entry)
-            elif entry.id_bytes not in items:
-                items[entry.id_bytes] = Item(entry, entry.id_bytes.decode())
+                outcomes.is_dead(
+                    NewDeadLetter(printable(entry.id_bytes), "intake", problem, 1), entry
+                )
+            elif entry.id_bytes not in asked:
+                asked[entry.id_bytes] = Asked(entry, entry.id_bytes.decode())
             else:
-                first = items[entry.id_bytes]
-                log.info("post is in its chunk twice", **first.said, also=entry.trace.trace_id)
-        if len(items) == 1 and chunk.losses >= max(MIN_LOSSES, self._tries.max_attempts):
-            (item,) = items.values()
-            if chunk.is_revisit:
-                return []
-            error = f"the worker ended or failed {chunk.losses} times while it held this post alone"
-            letter = NewDeadLetter(item.post_id, "worker", error, chunk.losses)
-            outcomes.dead_letters.append(letter)
-            _say(letter, item.entry)
+                first = asked[entry.id_bytes]
+                log.info(
+                    "post is in its chunk twice", **first.log_fields, also=entry.trace.trace_id
+                )
+        if len(asked) == 1 and chunk.losses >= max(MIN_LOSSES, self._tries.max_attempts):
+            (post,) = asked.values()
+            if not chunk.is_revisit:
+                error = (
+                    f"the worker ended or failed {chunk.losses} times while it held this post alone"
+                )
+                letter = NewDeadLetter(post.post_id, "worker", error, chunk.losses)
+                outcomes.is_dead(letter, post.entry)
             return []
-        return list(items.values())
+        return list(asked.values())
 
-    def _without_erased(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
+    def _without_erased(self, asked: Sequence[Asked], outcomes: Outcomes) -> list[Asked]:
         """Leave out what was erased on request: it is not even fetched."""
-        if not items:
+        if not asked:
             return []
         with transaction(self._database, read_only=True) as connection:
-            erased = erasure.erased(connection, [item.post_id for item in items])
+            erased = erasure.erased(connection, [each.post_id for each in asked])
         for post_id in sorted(erased):
             outcomes.is_gone(post_id, erasure.ERASED)
-        return [item for item in items if item.post_id not in erased]
+        return [each for each in asked if each.post_id not in erased]
 
-    def _fetch(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
-        """Leave out what is no post; the others are `fetched`, or `awaited` with their pictures."""
+    def _fetch(
+        self, posts: Sequence[Asked], outcomes: Outcomes, *, may_put_aside: bool
+    ) -> list[Fetched]:
+        """Posts to be judged now; those that wait for pictures are among the outcomes."""
         results: Mapping[str, BegunResult] = (
-            self.source.fetch([item.post_id for item in items]) if items else {}
+            self.source.fetch([asked.post_id for asked in posts]) if posts else {}
         )
-        fetched = []
-        for item in items:
-            result = results[item.post_id]
+        hashes: dict[int, str] = {}
+        fetched: list[Fetched] = []
+        awaited: list[Awaited] = []
+        for asked in posts:
+            result = results[asked.post_id]
             if isinstance(result, Gone):
-                outcomes.is_gone(item.post_id, result.why)
-            elif isinstance(result, FetchFailure) and result.untried:
-                outcomes.waits(item, result.error, at_least_seconds=result.retry_after_seconds)
+                outcomes.is_gone(asked.post_id, result.why)
             elif isinstance(result, FetchFailure):
-                outcomes.failed(
-                    item,
-                    "fetch",
-                    result.error,
-                    transient=result.transient,
-                    at_least_seconds=result.retry_after_seconds,
-                )
+                outcomes.not_fetched(asked, result)
+            elif isinstance(result, FetchedPost):
+                self._fields.saw(result.post)
+                fetched.append(Fetched.of(asked, result, hashes))
             else:
                 self._fields.saw(result.post)
-                if isinstance(result, FetchedPost):
-                    item.fetched = result
-                else:
-                    item.awaited = result
-                fetched.append(item)
-        return fetched
+                awaited.append(Awaited(asked, result))
+        came, outcomes.awaited = gathered(
+            awaited, hashes, others=bool(fetched), may_put_aside=may_put_aside
+        )
+        return [*fetched, *came]
 
-    def _without_unchanged(self, items: Sequence[Item], outcomes: Outcomes) -> list[Item]:
+    def _without_unchanged(self, posts: Sequence[Fetched], outcomes: Outcomes) -> list[Fetched]:
         """Leave out what was judged before by these versions, with the same content."""
-        if not items:
+        if not posts:
             return []
         with transaction(self._database, read_only=True) as connection:
-            known = queries.already_judged(
+            unchanged = queries.already_judged(
                 connection,
-                [(item.post_id, item.content_hash) for item in items],
+                [(post.asked.post_id, post.content_hash) for post in posts],
                 model_version=self._versions.model,
                 calibration_version=self._versions.calibration,
                 policy_version=self._versions.policy,
             )
         changed = []
-        for item in items:
-            if (item.post_id, item.content_hash) in known:
-                outcomes.unchanged += 1
-                _revisit(item, outcomes)
+        for post in posts:
+            if (post.asked.post_id, post.content_hash) in unchanged:
+                outcomes.is_unchanged(post)
             else:
-                changed.append(item)
+                changed.append(post)
         return changed
 
-    def _remember(self, item: Item, prediction: Prediction) -> KnownPost:
-        assert item.fetched is not None
-        assert item.prepared is not None
-        known = KnownPost(prediction, undecoded(item.fetched, item.prepared), item.prepared.unread)
-        self._known.add(item.content_hash, known)
-        return known
-
-    def _reasons(self, item: Item, prediction: Prediction) -> Sequence[Reason]:
-        assert item.fetched is not None
-        named = len(item.fetched.images)
+    def _decide(self, post: Fetched, known: KnownPost) -> Decided:
+        degraded = degraded_images(post.post, known.problems)
         scores = scores_of(
-            prediction,
-            degraded=len(item.degraded) / named if named else 0.0,
-            unread=bool(item.unread),
+            known.prediction,
+            degraded=len(degraded) / len(post.post.images) if degraded else 0.0,
+            unread=bool(known.unread),
         )
-        return self._policy.reasons_for(scores)
+        return Decided(post, known, degraded, self._policy.reasons_for(scores))
 
-    def _decide(
+    def _prepare_flagged(
+        self, flagged: Sequence[Decided], ready: Mapping[str, PreparedPost]
+    ) -> dict[str, PreparedPost]:
+        """Prepare flagged posts that were not, because the prediction of their content was known.
+
+        A failure is met again where the evidence is kept, by each post for itself.
+        """
+        todo = {
+            post.fetched.content_hash: post.fetched
+            for post in flagged
+            if post.fetched.content_hash not in ready
+        }
+        try:
+            more = prepare_together(self._classifier, list(todo.values()))
+        except Exception:
+            log.exception("flagged posts not prepared", posts=len(todo), stage="prepare")
+            return {}
+        return dict(zip(todo, more, strict=True))
+
+    def _write_down(
         self,
-        judged: Sequence[tuple[Item, Prediction]],
+        decided: Decided,
+        ready: Mapping[str, PreparedPost],
         outcomes: Outcomes,
         timings: Mapping[str, float],
     ) -> None:
-        for item, prediction in judged:
-            try:
-                if item.reasons and item.prepared is None:
-                    model_pass.prepare_together(self._classifier, [item])
-                evidence = keep_evidence(item, self._evidence) if item.reasons else []
-                verdict = new_verdict(item, prediction, self._versions, evidence, timings)
-            except (ValueError, ImageError) as error:  # such as a score that is no number
-                log.exception("post not decided", **item.said)
-                outcomes.failed(item, "decide", error_text(error))
+        post = decided.fetched
+        try:
+            if decided.reasons:
+                seen = ready.get(post.content_hash)
+                if seen is None:
+                    (seen,) = prepare_together(self._classifier, [post])
+                evidence = keep_evidence(post.post, seen, self._evidence)
+                verdict = new_verdict(
+                    decided, self._versions, timings, ready=seen, evidence=evidence
+                )
             else:
-                outcomes.evidence += evidence
-                outcomes.verdicts.append(verdict)
-                outcomes.judged.append(item)
-                _revisit(item, outcomes)
+                evidence = []
+                verdict = new_verdict(decided, self._versions, timings)
+        except (ValueError, ImageError) as error:  # such as a score that is no number
+            log.exception("post not decided", **post.asked.log_fields)
+            outcomes.failed(post.asked, "decide", error_text(error))
+        else:
+            outcomes.is_judged(post, verdict, evidence)
 
 
-def _revisit(item: Item, outcomes: Outcomes) -> None:
-    """Where a picture may come yet: the post is judged without it, and once more when it came."""
-    assert item.fetched is not None
-    if any(image.transient for image in item.fetched.images):
-        outcomes.revisits.append(item.entry)
-
-
-def _say(letter: NewDeadLetter, entry: Entry) -> None:
-    log.warning(
-        "dead letter",
-        post_id=letter.post_id,
-        trace_id=entry.trace.trace_id,
-        stage=letter.stage,
-        error=letter.error,
-        attempts=letter.attempts,
-    )
+def _by_content(posts: Sequence[Fetched]) -> dict[str, list[Fetched]]:
+    copies: dict[str, list[Fetched]] = {}
+    for post in posts:
+        copies.setdefault(post.content_hash, []).append(post)
+    return copies

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from tasks.moderate.verdict import Item
+from tasks.moderate.stages import Awaited, Fetched
 
 QUIET_SECONDS = 0.1
 """Pictures that come are waited for until none came for so long; for pictures of hosts that answer
@@ -20,36 +20,35 @@ FULL_SECONDS = 10.0
 
 
 def gathered(
-    items: Sequence[Item],
+    posts: Sequence[Awaited],
+    hashes: dict[int, str],
     *,
     others: bool,
     may_put_aside: bool,
     clock: Callable[[], float] = time.monotonic,
-) -> tuple[list[Item], list[Item]]:
+) -> tuple[list[Fetched], list[Awaited]]:
     """Wait, in a slot, for the pictures of a chunk's posts.
 
     A host that answers well is waited for while its pictures come. Any other is not, where other
     posts of the chunk could be judged meanwhile.
 
     Args:
-        items: posts that were begun to be fetched.
+        hashes: see `Fetched.of`.
         others: whether posts of the chunk wait that have no pictures.
         may_put_aside: whether there is room for posts that have to wait longer; if not, they are
             given up.
 
     Returns:
-        Those to be judged now, which have `fetched`, and those that go on waiting.
+        Those to be judged now, and those that go on waiting.
     """
-    if not items:
+    if not posts:
         return [], []
-    awaited = {id(item): item.awaited for item in items if item.awaited is not None}
     came = threading.Event()
-    posts = list(awaited.values())
-    posts[0].batch.tell(came.set)
+    posts[0].post.batch.tell(came.set)
     began_at = news_at = clock()
-    left = sum(not post.is_complete() for post in posts)
+    left = sum(not each.post.is_complete() for each in posts)
     longest = SLOT_SECONDS if may_put_aside else FULL_SECONDS
-    while waiting := [post for post in posts if not post.is_over()]:
+    while waiting := [each.post for each in posts if not each.post.is_over()]:
         now = clock()
         if len(waiting) < left:
             left, news_at = len(waiting), now
@@ -64,8 +63,10 @@ def gathered(
             break
         came.wait(until - now)
         came.clear()
-    over = [item for item in items if awaited[id(item)].is_over() or not may_put_aside]
-    for item in over:
-        assert item.awaited is not None
-        item.fetched = item.awaited.fetched()
-    return over, [item for item in items if item.fetched is None]
+    over, waiting_on = [], []
+    for each in posts:
+        if each.post.is_over() or not may_put_aside:
+            over.append(each.fetched(hashes))
+        else:
+            waiting_on.append(each)
+    return over, waiting_on

@@ -1,4 +1,4 @@
-"""The moderate task: one chunk is taken, judged, recorded and released.
+"""Running a chunk: it is taken, judged, recorded and released.
 
 Failures are per post. What may go better later waits in Redis as a retry; what never will, and the
 last allowed try, becomes a dead letter; an image that cannot be seen degrades its post. Only what
@@ -9,7 +9,7 @@ broken) gives the chunk back whole.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -23,15 +23,11 @@ from deadpan.core.errors import (
     SchemaError,
     SourceUnavailable,
 )
-from models.serving.classifier import Classifier
-from sources.net.throttle import Throttle
-from sources.source import PostSource
 from storage.base.database import transaction
-from storage.judging.evidence import EvidenceStore
 from storage.judging.outcomes import record
 from storage.judging.values import Recorded
 from storage.judging.verdict_event import Report
-from tasks.challenger.challenger import Challenger
+from tasks.challenger.challenger import Challenger, JudgedPost
 from tasks.intake.chunks import Chunk, Entry
 from tasks.intake.intake import Intake
 from tasks.intake.leases import LeaseKeeper
@@ -39,11 +35,10 @@ from tasks.moderate.aside import Aside, Held
 from tasks.moderate.chunk_trace import ChunkTrace, in_hand
 from tasks.moderate.judge import Judge
 from tasks.moderate.outcomes import Outcomes
-from tasks.moderate.stages import timed
-from tasks.moderate.verdict import Item
-from tasks.policy.rules import Policy
+from tasks.moderate.stages import Asked, Fetched, timed
 from tasks.watches import metrics, stores
 from tasks.watches.pace import Pace
+from tasks.watches.source_watch import SourceWatch
 from tasks.watches.tries import Tries
 
 log = structlog.get_logger(__name__)
@@ -60,83 +55,55 @@ blame: starting again and judging others in between takes less."""
 
 
 class ChunkRunner:
-    """Judges chunks with one warm model; several slots may call it at once.
+    """Runs chunks, and posts that wait for pictures; several slots may call it at once.
 
     Args:
-        tries: of one post, before it becomes a dead letter.
-        explain: whether flags are explained.
-        explain_up_to: posts in a chunk whose flags are explained by judging again without each
-            part; in a larger one, which means that posts wait, from features.
-        remembered: how many posts' predictions are kept for posts of the same content.
+        tries: how long a chunk rests that failed for no known reason.
         report: of which new verdicts the platform is told by a callback.
         pace: is told how long chunks take.
         challenger: is offered what was recorded.
         on_broken: hears why the model can judge nothing more in this process, once a chunk was
             given back for it.
-        throttle: of the source, where it has one.
         slots: chunks in hand at once; again so many waves of posts that had to wait for pictures.
         aside_bytes: of pictures that have come for posts that wait for others.
-
-    Attributes:
-        source: as it is watched.
     """
 
     def __init__(
         self,
+        judge: Judge,
         *,
         intake: Intake,
         leases: LeaseKeeper,
-        source: PostSource,
-        classifier: Classifier,
-        policy: Policy,
         database: Engine,
-        evidence: EvidenceStore,
         tries: Tries,
-        explain: bool = True,
-        explain_up_to: int = 0,
-        remembered: int = 0,
         report: Report = "none",
         pace: Pace | None = None,
         challenger: Challenger | None = None,
-        throttle: Throttle | None = None,
         on_broken: Callable[[str], None] = lambda why: None,
         slots: int = 1,
         aside_bytes: int = 1024 * 1024 * 1024,
     ) -> None:
-        self._aside = Aside(self._judge_wave, max_bytes=aside_bytes, threads=slots)
-        self._report: Report = report
+        self._judge = judge
         self._intake = intake
         self._leases = leases
         self._database = database
         self._tries = tries
+        self._report: Report = report
         self._pace = pace
         self._challenger = challenger
         self._on_broken = on_broken
+        self._aside = Aside(self._judge_wave, max_bytes=aside_bytes, threads=slots)
         self._trouble: tuple[float, str] | None = None
-        self._judge = Judge(
-            source=source,
-            classifier=classifier,
-            policy=policy,
-            database=database,
-            evidence=evidence,
-            tries=tries,
-            explain=explain,
-            explain_up_to=explain_up_to,
-            remembered=remembered,
-            throttle=throttle,
-        )
-        self.source = self._judge.source
+
+    @property
+    def source(self) -> SourceWatch:
+        """Where posts are fetched, as it is watched."""
+        return self._judge.source
 
     @property
     def broken(self) -> str | None:
         """Why the model can judge nothing more in this process, or None."""
-        return self._judge.broken
-
-    def close(self) -> None:
-        """Give back, whole and at once, what waits for pictures; waves under way end before."""
-        for chunk in self._aside.close():
-            self._leases.let_go(chunk)
-            self._give_back(chunk, delay_seconds=0.0)
+        return self._judge.model.broken
 
     @property
     def awaiting(self) -> int:
@@ -149,6 +116,12 @@ class ChunkRunner:
         if found is None or time.monotonic() - found[0] > TROUBLE_SECONDS:
             return None
         return found[1]
+
+    def close(self) -> None:
+        """Give back, whole and at once, what waits for pictures; waves under way end before."""
+        for chunk in self._aside.close():
+            self._leases.let_go(chunk)
+            self._give_back(chunk, delay_seconds=0.0)
 
     def run(self, chunk_id: str, *, owner: str, dispatched_at: float | None = None) -> bool:
         """Judge one chunk and release it.
@@ -175,30 +148,30 @@ class ChunkRunner:
     def _run(self, traced: ChunkTrace) -> bool:
         chunk = traced.chunk
         has_room = self._aside.has_room()
-        outcomes = self._carried(
+        outcomes = self._carry(
             traced, lambda timings: self._judge.judge(chunk, timings, may_put_aside=has_room)
         )
         if outcomes is None:
             return False
         if outcomes.awaited:
-            rest = replace(chunk, entries=_entries_of(chunk, outcomes.awaited))
+            rest = replace(chunk, entries=_awaited(chunk, outcomes))
             self._leases.put_aside(rest)
             if not self._aside.hold(rest, outcomes.awaited):  # the worker is ending
                 self._leases.let_go(rest)
                 self._give_back(rest, delay_seconds=0.0)
         return True
 
-    def _judge_wave(self, held: Held, wave: Sequence[Item]) -> bool:
+    def _judge_wave(self, held: Held, wave: Sequence[Fetched]) -> bool:
         """Judge posts of a held chunk; see `Aside`."""
         whole = held.chunk
-        part = replace(whole, entries=_entries_of(whole, wave))
-        rest = replace(whole, entries=_entries_of(whole, held.items))
+        part = replace(whole, entries=_entries_of(whole, (post.asked for post in wave)))
+        rest = replace(whole, entries=_entries_of(whole, (post.asked for post in held.posts)))
         goes_on = False
         with structlog.contextvars.bound_contextvars(chunk=whole.id):
             try:
                 if not self._leases.is_lost(whole):
                     with in_hand(part, dispatched_at=None) as traced:
-                        outcomes = self._carried(
+                        outcomes = self._carry(
                             traced,
                             lambda timings: self._judge.judge_awaited(part, wave, timings),
                             rest=rest.entries,
@@ -212,7 +185,7 @@ class ChunkRunner:
                     self._leases.let_go(whole)
         return goes_on
 
-    def _carried(
+    def _carry(
         self,
         traced: ChunkTrace,
         judge: Callable[[dict[str, float]], Outcomes],
@@ -241,48 +214,50 @@ class ChunkRunner:
                 chunk,
                 retries=outcomes.retries,
                 revisits=outcomes.revisits,
-                kept=(*_entries_of(chunk, outcomes.awaited), *(rest or ())),
+                kept=(*_awaited(chunk, outcomes), *(rest or ())),
                 through_model=outcomes.through_model,
             )
-        except (DatabaseUnavailable, EvidenceUnavailable, SchemaError) as error:
-            log.warning("chunk given back", error=str(error), trace_ids=chunk.trace_ids)
-            self._trouble = time.monotonic(), str(error)
-            stores.note_failure(error)
-            self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
+        except Exception as error:
+            self._failed(chunk, error)
             return None
-        except ModelBroken as error:
-            log.error(
-                "the model is broken; chunk given back",
-                error=str(error),
-                posts=len(chunk.entries),
-                trace_ids=chunk.trace_ids,
-            )
-            # What it broke over is told from what was in hand as well: only that may be to blame.
-            delay_seconds = GIVE_BACK_SECONDS if error.first else 0.0
-            self._give_back(chunk, delay_seconds=delay_seconds, broke_model=error.first)
-            self._on_broken(str(error))
-            return None
-        except SourceUnavailable as error:
-            log.info("chunk given back", error=str(error), trace_ids=chunk.trace_ids)
-            self._give_back(chunk, delay_seconds=error.wait_seconds)
-            return None
-        except QueueUnavailable as error:
-            log.warning(
-                "chunk not released; its lease will run out",
-                error=str(error),
-                trace_ids=chunk.trace_ids,
-            )
-            return None
-        except Exception:
-            # A defect of ours, or a post that the database refuses: halving finds it, if it stays.
-            log.exception("chunk failed", trace_ids=chunk.trace_ids)
-            self._give_back(chunk, delay_seconds=self._tries.delay_seconds(chunk.losses), loss=True)
-            return None
-        self._count(chunk, outcomes, timings, released=released, is_new=rest is None)
+        _count(chunk, outcomes, timings, released=released)
+        if rest is None:
+            self._count_chunk(chunk, outcomes, timings)
         if self._challenger is not None:
             # Only now: the verdicts are committed, and nobody waits for this chunk any more.
-            self._challenger.offer(outcomes.judged, outcomes.verdicts)
+            pairs = zip(outcomes.judged, outcomes.verdicts, strict=True)
+            self._challenger.offer(
+                [JudgedPost(post.text, tuple(post.files), verdict) for post, verdict in pairs]
+            )
         return outcomes if released else None
+
+    def _failed(self, chunk: Chunk, error: Exception) -> None:
+        """Give a chunk back whose posts all failed, or leave it to its lease."""
+        told = {"error": str(error), "trace_ids": chunk.trace_ids}
+        match error:
+            case DatabaseUnavailable() | EvidenceUnavailable() | SchemaError():
+                log.warning("chunk given back", **told)
+                self._trouble = time.monotonic(), str(error)
+                stores.note_failure(error)
+                self._give_back(chunk, delay_seconds=GIVE_BACK_SECONDS)
+            case ModelBroken():
+                log.error("the model is broken; chunk given back", posts=len(chunk.entries), **told)
+                # What it broke over is told from what was in hand as well: only that may be to
+                # blame.
+                delay_seconds = GIVE_BACK_SECONDS if error.first else 0.0
+                self._give_back(chunk, delay_seconds=delay_seconds, broke_model=error.first)
+                self._on_broken(str(error))
+            case SourceUnavailable():
+                log.info("chunk given back", **told)
+                self._give_back(chunk, delay_seconds=error.wait_seconds)
+            case QueueUnavailable():
+                log.warning("chunk not released; its lease will run out", **told)
+            case _:
+                # A defect of ours, or a post that the database refuses: halving finds it, if it
+                # stays.
+                log.exception("chunk failed", trace_ids=chunk.trace_ids)
+                delay_seconds = self._tries.delay_seconds(chunk.losses)
+                self._give_back(chunk, delay_seconds=delay_seconds, loss=True)
 
     def _record(self, outcomes: Outcomes) -> Recorded | None:
         if outcomes.verdicts or outcomes.dead_letters or outcomes.gone:
@@ -298,12 +273,7 @@ class ChunkRunner:
         return None
 
     def _give_back(
-        self,
-        chunk: Chunk,
-        *,
-        delay_seconds: float,
-        loss: bool = False,
-        broke_model: bool = False,
+        self, chunk: Chunk, *, delay_seconds: float, loss: bool = False, broke_model: bool = False
     ) -> None:
         try:
             self._intake.give_back(
@@ -316,61 +286,62 @@ class ChunkRunner:
         except QueueUnavailable as error:
             log.warning("chunk not given back; its lease will run out", error=str(error))
 
-    def _count(
-        self,
-        chunk: Chunk,
-        outcomes: Outcomes,
-        timings: Mapping[str, float],
-        *,
-        released: bool,
-        is_new: bool,
-    ) -> None:
-        counts = {
-            "judged": len(outcomes.verdicts),
-            "unchanged": outcomes.unchanged,
-            "gone": len(outcomes.gone),
-            "dead_letter": len(outcomes.dead_letters),
-            "retry": sum(retry.counts for retry in outcomes.retries),
-            "untried": sum(not retry.counts for retry in outcomes.retries),
-        }
-        if chunk.is_revisit:
-            metrics.REVISITS.labels("came").inc(len(outcomes.verdicts))
-            metrics.REVISITS.labels("nothing").inc(len(chunk.entries) - len(outcomes.verdicts))
-        for outcome, count in counts.items() if not chunk.is_revisit else ():
+    def _count_chunk(self, chunk: Chunk, outcomes: Outcomes, timings: Mapping[str, float]) -> None:
+        metrics.CHUNK_POSTS.observe(len(chunk.entries))
+        if self._pace is not None:
+            # Explanations are left out: small chunks have them, and must not stay small for it.
+            seconds = sum(timings.values()) - timings.get("explain", 0.0)
+            self._pace.saw(len(chunk.entries) - len(outcomes.awaited), seconds)
+
+
+def _count(
+    chunk: Chunk, outcomes: Outcomes, timings: Mapping[str, float], *, released: bool
+) -> None:
+    counts = {
+        "judged": len(outcomes.verdicts),
+        "unchanged": outcomes.unchanged,
+        "gone": len(outcomes.gone),
+        "dead_letter": len(outcomes.dead_letters),
+        "retry": sum(retry.counts for retry in outcomes.retries),
+        "untried": sum(not retry.counts for retry in outcomes.retries),
+    }
+    if chunk.is_revisit:
+        metrics.REVISITS.labels("came").inc(len(outcomes.verdicts))
+        metrics.REVISITS.labels("nothing").inc(len(chunk.entries) - len(outcomes.verdicts))
+    else:
+        for outcome, count in counts.items():
             metrics.POSTS.labels(outcome).inc(count)
-        for verdict in outcomes.verdicts:
-            metrics.SCORES.labels("negative").observe(verdict.negative)
-            metrics.SCORES.labels("sarcasm").observe(verdict.sarcasm)
-            if verdict.flag is not None:
-                metrics.FLAGGED_POSTS.inc()
-        unfinished = {retry.entry.raw for retry in outcomes.retries}
-        unfinished |= {item.entry.raw for item in outcomes.awaited}
-        for entry in chunk.entries:
-            seconds_since_push = chunk.post_seconds(entry)
-            if entry.raw not in unfinished and seconds_since_push is not None:
-                metrics.POST_SECONDS.observe(seconds_since_push)
-        if is_new:
-            metrics.CHUNK_POSTS.observe(len(chunk.entries))
-            if self._pace is not None:
-                # Explanations are left out: small chunks have them, and must not stay small for it.
-                seconds = sum(timings.values()) - timings.get("explain", 0.0)
-                self._pace.saw(len(chunk.entries) - len(outcomes.awaited), seconds)
-        metrics.REPEATED_POSTS.inc(outcomes.repeated)
-        for stage, seconds in timings.items():
-            metrics.STAGE_SECONDS.labels(stage).observe(seconds)
-        log.info(
-            "chunk recorded",
-            posts=len(chunk.entries) - len(outcomes.awaited),
-            awaited=len(outcomes.awaited),
-            released=released,
-            flags=sum(verdict.flag is not None for verdict in outcomes.verdicts),
-            repeated=outcomes.repeated,
-            **counts,
-            **{f"{stage}_seconds": round(seconds, 4) for stage, seconds in timings.items()},
-        )
+    flags = sum(verdict.flag is not None for verdict in outcomes.verdicts)
+    metrics.FLAGGED_POSTS.inc(flags)
+    for verdict in outcomes.verdicts:
+        metrics.SCORES.labels("negative").observe(verdict.negative)
+        metrics.SCORES.labels("sarcasm").observe(verdict.sarcasm)
+    unfinished = {retry.entry.raw for retry in outcomes.retries}
+    unfinished |= {post.asked.entry.raw for post in outcomes.awaited}
+    for entry in chunk.entries:
+        seconds_since_push = chunk.post_seconds(entry)
+        if entry.raw not in unfinished and seconds_since_push is not None:
+            metrics.POST_SECONDS.observe(seconds_since_push)
+    metrics.REPEATED_POSTS.inc(outcomes.repeated)
+    for stage, seconds in timings.items():
+        metrics.STAGE_SECONDS.labels(stage).observe(seconds)
+    log.info(
+        "chunk recorded",
+        posts=len(chunk.entries) - len(outcomes.awaited),
+        awaited=len(outcomes.awaited),
+        released=released,
+        flags=flags,
+        repeated=outcomes.repeated,
+        **counts,
+        **{f"{stage}_seconds": round(seconds, 4) for stage, seconds in timings.items()},
+    )
 
 
-def _entries_of(chunk: Chunk, items: Sequence[Item]) -> tuple[Entry, ...]:
+def _awaited(chunk: Chunk, outcomes: Outcomes) -> tuple[Entry, ...]:
+    return _entries_of(chunk, (post.asked for post in outcomes.awaited))
+
+
+def _entries_of(chunk: Chunk, posts: Iterable[Asked]) -> tuple[Entry, ...]:
     """The entries of a chunk that name these posts: an id may be there twice."""
-    ids = {item.entry.id_bytes for item in items}
+    ids = {asked.entry.id_bytes for asked in posts}
     return tuple(entry for entry in chunk.entries if entry.id_bytes in ids)

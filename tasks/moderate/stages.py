@@ -1,14 +1,169 @@
-"""The stages that a chunk goes through, and what each of them takes."""
+"""The stages that a post goes through on its way to a verdict: one type each.
+
+    Asked -> Fetched -> Prepared -> Predicted   one post of each content goes as far as this
+             Fetched -> Decided                 every post, with what the model said of its content
+
+Between Asked and Fetched a post may be Awaited: its words are there, its pictures on their way.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
 from deadpan.core import spans
+from models.posts.prediction import ImageProblem, Prediction, PreparedPost
+from models.serving.explain import Explanation
+from models.serving.known_posts import KnownPost
+from sources.pictures.awaited import AwaitedPost
+from sources.post import FetchedImage, FetchedPost
+from tasks.intake.chunks import Entry
+from tasks.policy.rules import Reason
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A post that is to be judged, known by its id alone."""
+
+    entry: Entry
+    post_id: str
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What log lines name it by."""
+        return {"post_id": self.post_id, "trace_id": self.entry.trace.trace_id}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Awaited:
+    """A post whose pictures are still being downloaded."""
+
+    asked: Asked
+    post: AwaitedPost
+
+    def fetched(self, hashes: dict[int, str]) -> Fetched:
+        """The post with the pictures that came; the others are given up. See `Fetched.of`."""
+        return Fetched.of(self.asked, self.post.fetched(), hashes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fetched:
+    """A post with its words and its pictures' files.
+
+    Attributes:
+        content_hash: of its words and undecoded files: the same content, the same prediction.
+    """
+
+    asked: Asked
+    post: FetchedPost
+    content_hash: str
+
+    @classmethod
+    def of(cls, asked: Asked, post: FetchedPost, hashes: dict[int, str]) -> Fetched:
+        """A post as it was fetched.
+
+        Args:
+            hashes: by the identity of a file's bytes; used for all posts that are fetched together,
+                so that a picture that several of them name is hashed once.
+        """
+        return cls(asked, post, content_hash(post.post.text, _file_hashes(post.images, hashes)))
+
+    @property
+    def text(self) -> str:
+        """As its author wrote it."""
+        return self.post.post.text
+
+    @property
+    def files(self) -> list[bytes | ImageProblem]:
+        """The pictures' files, or why one is not there."""
+        return [
+            ImageProblem(_missing(image)) if image.content is None else image.content
+            for image in self.post.images
+        ]
+
+    @property
+    def may_get_pictures(self) -> bool:
+        """Whether a picture that is missing may come later."""
+        return any(image.transient for image in self.post.images)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A post as the model reads it."""
+
+    fetched: Fetched
+    ready: PreparedPost
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """A post that the model has judged."""
+
+    prepared: Prepared
+    prediction: Prediction
+
+    def known(self) -> KnownPost:
+        """What holds for every post of the same content."""
+        ready = self.prepared.ready
+        problems = tuple(
+            result.problem
+            if image.content is not None and isinstance(result, ImageProblem)
+            else None
+            for image, result in zip(self.prepared.fetched.post.images, ready.images, strict=True)
+        )
+        return KnownPost(self.prediction, problems, ready.unread)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decided:
+    """A post on which the policy has spoken.
+
+    Attributes:
+        known: what the model said of its content, now or before.
+        degraded: pictures that could not be seen and why, as a verdict has them.
+        reasons: why it is flagged, most urgent first; none where it is not.
+    """
+
+    fetched: Fetched
+    known: KnownPost
+    degraded: Sequence[Mapping[str, object]]
+    reasons: Sequence[Reason]
+
+    @property
+    def flagged_for(self) -> str:
+        """The score that a flagged post is flagged for first of all."""
+        return str(self.reasons[0].conditions[0]["score"])
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """Why that score is what it is, where somebody asked."""
+        return self.known.explanations.get(self.flagged_for) if self.reasons else None
+
+
+def content_hash(text: str, image_hashes: Iterable[str]) -> str:
+    """SHA-256 in hexadecimal of a post's words and pictures."""
+    content = json.dumps([text, *image_hashes])  # ASCII, so that lone surrogates do no harm
+    return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+
+def degraded_images(post: FetchedPost, problems: Sequence[str | None]) -> list[dict[str, object]]:
+    """The images that could not be seen, and why, as a verdict has them.
+
+    Args:
+        problems: of each image, why its file could not be decoded; see `KnownPost`.
+    """
+    found: list[dict[str, object]] = []
+    for index, (image, problem) in enumerate(zip(post.images, problems, strict=True)):
+        why = _missing(image) if image.content is None else problem
+        if why is not None:
+            found.append({"image": index, "location": image.location, "problem": why})
+    return found
 
 
 @contextmanager
@@ -23,3 +178,18 @@ def timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
     with structlog.contextvars.bound_contextvars(stage=stage), spans.span(stage):
         yield
     timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started
+
+
+def _file_hashes(images: Sequence[FetchedImage], hashes: dict[int, str]) -> Iterator[str]:
+    for image in images:
+        if image.content is None:
+            yield "not there"
+            continue
+        key = id(image.content)
+        if key not in hashes:
+            hashes[key] = hashlib.sha256(image.content).hexdigest()
+        yield hashes[key]
+
+
+def _missing(image: FetchedImage) -> str:
+    return image.problem or "it could not be fetched"

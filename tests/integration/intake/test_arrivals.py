@@ -10,7 +10,8 @@ import pytest
 from deadpan.core.errors import QueueStateError
 from tasks.intake.arrivals import SAMPLE_SECONDS, Signal, note_sample, read_signal
 from tasks.intake.chunks import Retry
-from tasks.intake.intake import PRIORITIES, Intake, Priority
+from tasks.intake.intake import Intake
+from tasks.intake.keys import PRIORITIES, Priority
 from worker.local.embedded import EmbeddedValkey
 
 WITHIN_SECONDS = 2.0

@@ -19,7 +19,7 @@ from kombu import Connection, Queue
 from storage.base.database import connect
 from storage.migrations.schema import migrate
 from tasks.intake.intake import Intake
-from tasks.intake.key_types import expected, wrong_key
+from tasks.intake.keys import expected, wrong_key
 from tasks.intake.spoilt import KEPT_BYTES, KEPT_MESSAGES, Spoilt, count
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
@@ -335,7 +335,7 @@ def test_a_worker_lives_through_all_that_may_be_on_celerys_list(
             wait_until(lambda: intake.status()["workers"][0]["ready"], "readiness", child)
             assert child.exit_code is None
     log = child.log_path.read_text()
-    assert "Redis key deadpan:celery is no list" in log
+    assert "Redis key deadpan:celery is not a list" in log
     assert "Unrecoverable" not in log
     assert log.count("message put aside") == count(intake)
     database.dispose()

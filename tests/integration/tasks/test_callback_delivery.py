@@ -20,8 +20,8 @@ from storage.judging.outbox import NewEvent
 from storage.judging.outcomes import record
 from storage.judging.values import NewFlag, NewVerdict
 from storage.migrations.schema import migrate
-from tasks.callbacks.delivery import Deliverer, Patience
-from tasks.callbacks.webhook import Schedule, Sender
+from tasks.callbacks.delivery import Deliverer, Patience, Schedule
+from tasks.callbacks.webhook import Sender
 from tasks.housekeeping.housekeeping import Housekeeper
 from tests.harness import wait_until
 from tests.postgres import Postgres

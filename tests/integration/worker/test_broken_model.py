@@ -30,6 +30,7 @@ from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import migrate
 from tasks.intake.intake import Intake
 from tasks.intake.leases import LeaseKeeper
+from tasks.moderate.judge import Judge
 from tasks.moderate.runner import GIVE_BACK_SECONDS, LONGEST_BREAK_SECONDS, ChunkRunner
 from tasks.policy.rules import parse_policy
 from tasks.watches import model_breaks
@@ -89,16 +90,22 @@ class Lives:
         self.device.poisoned, self.engine.fault = False, None
         self.classifier.probe()
         leases = LeaseKeeper(self.intake, lease_seconds=60)
-        runner = ChunkRunner(
-            intake=self.intake,
-            leases=leases,
+        tries = Tries(MAX_ATTEMPTS, 0.0)
+        judge = Judge(
             source=self.source,
             classifier=self.classifier,
             policy=POLICY,
             database=self.database,
             evidence=self._evidence,
-            tries=Tries(MAX_ATTEMPTS, 0.0),
+            tries=tries,
             explain=False,
+        )
+        runner = ChunkRunner(
+            judge,
+            intake=self.intake,
+            leases=leases,
+            database=self.database,
+            tries=tries,
             on_broken=self.ended.append,
         )
         while claimed := [

@@ -17,7 +17,8 @@ from sqlalchemy import Engine
 
 from storage.judging.evidence import EvidenceStore
 from tasks.intake.arrivals import publish_scaling
-from tasks.intake.intake import PRIORITIES, Intake
+from tasks.intake.intake import Intake
+from tasks.intake.keys import PRIORITIES
 from tests.console_data import flag
 from tests.console_server import serving
 from tests.harness import environment, outcomes, wait_until, worker

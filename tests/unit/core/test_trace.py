@@ -14,7 +14,7 @@ from deadpan.core.errors import ConfigurationError
 from deadpan.core.settings import load
 from deadpan.core.trace import TraceContext
 from tasks.intake.chunks import split, traced_entry
-from tasks.intake.pushes import given, traced
+from tasks.intake.producer import given, traced
 from worker.checks import configuration_problems
 
 ID = "0af7651916cd43dd8448eb211c80319c"
@@ -105,7 +105,7 @@ def test_spans_that_are_off_do_not_even_load_opentelemetry() -> None:
         "import sys\nimport worker.app, tasks.callbacks.delivery, console.app\n"
         "from deadpan.core import spans\nspans.start('off', 'worker')\n"
         "assert spans.span('x', links=[]) is spans.NOTHING\n"
-        "from tasks.intake.pushes import traced\nwith traced([b'1'], 'low', None): pass\n"
+        "from tasks.intake.producer import traced\nwith traced([b'1'], 'low', None): pass\n"
         "ours = {'deadpan.core.otel_sdk', 'opentelemetry.sdk.trace', 'opentelemetry.exporter'}\n"
         "print(sorted(ours & sys.modules.keys()))"
     )

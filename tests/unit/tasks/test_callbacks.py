@@ -23,9 +23,8 @@ from storage.judging.outbox import TakenEvent
 from storage.judging.values import NewFlag, NewVerdict
 from storage.judging.verdict_event import verdict_created
 from tasks.callbacks import webhook as callbacks
-from tasks.callbacks.delivery import Patience
-from tasks.callbacks.signature import signature
-from tasks.callbacks.webhook import Answer, Schedule, Sender, body_of, receiver_problem
+from tasks.callbacks.delivery import Patience, Schedule
+from tasks.callbacks.webhook import Answer, Sender, body_of, receiver_problem, signature
 from tests.receiver import OTHER_SECRET, SECRET, Receiver, Request
 
 KEY, OTHER_KEY = (base64.b64decode(each.removeprefix("whsec_")) for each in (SECRET, OTHER_SECRET))

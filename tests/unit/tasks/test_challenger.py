@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from sqlalchemy import Engine, select
 
 from deadpan.core.errors import CheckpointError
 from deadpan.core.settings import load
-from models.posts.prediction import PreparedPost
+from models.posts.prediction import ImageProblem, PreparedPost
 from models.serving.classifier import Classifier
-from sources.post import FetchedImage, FetchedPost, Post
 from storage.base.database import connect, transaction
 from storage.judging.outcomes import record
 from storage.judging.values import NewFlag, NewVerdict
@@ -26,9 +26,7 @@ from storage.keeping import erasure
 from storage.migrations.schema import migrate
 from storage.tables import challenger_verdicts, compatibility, metadata
 from tasks.challenger import challenger as module
-from tasks.challenger.challenger import Challenger, in_share
-from tasks.intake.chunks import Entry
-from tasks.moderate.verdict import Item
+from tasks.challenger.challenger import Challenger, JudgedPost, in_share
 from tasks.policy.rules import parse_policy
 from tests.checkpoints import contrary
 from tests.harness import wait_until
@@ -79,14 +77,18 @@ def jpeg() -> bytes:
     return buffer.getvalue()
 
 
-def item(post_id: str, text: str = "words", images: Sequence[bytes | None] = ()) -> Item:
-    fetched = tuple(
-        FetchedImage(f"{post_id}/{n}", content, None if content else "it answered 404")
-        for n, content in enumerate(images)
-    )
-    return Item(
-        Entry(b"n" + post_id.encode(), 0), post_id, FetchedPost(Post(post_id, text), fetched)
-    )
+@dataclass(frozen=True)
+class Offered:
+    """A post as it was fetched."""
+
+    post_id: str
+    text: str = "words"
+    images: tuple[bytes | ImageProblem, ...] = ()
+
+
+def item(post_id: str, text: str = "words", images: Sequence[bytes | None] = ()) -> Offered:
+    files = tuple(content or ImageProblem("it answered 404") for content in images)
+    return Offered(post_id, text, files)
 
 
 def judged(post_id: str, content: str = "a" * 64) -> NewVerdict:
@@ -96,9 +98,13 @@ def judged(post_id: str, content: str = "a" * 64) -> NewVerdict:
     )
 
 
-def offer(challenger: Challenger, *items: Item) -> None:
-    verdicts = [judged(each.post_id, f"{index:064x}") for index, each in enumerate(items)]
-    challenger.offer(items, verdicts)
+def offer(challenger: Challenger, *items: Offered) -> None:
+    challenger.offer(
+        [
+            JudgedPost(each.text, each.images, judged(each.post_id, f"{index:064x}"))
+            for index, each in enumerate(items)
+        ]
+    )
 
 
 def rows(database: Engine) -> list[Any]:
@@ -277,7 +283,7 @@ def test_the_champion_itself_misses_no_post(
 
 
 def test_an_offer_that_makes_no_sense_raises_nothing(make: Callable[..., Challenger]) -> None:
-    make(lambda: None).offer([item("1")], [])
+    make(lambda: None).offer([item("1")])
 
 
 def test_a_share_is_the_same_for_every_worker_and_grows_around_itself() -> None:

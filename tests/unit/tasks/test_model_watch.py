@@ -14,9 +14,9 @@ from models.posts.prediction import PreparedPost
 from models.serving.classifier import Classifier
 from sources.post import FetchedPost, Post
 from tasks.intake.chunks import Entry
-from tasks.moderate import model_pass
+from tasks.moderate.model_pass import ModelPass
 from tasks.moderate.outcomes import Outcomes
-from tasks.moderate.verdict import Item
+from tasks.moderate.stages import Asked, Fetched
 from tasks.watches.model_watch import ModelWatch
 from tasks.watches.tries import Tries
 
@@ -80,22 +80,16 @@ class Pass:
         self.outcomes = Outcomes(Tries(3, 1.0))
 
     def __call__(self, *texts: str, tried_before: bool = False) -> list[str]:
-        items = [
-            Item(
-                Entry(b"n" + text.encode(), 0), text, FetchedPost(Post(text, text), ()), None, text
+        posts = [
+            Fetched(
+                Asked(Entry(b"n" + text.encode(), 0), text), FetchedPost(Post(text, text)), text
             )
             for text in texts
         ]
-        model_pass.prepare_together(self.watch.classifier, items)
-        judged = model_pass.predict(
-            self.watch,
-            items,
-            {item.content_hash: [item] for item in items},
-            self.outcomes,
-            None,
-            tried_before=tried_before,
-        )
-        return [item.post_id for item, _ in judged]
+        copies = {post.content_hash: [post] for post in posts}
+        model_pass = ModelPass(self.watch, copies, self.outcomes, tried_before=tried_before)
+        predicted = model_pass.predict(model_pass.prepare(posts), None)
+        return [each.prepared.fetched.asked.post_id for each in predicted]
 
     @property
     def blamed(self) -> list[str]:
