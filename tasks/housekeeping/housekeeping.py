@@ -78,7 +78,7 @@ class Housekeeper:
         self._leads_until = 0.0
         self._was_leading = False
         self._next_try_at = 0.0
-        self._watch = _Chore(10.0, self._measure)
+        self._measuring = _Chore(10.0, self._measure)
         self._chores = [
             _Chore(5.0, self._expire_claims),
             _Chore(60.0, self._forget),
@@ -126,7 +126,7 @@ class Housekeeper:
             require_schema(self._database)
             self._has_schema = True
         self._lead()
-        self._do_if_due(self._watch)
+        self._do_if_due(self._measuring)
         if not self.leads:
             queries.ping(self._database)
             # What was begun while it led is settled all the same.
@@ -153,7 +153,7 @@ class Housekeeper:
             self._next_try_at = now + self._lease_seconds / 4
         if self.leads != self._was_leading:
             self._was_leading = self.leads
-            log.info("leads in housekeeping" if self.leads else "stands by", holder=self._holder)
+            log.info("leads housekeeping" if self.leads else "stands by", holder=self._holder)
         metrics.LEADS.set(self.leads)
 
     def _do_if_due(self, chore: _Chore) -> bool:

@@ -52,20 +52,13 @@ _PROFILE_STEP = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What had arrived and was taken by a time.
+    """What had arrived and was taken by a time."""
 
-    Attributes:
-        at: server time in seconds.
-        arrived, taken: ids ever, by priority in the order of PRIORITIES.
-        unfinished: posts in chunks, and posts that wait to be tried again.
-        ready: workers that were ready.
-    """
-
-    at: float
-    arrived: tuple[int, ...]
+    at: float  # server time in seconds
+    arrived: tuple[int, ...]  # ids ever, by priority in the order of PRIORITIES
     taken: tuple[int, ...]
-    unfinished: int
-    ready: int
+    unfinished: int  # posts in chunks, and posts that wait to be tried again
+    ready: int  # workers
 
     @property
     def waiting(self) -> int:
@@ -99,14 +92,8 @@ class Signal:
     """What scaling goes by.
 
     Attributes:
-        waiting: by priority.
-        in_hand: posts in chunks.
-        retries: posts that wait to be tried again.
         arrivals: pairs of seconds and of posts of high and normal priority that came in them,
             for several stretches of time up to now, the shortest first.
-        posts_per_second: outcomes a second over the last minute.
-        arrivals_per_second: of all priorities over the last minute.
-        ready: workers that are ready.
         worker_posts_per_second: outcomes a second of one worker while posts waited, or None where
             none waited long enough to tell.
         stalled_seconds: for how long workers were ready, posts waited and none had an outcome.
@@ -114,12 +101,12 @@ class Signal:
     """
 
     waiting: Mapping[Priority, Waiting]
-    in_hand: int = 0
-    retries: int = 0
+    in_hand: int = 0  # posts in chunks
+    retries: int = 0  # posts that wait to be tried again
     arrivals: tuple[tuple[float, int], ...] = ()
-    posts_per_second: float = 0.0
-    arrivals_per_second: float = 0.0
-    ready: int = 0
+    posts_per_second: float = 0.0  # outcomes, over the last minute
+    arrivals_per_second: float = 0.0  # of all priorities, over the last minute
+    ready: int = 0  # workers
     worker_posts_per_second: float | None = None
     stalled_seconds: float = 0.0
     idle_seconds: float = 0.0
@@ -154,10 +141,8 @@ def read_signal(intake: Intake, *, ready: int | None = None) -> Signal:
         QueueUnavailable: Redis cannot be reached.
         QueueStateError: a key holds what Deadpan did not write.
     """
-    if ready is None:
-        ready = ready_workers(intake)
-    reply = _take_sample(intake, ready=ready, read=True)
-    now, lengths, taken, in_hand, retries, lines = reply
+    ready = _ready_workers(intake) if ready is None else ready
+    now, lengths, taken, in_hand, retries, lines = _take_sample(intake, ready=ready, read=True)
     samples = [_sample(line, intake) for line in lines]
     at = int(now) / 1000
     arrived = tuple(n + t for n, t in zip(lengths, taken, strict=True))
@@ -167,22 +152,11 @@ def read_signal(intake: Intake, *, ready: int | None = None) -> Signal:
 
 def note_sample(intake: Intake, *, ready: int | None = None) -> None:
     """Note a sample, unless somebody just did. Raises as `read_signal`."""
-    if ready is None:
-        ready = ready_workers(intake)
-    _take_sample(intake, ready=ready, read=False)
-
-
-def ready_workers(intake: Intake) -> int:
-    """Workers that said lately that they are ready. Raises as `read_signal`."""
-    return sum(bool(worker["ready"]) for worker in intake.status()["workers"])
+    _take_sample(intake, ready=_ready_workers(intake) if ready is None else ready, read=False)
 
 
 def publish_scaling(intake: Intake, told: Mapping[str, Any]) -> None:
-    """Leave word of what the autoscaler wants; it goes stale after SCALING_SECONDS.
-
-    Raises:
-        QueueUnavailable: Redis cannot be reached.
-    """
+    """Leave word of what the autoscaler wants, for SCALING_SECONDS."""
     intake.put("scaling", json.dumps(told), seconds=SCALING_SECONDS)
 
 
@@ -191,10 +165,6 @@ def read_scaling(intake: Intake, *, fresh: bool = False) -> dict[str, Any] | Non
 
     Args:
         fresh: whether a word older than STALE_SECONDS counts for none, by the server's clock.
-
-    Raises:
-        QueueUnavailable: Redis cannot be reached.
-        QueueStateError: the key holds what Deadpan did not write.
     """
     raw = intake.get("scaling")
     if raw is None:
@@ -215,14 +185,7 @@ def read_scaling(intake: Intake, *, fresh: bool = False) -> dict[str, Any] | Non
 def signal_of(
     samples: Sequence[Sample], current: Sample, *, in_hand: int = 0, retries: int = 0
 ) -> Signal:
-    """What is waiting and arriving, and for how long.
-
-    Args:
-        samples: of the last minutes, the oldest first.
-        current: how it is now.
-        in_hand: posts in chunks that workers hold.
-        retries: posts that wait for their next try.
-    """
+    """What is waiting and arriving, and for how long; `samples` has the oldest first."""
     waiting = {
         priority: _waiting(samples, current, place) for place, priority in enumerate(PRIORITIES)
     }
@@ -244,6 +207,10 @@ def signal_of(
         stalled_seconds=_stalled_seconds(samples, current),
         idle_seconds=_idle_seconds(samples, current),
     )
+
+
+def _ready_workers(intake: Intake) -> int:
+    return sum(bool(worker["ready"]) for worker in intake.status()["workers"])
 
 
 def _take_sample(intake: Intake, *, ready: int, read: bool) -> list[Any]:

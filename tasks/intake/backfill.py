@@ -7,11 +7,12 @@ even if Redis comes back from its disk without what came last. See docs/decision
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
 
 from deadpan.core.errors import ConfigurationError, DataError, QueueStateError, QueueUnavailable
 from sources.ids import LONGEST_LINE_BYTES, IdSource
@@ -32,73 +33,56 @@ RESTING_SECONDS = 5.0
 _PUSHED, _TOO_DEEP = 1, 0
 
 
-@dataclass(slots=True)
-class Skipped:
-    """Lines that are no post id to be pushed, by what is the matter."""
+class _Skipped(BaseModel):
+    """Lines that are not pushed, by what is the matter with them."""
 
     empty: int = 0
     unfit: int = 0
     repeated: int = 0
 
-    @property
-    def total(self) -> int:
-        """Of all kinds."""
-        return self.empty + self.unfit + self.repeated
 
-    def to_json(self) -> dict[str, int]:
-        """By kind."""
-        return {"empty": self.empty, "unfit": self.unfit, "repeated": self.repeated}
+class _Come(BaseModel):
+    """How far a backfill has come, as Redis keeps it; some of it only for `deadpan status`."""
+
+    kind: str = ""
+    place: dict[str, Any] = {}
+    pushed: int = 0
+    skipped: _Skipped = _Skipped()
+    priority: str
+    at: float
+    # A version before this one did not write the next three.
+    fraction: float | None = None
+    per_second: float | None = None
+    left_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a backfill has come.
+    """How far a backfill has come."""
 
-    Attributes:
-        pushed: post ids, by this run.
-        before: post ids, by the runs before it.
-        skipped: lines, by all runs.
-        fraction: from 0 to 1, or None when nobody knows how much there is.
-        seconds: that this run took.
-        left_seconds: that it takes on, if all goes on as since its start.
-        waiting: ids in the intake, of all priorities.
-        pause: why nothing is pushed at the moment.
-    """
-
-    pushed: int
-    before: int
-    skipped: dict[str, int]
-    fraction: float | None
-    seconds: float
-    left_seconds: float | None
-    waiting: int
-    pause: str | None = None
+    pushed: int  # post ids, by this run
+    before: int  # post ids, by the runs before it
+    skipped: dict[str, int]  # lines, by all runs
+    fraction: float | None  # 0 to 1; None when nobody knows how much there is
+    seconds: float  # that this run took
+    left_seconds: float | None  # that it takes on, if all goes on as since its start
+    waiting: int  # ids in the intake, of all priorities
+    pause: str | None = None  # why nothing is pushed at the moment
 
 
 @dataclass(frozen=True, slots=True)
 class Underway:
     """A backfill that is not through, as its place in Redis tells: it may push, wait or be
-    interrupted, which nobody but its own process knows.
-
-    Attributes:
-        name: of the file or query, or given with --name.
-        priority: high, normal or low.
-        pushed: post ids, by all runs.
-        skipped: lines, by all runs.
-        fraction: from 0 to 1, or None when nobody knows how much there is.
-        per_second: ids a second in its last run, its waits among them; None at its first step.
-        left_seconds: that it takes on, as it was reckoned at the last push; None if nobody knows.
-        pushed_seconds_ago: since the last push, by the clocks of that machine and of this one.
-    """
+    interrupted, which nobody but its own process knows."""
 
     name: str
     priority: str
     pushed: int
     skipped: dict[str, int]
     fraction: float | None
-    per_second: float | None
-    left_seconds: float | None
-    pushed_seconds_ago: float
+    per_second: float | None  # ids a second in its last run, waits included; None at its first step
+    left_seconds: float | None  # as it was reckoned at the last push
+    pushed_seconds_ago: float  # by the clocks of that machine and of this one
 
 
 def underway(intake: Intake) -> list[Underway]:
@@ -110,41 +94,25 @@ def underway(intake: Intake) -> list[Underway]:
     """
     with intake.answering():
         kept = cast("dict[bytes, bytes]", intake.client.hgetall(intake.key("backfills")))
-    found = [_underway(intake, name.decode(errors="replace"), raw) for name, raw in kept.items()]
+    found = []
+    for name, raw in kept.items():
+        come = _read(intake, name.decode(errors="replace"), raw, "delete that field (HDEL)")
+        told = come.model_dump(exclude={"kind", "place", "at"})
+        seconds_ago = max(0.0, time.time() - come.at)
+        found.append(
+            Underway(**told, name=name.decode(errors="replace"), pushed_seconds_ago=seconds_ago)
+        )
     return sorted(found, key=lambda each: each.pushed_seconds_ago)
 
 
-def _underway(intake: Intake, name: str, raw: bytes) -> Underway:
+def _read(intake: Intake, name: str, raw: bytes, remedy: str) -> _Come:
     try:
-        told = json.loads(raw)
-        return Underway(
-            name=name,
-            priority=str(told["priority"]),
-            pushed=int(told["pushed"]),
-            skipped=Skipped(**told["skipped"]).to_json(),
-            # A version before this one did not write the next three.
-            fraction=_number(told.get("fraction")),
-            per_second=_number(told.get("per_second")),
-            left_seconds=_number(told.get("left_seconds")),
-            pushed_seconds_ago=max(0.0, time.time() - float(told["at"])),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return _Come.model_validate_json(raw)
+    except ValidationError:
         raise QueueStateError(
             f"Redis key {intake.key('backfills')} holds {printable(raw)} for {name!r}, which "
-            "Deadpan did not write; delete that field (HDEL)"
+            f"Deadpan did not write; {remedy}"
         ) from None
-
-
-def _number(given: Any) -> float | None:
-    return None if given is None else float(given)
-
-
-@dataclass(slots=True)
-class _Come:
-    """How far: what is kept in Redis."""
-
-    pushed: int = 0
-    skipped: Skipped = field(default_factory=Skipped)
 
 
 class Backfill:
@@ -187,7 +155,8 @@ class Backfill:
         if max_waiting:
             # Small enough that it finds room beside what else waits.
             self._at_once = min(self._at_once, max(1, max_waiting // 10))
-        self._come = _Come()
+        self._pushed = 0
+        self._skipped = _Skipped()
         self._kept = ""
         self._before = 0
         self._waiting = 0
@@ -214,10 +183,10 @@ class Backfill:
             DataError, SourceError: of the source.
         """
         try:
-            self._source.start(self._read())
+            self._source.start(self._place())
             self._began = time.monotonic()
             self._fraction_before = self._source.fraction or 0.0
-            self._before = self._come.pushed
+            self._before = self._pushed
             self._push_all()
             return self.progress()
         finally:
@@ -251,9 +220,9 @@ class Backfill:
             done = fraction - self._fraction_before
             left = seconds * (1.0 - fraction) / done
         return Progress(
-            pushed=self._come.pushed - self._before,
+            pushed=self._pushed - self._before,
             before=self._before,
-            skipped=self._come.skipped.to_json(),
+            skipped=self._skipped.model_dump(),
             fraction=fraction,
             seconds=seconds,
             left_seconds=left,
@@ -261,7 +230,7 @@ class Backfill:
             pause=pause,
         )
 
-    def _read(self) -> dict[str, Any] | None:
+    def _place(self) -> dict[str, Any] | None:
         """Where to go on."""
         with self._intake.answering():
             if not self._name:
@@ -271,33 +240,26 @@ class Backfill:
             raw = cast("bytes | None", self._intake.client.hget(key, self._name))
         if raw is None:
             return None
-        try:
-            self._kept = raw.decode()
-            kept = json.loads(self._kept)
-            self._come = _Come(int(kept["pushed"]), Skipped(**kept["skipped"]))
-            kind, place = str(kept["kind"]), dict(kept["place"])
-        except (ValueError, KeyError, TypeError):
-            raise QueueStateError(
-                f"Redis key {self._intake.key('backfills')} holds {printable(raw)} for "
-                f"{self._name!r}, which Deadpan did not write; start again with --restart"
-            ) from None
-        if kind != self._source.kind:
+        come = _read(self._intake, self._name, raw, "start again with --restart")
+        if come.kind != self._source.kind:
             raise ConfigurationError(
-                f"{self._name!r} is the name of a backfill of something else, which is not "
-                "through; give another --name, or --restart to forget that one"
+                f"{self._name!r} is the name of a backfill from something else that has not "
+                "finished; give another --name, or --restart to forget that one"
             )
-        return place
+        self._kept = raw.decode()
+        self._pushed, self._skipped = come.pushed, come.skipped
+        return come.place
 
     def _problem(self, number: int, raw: bytes, last: bytes | None) -> str | None:
         if not raw.strip():
-            self._come.skipped.empty += 1
+            self._skipped.empty += 1
             return "it is empty"
         if raw == last:
-            self._come.skipped.repeated += 1
+            self._skipped.repeated += 1
             return f"it repeats {self._source.unit} {number - 1}: {printable(raw)}"
         problem = id_problem(raw)
         if problem:
-            self._come.skipped.unfit += 1
+            self._skipped.unfit += 1
             if len(raw) >= LONGEST_LINE_BYTES:
                 return f"it is longer than {LONGEST_LINE_BYTES - 1} bytes"
         return problem
@@ -309,29 +271,26 @@ class Backfill:
             if seconds > RESTING_SECONDS:
                 self._source.rest()
             self._wait(min(seconds, STEP_SECONDS))
-        now = {
-            "kind": self._source.kind,
-            "place": self._source.place,
-            "pushed": self._come.pushed + len(batch),
-            "skipped": self._come.skipped.to_json(),
-            "priority": self._priority,
-            "at": round(time.time()),
-            **self._pace(len(batch)),
-        }
-        self._step(batch, json.dumps(now))
-        self._come.pushed += len(batch)
+        now = self._come(len(batch)).model_dump_json()
+        self._step(batch, now)
+        self._pushed += len(batch)
         self._rate.went(len(batch))
         self._told(self.progress())
 
-    def _pace(self, more: int) -> dict[str, float | None]:
-        """For `underway`: nothing here reads it again."""
+    def _come(self, more: int) -> _Come:
         how = self.progress()
         seconds, left, fraction = how.seconds, how.left_seconds, how.fraction
-        return {
-            "fraction": None if fraction is None else round(fraction, 4),
-            "per_second": round((how.pushed + more) / seconds, 1) if seconds > 0 else None,
-            "left_seconds": None if left is None else round(left),
-        }
+        return _Come(
+            kind=self._source.kind,
+            place=self._source.place,
+            pushed=self._pushed + more,
+            skipped=self._skipped,
+            priority=self._priority,
+            at=round(time.time()),
+            fraction=None if fraction is None else round(fraction, 4),
+            per_second=round((how.pushed + more) / seconds, 1) if seconds > 0 else None,
+            left_seconds=None if left is None else round(left),
+        )
 
     def _step(self, ids: list[bytes], now: str) -> None:
         """Push ids and move the place, once Redis is there and has room."""

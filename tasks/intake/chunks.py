@@ -15,7 +15,7 @@ REVISITS = ".revisits"
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """A chunk that `Intake.dispatch` took in hand: to be sent as a Celery message.
+    """A chunk that is to be sent as a Celery message.
 
     Attributes:
         how: `new`, `again` when nobody finished it, `split` when it was halved as well, or

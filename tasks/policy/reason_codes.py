@@ -35,7 +35,7 @@ def read_policy(path: str = "") -> Mapping[str, Any]:
     except UnreadableFileError as error:
         raise PolicyError(
             f"policy {path} {error}; set DEADPAN_POLICY to a TOML file, "
-            "or to nothing for the policy that ships with Deadpan"
+            "or unset it to use the policy that ships with Deadpan"
         ) from None
 
 
@@ -65,15 +65,15 @@ def parse_reason_codes(given: Any, *, shown: str) -> tuple[ReasonCodes, list[str
     """
     if not isinstance(given, dict) or not given:
         return {}, [
-            f"{shown}: reason_codes is written as a table [reason_codes] with a line such as "
-            'hate = "Hate speech" each; leave it out to take those that ship with Deadpan'
+            f"{shown}: write reason_codes as a table [reason_codes] with lines such as "
+            'hate = "Hate speech", or leave it out to use those that ship with Deadpan'
         ]
     codes, problems = {}, []
     for code, words in given.items():
         if not _CODE.fullmatch(code):
             problems.append(
-                f"{shown}: reason code {code[:80]!r} is none; "
-                "use at most 64 lower-case letters, digits, - and _"
+                f"{shown}: reason code {code[:80]!r} must be at most 64 lower-case letters, "
+                "digits, - and _"
             )
         elif (
             not isinstance(words, str)
@@ -82,7 +82,7 @@ def parse_reason_codes(given: Any, *, shown: str) -> tuple[ReasonCodes, list[str
         ):
             problems.append(
                 f"{shown}: reason code {code!r} is {str(words)[:80]!r}; "
-                f"give it words for people, at most {MAX_WORDS_CHARACTERS} characters"
+                f"give it a label for people, at most {MAX_WORDS_CHARACTERS} characters"
             )
         else:
             codes[code] = words.strip()

@@ -8,7 +8,18 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import ErrorDetails
 
 from deadpan.core.errors import PolicyError
 from models.posts.prediction import SENTIMENTS, Prediction, Scores
@@ -33,7 +44,6 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 _CONDITION = re.compile(r"\s*([a-z_.]+)\s*(>=|<=|>|<)\s*([0-9]*\.?[0-9]+)\s*")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_FIELDS = {"name", "when", "queue", "priority"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +60,48 @@ class Condition:
         return value is not None and _COMPARISONS[self.comparison](value, self.threshold)
 
 
-@dataclass(frozen=True, slots=True)
+def _conditions(when: object) -> tuple[Condition, ...]:
+    if not isinstance(when, str):
+        raise ValueError("write a sentence such as 'sarcasm >= 0.7'")
+    conditions, problems = [], []
+    for part in re.split(r"\sand\s", when):
+        match = _CONDITION.fullmatch(part)
+        if not match:
+            problems.append(f"cannot read {part.strip()!r}; write a score, >= or <, and a number")
+            continue
+        score, comparison, number = match.groups()
+        if score not in SCORE_NAMES:
+            problems.append(f"score {score!r} is unknown; known are {', '.join(SCORE_NAMES)}")
+        if not 0 <= float(number) <= 1:
+            problems.append(f"threshold {number} must be between 0 and 1, as every score is")
+        conditions.append(Condition(score, comparison, float(number)))
+    if problems:
+        raise ValueError("; ".join(problems))
+    return tuple(conditions)
+
+
+def _name(given: str) -> str:
+    if not _NAME.fullmatch(given):
+        raise ValueError("use at most 64 lower-case letters, digits, - and _")
+    return given
+
+
+_Name = Annotated[str, AfterValidator(_name)]
+
+
+@pydantic_dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class Rule:
     """When all conditions hold, the post is flagged in `queue` with `priority` (0 to 100)."""
 
-    name: str
-    conditions: tuple[Condition, ...]
-    queue: str
-    priority: int
+    name: _Name
+    conditions: Annotated[
+        tuple[Condition, ...], Field(validation_alias="when"), BeforeValidator(_conditions)
+    ]
+    queue: _Name
+    priority: Annotated[int, Field(strict=True, ge=0, le=100)]
+
+
+_RULES = TypeAdapter(list[Rule])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,26 +176,34 @@ def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
     ]
     if "reason_codes" in data:
         problems += parse_reason_codes(data["reason_codes"], shown=shown)[1]
-    listed = data.get("rules", [])
-    if not isinstance(listed, list) or not all(isinstance(rule, dict) for rule in listed):
-        raise PolicyError([*problems, f"{shown}: rules are written as [[rules]] tables"])
-    rules = []
-    for number, fields in enumerate(listed, 1):
-        rule, wrong = _parse_rule(fields)
-        problems += [
-            f"{shown}: rule {number} ({fields.get('name', 'no name')}): {w}" for w in wrong
-        ]
-        if rule:
-            rules.append(rule)
+    rules: list[Rule] = []
+    try:
+        rules = _RULES.validate_python(data.get("rules", []))
+    except ValidationError as error:
+        problems += [f"{shown}: {_problem(each)}" for each in error.errors(include_url=False)]
     names = [rule.name for rule in rules]
     problems += [
-        f"{shown}: rule name {name!r} is used {names.count(name)} times; names are unique"
+        f"{shown}: rule name {name!r} is used {names.count(name)} times; names must be unique"
         for name in sorted({n for n in names if names.count(n) > 1})
     ]
     if problems:
         raise PolicyError(problems)
     canonical = json.dumps([asdict(rule) for rule in rules], sort_keys=True)
     return Policy(tuple(rules), hashlib.sha256(canonical.encode()).hexdigest()[:12])
+
+
+def _problem(error: ErrorDetails) -> str:
+    """What pydantic found, with the rule and the field."""
+    number, *field = error["loc"] or ("",)
+    if not field:
+        return "write each rule as a table below [[rules]]"
+    place = f"rule {int(number) + 1}"
+    if error["type"] == "missing":
+        return f"{place}: field {field[0]!r} is missing"
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{place}: unknown field {field[0]!r}; known are name, when, queue and priority"
+    why = error["msg"].removeprefix("Value error, ").replace("Input should", "it must")
+    return f"{place}: {field[0]} is {error['input']!r}; {why}"
 
 
 def scores_of(
@@ -180,45 +232,3 @@ def _named(read_out: str, scores: Scores) -> dict[str, float]:
     return {f"{read_out}sentiment.{label}": p for label, p in sentiment.items()} | {
         f"{read_out}sarcasm": scores.sarcasm
     }
-
-
-def _parse_rule(fields: Mapping[str, Any]) -> tuple[Rule | None, list[str]]:
-    problems = [
-        f"unknown field {key!r}; known are {', '.join(sorted(_FIELDS))}"
-        for key in sorted(fields.keys() - _FIELDS)
-    ]
-    problems += [f"field {key!r} is missing" for key in sorted(_FIELDS - fields.keys())]
-    for key in ("name", "queue"):
-        value = fields.get(key)
-        if value is not None and not (isinstance(value, str) and _NAME.fullmatch(value)):
-            problems.append(
-                f"{key} is {value!r}; use at most 64 lower-case letters, digits, - and _"
-            )
-    priority = fields.get("priority")
-    if priority is not None and (type(priority) is not int or not 0 <= priority <= 100):
-        problems.append(f"priority is {priority!r}; use a whole number from 0 to 100")
-    conditions: list[Condition] = []
-    if (when := fields.get("when")) is not None:
-        conditions, wrong = _parse_conditions(when)
-        problems += wrong
-    if problems:
-        return None, problems
-    return Rule(fields["name"], tuple(conditions), fields["queue"], fields["priority"]), []
-
-
-def _parse_conditions(when: Any) -> tuple[list[Condition], list[str]]:
-    if not isinstance(when, str):
-        return [], [f"when is {when!r}; write a sentence such as 'sarcasm >= 0.7'"]
-    conditions, problems = [], []
-    for part in re.split(r"\sand\s", when):
-        match = _CONDITION.fullmatch(part)
-        if not match:
-            problems.append(f"cannot read {part.strip()!r}; write a score, >= or <, and a number")
-            continue
-        score, comparison, number = match.groups()
-        if score not in SCORE_NAMES:
-            problems.append(f"score {score!r} is unknown; known are {', '.join(SCORE_NAMES)}")
-        if not 0 <= float(number) <= 1:
-            problems.append(f"threshold {number} is outside 0 to 1, which every score lies in")
-        conditions.append(Condition(score, comparison, float(number)))
-    return conditions, problems

@@ -56,52 +56,31 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What a worker knows of its source.
+    """What a worker knows of its source."""
 
-    Attributes:
-        down: whether it answers nothing, whatever is asked for.
-        paused_seconds: for so long it wants to be left alone.
-        silent_seconds: how long ago it began to fail or refuse without an answer since; 0 when it
-            answered last, or was not asked of late.
-        requests_at_once: that it may be asked now.
-        requests_per_second: None without a limit.
-        slowed: whether it is asked less than it could be, because it refused.
-    """
-
-    down: bool
-    paused_seconds: float
-    silent_seconds: float
+    down: bool  # it answers nothing, whatever is asked for
+    paused_seconds: float  # for so long it wants to be left alone
+    silent_seconds: float  # since its last answer; 0 when it answered last, or was not asked lately
     requests_at_once: int
-    requests_per_second: float | None
-    slowed: bool
+    requests_per_second: float | None  # None without a limit
+    slowed: bool  # it is asked less than it could be, because it refused
 
 
 @dataclass(slots=True)
 class _Suspect:
-    """A post that failed alone.
+    """A post that failed alone."""
 
-    Attributes:
-        failures: in a row.
-        refused: how often the source asked for a pause when this post was asked for.
-        spoils: whether it may spoil the answer to posts that are asked for with it.
-        others_answered: whether others were answered since it failed last.
-        blamed: whether that was so when it failed again.
-    """
-
-    failures: int = 0
-    refused: int = 0
-    spoils: bool = False
-    others_answered: bool = False
-    blamed: bool = False
+    failures: int = 0  # in a row
+    refused: int = 0  # how often the source asked for a pause when this post was asked for
+    spoils: bool = False  # it may spoil the answer to posts that are asked for with it
+    others_answered: bool = False  # since it failed last
+    blamed: bool = False  # whether that was so when it failed again
 
 
 class SourceWatch:
     """Asks a source for posts, and knows whether it is down. Several slots may call it at once.
 
-    Args:
-        throttle: of the source, where it has one: it knows of pauses.
-        clock: seconds that only grow.
-        wait: gets seconds to spend.
+    The throttle is the source's own, where it has one: it knows of pauses.
     """
 
     def __init__(
@@ -158,7 +137,7 @@ class SourceWatch:
         """For how long no post need be taken in hand, because none could be asked for."""
         paused_seconds = self._throttle.limits.paused_seconds
         with self._lock:
-            down_seconds = self._ask_fresh_at - self._clock() if self._is_down_now() else 0.0
+            down_seconds = self._ask_fresh_at - self._clock() if self._is_down() else 0.0
         return max(paused_seconds, down_seconds, 0.0)
 
     def room(self, posts: int) -> int:
@@ -184,10 +163,6 @@ class SourceWatch:
             )
 
     def _is_down(self) -> bool:
-        with self._lock:
-            return self._is_down_now()
-
-    def _is_down_now(self) -> bool:
         return self._down and self._is_patient()
 
     def _is_patient(self) -> bool:
@@ -197,14 +172,13 @@ class SourceWatch:
     def _first_question(self, post_ids: Sequence[str]) -> str | None:
         """The post that asks for all while the source is down; None while it is not.
 
-        Raises:
-            SourceUnavailable: nothing may be asked now.
+        Raises SourceUnavailable where nothing may be asked now.
         """
         left_seconds = self._throttle.limits.paused_seconds
         error = "the post source asked to be left alone for a while"
         with self._lock:
             if left_seconds <= 0.0:
-                if not self._is_down_now():
+                if not self._is_down():
                     return None
                 now = self._clock()
                 some = random.sample(post_ids, len(post_ids))
@@ -227,11 +201,7 @@ class SourceWatch:
         return suspect.failures if suspect else 0
 
     def _told(self, post_ids: Sequence[str], asking: Round) -> dict[str, FetchResult]:
-        """What a round has shown of each post.
-
-        Raises:
-            SourceUnavailable: nothing of any.
-        """
+        """What a round has shown of each post; raises SourceUnavailable where it is nothing."""
         with self._lock:
             self._asked_at = self._clock()
             self._count_pauses()

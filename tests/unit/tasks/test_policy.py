@@ -165,12 +165,12 @@ def test_reason_codes_judge_nothing_and_change_no_version() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("reason_codes = {}", "leave it out to take those that ship"),
-        ("reason_codes = ['hate']", "written as a table"),
-        ('[reason_codes]\n"No Code" = "x"', "reason code 'No Code' is none"),
+        ("reason_codes = {}", "leave it out to use those that ship"),
+        ("reason_codes = ['hate']", "as a table"),
+        ('[reason_codes]\n"No Code" = "x"', "reason code 'No Code' must be"),
         ('[reason_codes]\nhate = ""', "reason code 'hate' is ''"),
         ("[reason_codes]\nhate = 3", "reason code 'hate' is '3'"),
-        ('[reason_codes]\nhate = "a\\nb"', "give it words for people"),
+        ('[reason_codes]\nhate = "a\\nb"', "give it a label for people"),
         (f'[reason_codes]\nhate = "{"x" * 81}"', "at most 80 characters"),
     ],
 )
