@@ -282,7 +282,7 @@ def test_a_key_of_another_type_is_named(intake: Intake) -> None:
             intake.client.hset(key, "x", "x")
         said = wrong_key(intake, QUEUE)
         assert said
-        assert f"Redis key {key} is no {kind}" in said
+        assert f"Redis key {key} is not a {kind}" in said
         intake.client.delete(key)
 
 
