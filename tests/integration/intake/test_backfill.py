@@ -250,7 +250,7 @@ def test_a_name_is_kept_for_one_backfill(tmp_path: Path, intake: Intake) -> None
     with pytest.raises(KeyboardInterrupt):
         backfill(intake, IdFile(path), told=interrupting(1000)).run()
     url = f"sqlite:///{tmp_path / 'other.db'}"
-    with pytest.raises(ConfigurationError, match="backfill of something else"):
+    with pytest.raises(ConfigurationError, match="backfill from something else"):
         backfill(intake, IdQuery(url, "SELECT 1 AS id")).run()
     again = backfill(intake, IdFile(path))
     again.forget()
