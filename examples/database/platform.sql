@@ -9,7 +9,7 @@ CREATE TABLE posts (
 );
 
 -- [snippet: outbox]
--- What is to be pushed is noted in the transaction that changes the post, whoever changes it.
+-- Ids to push are recorded in the transaction that changes the post, whoever changes it.
 CREATE TABLE posts_to_push (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     post_id bigint NOT NULL

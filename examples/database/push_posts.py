@@ -1,8 +1,8 @@
-"""Pushes the ids that a platform's triggers noted, from its PostgreSQL onto Redis.
+"""Pushes the ids that a platform's triggers recorded, from its PostgreSQL onto Redis.
 
     python examples/database/push_posts.py
 
-PLATFORM_DATABASE_URL and DEADPAN_REDIS_URL say where they are. Ctrl-C ends it; several may run.
+PLATFORM_DATABASE_URL and DEADPAN_REDIS_URL say where they are. Ctrl-C stops it; several may run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ AT_ONCE = 1000
 
 # [snippet: push]
 def push_noted(platform: psycopg.Connection, client: redis.Redis) -> int:
-    """Push ids, and forget them only when Redis has them; killed in between, they come again."""
+    """Push ids, and forget them only once Redis has them; if killed in between, push them again."""
     with platform.transaction():
         noted = platform.execute(
             "SELECT number, post_id FROM posts_to_push ORDER BY number LIMIT %s"
-            " FOR UPDATE SKIP LOCKED",  # another one that pushes takes others
+            " FOR UPDATE SKIP LOCKED",  # another pusher takes other rows
             (AT_ONCE,),
         ).fetchall()
         if noted:
@@ -47,7 +47,7 @@ def main() -> None:
                     if push_noted(platform, client) < AT_ONCE:
                         time.sleep(0.2)
         except (psycopg.OperationalError, redis.RedisError) as error:
-            print(f"tried again in a second: {error}", file=sys.stderr, flush=True)
+            print(f"retrying in a second: {error}", file=sys.stderr, flush=True)
             time.sleep(1)
 
 

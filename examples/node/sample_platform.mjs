@@ -2,8 +2,8 @@
 //
 //     node examples/node/sample_platform.mjs 8080
 //
-// The same paths as examples/python/sample_platform.py. It keeps posts in memory, so what is not
-// pushed when it ends is lost: see there for a table of what is to be pushed.
+// The same paths as examples/python/sample_platform.py. It keeps posts in memory, so ids that are not
+// pushed when it exits are lost: see there for an outbox.
 
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -11,19 +11,17 @@ import { connect } from "node:net";
 
 const { DEADPAN_REDIS_URL = "redis://127.0.0.1:6380/0", DEADPAN_SOURCE_TOKEN, DEADPAN_CALLBACK_SECRET } = process.env;
 if (!DEADPAN_SOURCE_TOKEN || !DEADPAN_CALLBACK_SECRET) {
-  console.error("set DEADPAN_SOURCE_TOKEN and DEADPAN_CALLBACK_SECRET, as Deadpan has them");
+  console.error("set DEADPAN_SOURCE_TOKEN and DEADPAN_CALLBACK_SECRET, with the same values as for Deadpan");
   process.exit(2);
 }
 const LISTS = { high: "deadpan:posts:high", normal: "deadpan:posts", low: "deadpan:posts:low" };
 
 const posts = new Map(); // id -> post
-const taken = new Set(); // webhook-ids that were dealt with; in a real platform a unique key
+const taken = new Set(); // webhook-ids that were handled; in a real platform a unique key
 
 // -- pushing ids --
 
-// [snippet: push]
-// RPUSH over a bare socket, to show how little it takes; with `npm install redis` it is
-// `await client.rPush(list, id)`.
+// RPUSH over a bare socket, to show how little it takes; examples/push/push.mjs uses node-redis.
 function push(list, ...ids) {
   const url = new URL(DEADPAN_REDIS_URL);
   const commands = [["RPUSH", list, ...ids.map(String)]];
@@ -52,28 +50,25 @@ function push(list, ...ids) {
   });
 }
 
-// Until Redis took it: an id that was pushed twice is judged once.
+// Until Redis accepts it: an id that was pushed twice is judged once.
 async function pushUntilTaken(list, id) {
   for (;;) {
     try {
       return await push(list, id);
     } catch (error) {
-      console.error(`Redis does not take ${id}: ${error.message}`);
+      console.error(`Redis does not accept ${id}: ${error.message}`);
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   }
 }
-// [end]
 
 // -- the post source --
 
-// [snippet: source]
-// What Deadpan gets for a chunk of ids. One that is left out is gone.
+// The answer to Deadpan for a chunk of ids. A post that is left out is gone.
 function sourceAnswer(ids) {
   const found = ids.map((id) => posts.get(id)).filter(Boolean);
   return { posts: found.map(({ id, text, images, author }) => ({ id, text, images, author })) };
 }
-// [end]
 
 // -- callbacks --
 
@@ -95,15 +90,14 @@ function isFromDeadpan(body, headers, secret) {
 }
 // [end]
 
-// [snippet: take]
-// Do what an event says, once.
+// Apply an event, once.
 function take(webhookId, { type, data }) {
-  if (taken.has(webhookId)) return; // it came before, and our answer got lost
+  if (taken.has(webhookId)) return; // handled before; our answer got lost
   taken.add(webhookId);
   const post = posts.get(data.post_id);
   if (!post) return;
   if (type === "verdict.created" && data.verdict_id > post.verdict_id) {
-    // An event that was parked may arrive after a later one: the greater id counts.
+    // A parked event may arrive after a later one: the greater id wins.
     Object.assign(post, { verdict_id: data.verdict_id, label: data.label, flagged: data.flag !== null });
   }
   if (type === "decision.created") {
@@ -111,7 +105,6 @@ function take(webhookId, { type, data }) {
     else if (data.action === "approve" || data.action === "remove") post.decisions.set(data.decision_id, data.action);
   }
 }
-// [end]
 
 // The newest decision that stands.
 function decisionOf(post) {

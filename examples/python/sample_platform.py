@@ -3,12 +3,12 @@
     python examples/python/sample_platform.py 8080
     python examples/python/sample_platform.py push-unanswered 3600
 
-People post at it, Deadpan reads posts from it and tells it of verdicts and decisions:
+People post to it; Deadpan reads posts from it and tells it about verdicts and decisions:
 
     POST   /posts        {"text": "…", "images": ["https://…"], "author": "…", "priority": "high"?}
     PUT    /posts/ID     the same, edited
     DELETE /posts/ID
-    GET    /posts/ID     the post, and what Deadpan said of it
+    GET    /posts/ID     the post, and what Deadpan said about it
     GET    /posts?ids=1,2,3    for Deadpan, with a bearer token
     POST   /deadpan            for Deadpan's callbacks, signed
 
@@ -72,15 +72,15 @@ def database() -> Iterator[sqlite3.Connection]:
 
 # [snippet: push]
 def push_soon(transaction: sqlite3.Connection, post_id: int, priority: str = "normal") -> None:
-    """Note an id in the transaction that changes its post: both are there, or neither is."""
+    """Record an id in the transaction that changes its post: both are saved, or neither is."""
     row = (str(post_id), LISTS[priority])
     transaction.execute("INSERT INTO to_push (post_id, list) VALUES (?, ?)", row)
 
 
 def push_noted(client: redis.Redis) -> int:
-    """Push what was noted, and forget it only when Redis has it.
+    """Push the recorded ids, and forget them only once Redis has them.
 
-    Killed in between, an id is pushed twice. That does no harm: a post is judged once.
+    If killed in between, an id is pushed twice. That does no harm: a post is judged once.
     """
     with database() as connection:
         noted = connection.execute("SELECT * FROM to_push ORDER BY number LIMIT 1000").fetchall()
@@ -96,22 +96,22 @@ def push_noted(client: redis.Redis) -> int:
 
 
 def keep_pushing(ended: threading.Event) -> None:
-    """Push as long as the platform runs; while Redis is away, ids wait in the table."""
+    """Push as long as the platform runs; while Redis is down, ids wait in the table."""
     client = redis.Redis.from_url(REDIS_URL, socket_timeout=10)
     while not ended.is_set():
         try:
             if push_noted(client):
                 continue
         except redis.RedisError as error:
-            print(f"Redis does not take ids: {error}", file=sys.stderr, flush=True)
+            print(f"Redis does not accept ids: {error}", file=sys.stderr, flush=True)
         ended.wait(0.1)
 
 
 # [snippet: unanswered]
 def push_unanswered(older_than_seconds: float) -> int:
-    """Push again what has no verdict after a while: run it every few minutes, and after a disaster.
+    """Push again posts that have no verdict yet: run it every few minutes, and after a disaster.
 
-    Deadpan loses no id that Redis took; this is for what a Redis without its disk has lost.
+    Deadpan loses no id that Redis accepted; this is for a Redis that lost its data.
     """
     with database() as connection:
         rows = connection.execute(
@@ -131,7 +131,7 @@ def push_unanswered(older_than_seconds: float) -> int:
 
 # [snippet: source]
 def source_answer(ids: list[str]) -> dict[str, Any]:
-    """What Deadpan gets for a chunk of ids. One that is left out is gone."""
+    """The answer to Deadpan for a chunk of ids. A post that is left out is gone."""
     marks = ",".join("?" * len(ids))
     with database() as connection:
         rows = connection.execute(f"SELECT * FROM posts WHERE id IN ({marks})", ids)  # noqa: S608
@@ -175,14 +175,14 @@ def is_from_deadpan(body: bytes, headers: Mapping[str, str], secret: str) -> boo
 
 # [snippet: take]
 def take(webhook_id: str, event: Mapping[str, Any]) -> None:
-    """Do what an event says, once: its id and its effect are one transaction."""
+    """Apply an event, once: its id and its effect are saved in one transaction."""
     with database() as connection:
         new = connection.execute("INSERT OR IGNORE INTO callbacks VALUES (?)", (webhook_id,))
         if new.rowcount == 0:
-            return  # it came before, and our answer got lost
+            return  # handled before; our answer got lost
         data = event["data"]
         if event["type"] == "verdict.created":
-            # An event that was parked may arrive after a later one: the greater id counts.
+            # A parked event may arrive after a later one: the greater id wins.
             connection.execute(
                 "UPDATE posts SET verdict_id = :verdict_id, label = :label, flagged = :flagged "
                 "WHERE id = :post_id AND (verdict_id IS NULL OR verdict_id < :verdict_id)",
@@ -193,7 +193,7 @@ def take(webhook_id: str, event: Mapping[str, Any]) -> None:
                 "INSERT INTO decisions VALUES (:decision_id, :post_id, :action, :undoes)",
                 {"undoes": None, **data},
             )
-        # Types that are not known yet are answered 2xx too: they would come for a day otherwise.
+        # Unknown types are answered 2xx too: otherwise they would be retried for a day.
 
 
 # [end]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Have posts judged with nothing but redis-cli (or valkey-cli) and curl, and print what became of them.
+# Have posts judged with nothing but redis-cli (or valkey-cli) and curl, and print their outcomes.
 #
 #     examples/shell/judge.sh [--priority high|normal|low] ID…
 #
 # Settings: DEADPAN_REDIS_URL; CONSOLE_URL, where the console is; CONSOLE_TOKEN, with the scope
-# verdicts:read; WAIT_SECONDS, 60 if not said. Exit code 0: all ids have an outcome; 1: some have not.
+# verdicts:read; WAIT_SECONDS, 60 by default. Exit code 0: all ids have an outcome; 1: some do not.
 set -euo pipefail
 
 redis_url=${DEADPAN_REDIS_URL:-redis://127.0.0.1:6380/0}
@@ -28,7 +28,7 @@ client=$(command -v redis-cli || command -v valkey-cli)
 # [end]
 
 # [snippet: ask]
-outcome() {  # of a post id; curl fails with 22 while there is none
+outcome() {  # of a post id; curl exits with 22 while there is none
   curl --silent --fail --header "Authorization: Bearer $CONSOLE_TOKEN" "$console/api/v1/verdicts/$1"
 }
 # [end]

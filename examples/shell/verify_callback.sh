@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Check the signature of a callback, as a receiver does: with openssl, for one that was kept.
+# Check the signature of a stored callback with openssl, as a receiver does.
 #
 #     examples/shell/verify_callback.sh WEBHOOK_ID WEBHOOK_TIMESTAMP WEBHOOK_SIGNATURE < BODY
 #
-# DEADPAN_CALLBACK_SECRET is the secret. Exit code 0: it is right; 1: it is not. Of the time nothing
-# is said: a receiver refuses what is older than five minutes.
+# DEADPAN_CALLBACK_SECRET is the secret. Exit code 0: it is valid; 1: it is not. The time is not
+# checked: a receiver refuses anything older than five minutes.
 set -euo pipefail
 # [snippet: verify]
 key=$(printf %s "${DEADPAN_CALLBACK_SECRET#whsec_}" | base64 --decode | od -An -v -tx1 | tr -d ' \n')
