@@ -48,7 +48,7 @@ class Costs:
     """Seconds; the defaults are explained in docs/capacity.md.
 
     Attributes:
-        scripts: of Redis's one thread: claim, take and release of a chunk.
+        scripts: of Redis's one thread: dispatch, take and release of a chunk.
         message: of Redis's one thread: a Celery message's push, pop and acknowledgement.
         fsync: of Redis's disk; six writes a chunk, none of them sharing one: the worst case.
         record_chunk, record_post: of the database, one transaction a chunk.

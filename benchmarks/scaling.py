@@ -47,13 +47,13 @@ def _milliseconds(seconds: Sequence[float]) -> str:
 
 
 def intake(backlogs: Sequence[int], folder: Path) -> Iterator[str]:
-    """Claim, take, release of one chunk while so many ids wait, and what the ids weigh in Redis.
+    """Dispatch, take, release of one chunk while so many ids wait, and what the ids weigh in Redis.
 
     Yields:
         Lines of a table.
     """
     yield (
-        "| ids waiting | claim ms | p95 | take ms | p95 | release ms | p95 "
+        "| ids waiting | dispatch ms | p95 | take ms | p95 | release ms | p95 "
         "| server CPU ms/chunk | MB | bytes an id |"
     )
     yield "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
@@ -64,26 +64,26 @@ def intake(backlogs: Sequence[int], folder: Path) -> Iterator[str]:
                 empty = int(queue.client.info("memory")["used_memory"])
                 queue.enqueue(f"post-{number:012d}" for number in range(backlog))
                 used = int(queue.client.info("memory")["used_memory"]) - empty
-                claims, takes, releases = [], [], []
+                dispatches, takes, releases = [], [], []
                 cpu = _server_cpu_seconds(queue)
                 for _ in range(min(200, backlog // CHUNK)):
                     began = time.perf_counter()
                     dispatched = queue.dispatch(chunk_size=CHUNK, lease_seconds=30)
                     assert dispatched
-                    claimed = time.perf_counter()
+                    sent = time.perf_counter()
                     chunk = queue.take(dispatched.chunk_id, owner="bench", lease_seconds=30)
                     assert chunk
                     taken = time.perf_counter()
                     queue.release(chunk)
-                    claims.append(claimed - began)
-                    takes.append(taken - claimed)
+                    dispatches.append(sent - began)
+                    takes.append(taken - sent)
                     releases.append(time.perf_counter() - taken)
                 cpu = _server_cpu_seconds(queue) - cpu
             finally:
                 queue.close()
-        cells = " | ".join(map(_milliseconds, (claims, takes, releases)))
+        cells = " | ".join(map(_milliseconds, (dispatches, takes, releases)))
         yield (
-            f"| {backlog:,} | {cells} | {1000 * cpu / len(claims):.2f} "
+            f"| {backlog:,} | {cells} | {1000 * cpu / len(dispatches):.2f} "
             f"| {used / 2**20:.1f} | {used / backlog:.0f} |"
         )
 
