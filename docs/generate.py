@@ -1,12 +1,12 @@
-"""Writes docs/settings.md, docs/commands.md and what pages show of examples. `make docs` runs it; a
-test compares.
+"""Writes docs/settings.md, docs/commands.md and the examples shown in pages. `make docs` runs it; a test
+compares.
 
-A page shows a part of an example between two marks, which this program fills:
+A page shows a part of an example between two markers, which this program fills:
 
     <!-- example: examples/python/sample_platform.py push -->
     <!-- end of example -->
 
-In the example the part stands between `[snippet: push]` and `[end]`, each in a comment of its own.
+In the example file, the part is between `[snippet: push]` and `[end]`, each in its own comment.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _SHOWN = re.compile(
 
 
 def with_examples(page: str) -> str:
-    """A page with its examples as they are now.
+    """A page with its examples up to date.
 
     Raises:
         ValueError: an example has no part of that name.

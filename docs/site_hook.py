@@ -1,8 +1,8 @@
-"""Brings into the site what documents link to outside docs/. Called by mkdocs (see mkdocs.yml).
+"""Adds to the site what documents link to outside docs/. Called by mkdocs (see mkdocs.yml).
 
 The README is the first page. Other Markdown files of the repository become pages under
-`repository/`; a file of code that is linked becomes a page that shows it, and a folder one that
-lists it. So every link of a document leads to the same thing in the repository and on the site.
+`repository/`; a linked code file becomes a page that shows it, and a folder one that lists it. So
+every link leads to the same thing in the repository and on the site.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LANGUAGES |= {".yaml": "yaml", ".toml": "toml", ".sql": "sql", ".json": "json"}
 LANGUAGES |= {".go": "go", ".rb": "ruby", ".php": "php"}
 
 _places: dict[str, str] = {}
-"""Path of a page on the site -> path in the repository, of what this file added."""
+"""Path on the site -> path in the repository, for pages that this file added."""
 
 
 def place(path: str) -> str:
-    """Where a path of the repository is on the site: the path of its source below docs/."""
+    """Where a path of the repository is on the site, as a path below docs/."""
     if path in ("README.md", "docs"):
         return "index.md"
     inside = posixpath.relpath(path, "docs")
@@ -45,7 +45,7 @@ def place(path: str) -> str:
 
 
 def links(markdown: str, path: str) -> Iterator[tuple[re.Match[str], str]]:
-    """Links of a page to files of the repository, each with the file's path."""
+    """The links of a page to files of the repository, each with the file's path."""
     fenced = [match.span() for match in FENCE.finditer(markdown)]
     for match in LINK.finditer(markdown):
         if any(start <= match.start() < end for start, end in fenced):
@@ -57,7 +57,7 @@ def links(markdown: str, path: str) -> Iterator[tuple[re.Match[str], str]]:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that lie outside docs/, and those that they link to."""
+    """Add the pages outside docs/, and those that they link to."""
     from mkdocs.structure.files import File, InclusionLevel
 
     _places.clear()
@@ -85,7 +85,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def content(path: str) -> str:
-    """What stands on the page of a file or a folder."""
+    """The page of a file or a folder."""
     there = ROOT / path
     if there.is_dir():
         readme = there / "README.md"
