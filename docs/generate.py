@@ -1,7 +1,7 @@
-"""Writes docs/settings.md, docs/commands.md and the examples shown in pages. `make docs` runs it; a test
-compares.
+"""Writes docs/settings.md, docs/commands.md and the examples shown in pages.
 
-A page shows a part of an example between two markers, which this program fills:
+`make docs` runs it, and a test compares. A page shows a part of an example between two
+markers, which this program fills:
 
     <!-- example: examples/python/sample_platform.py push -->
     <!-- end of example -->
