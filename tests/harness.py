@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 from sqlalchemy import Engine
 
+from deadpan import cli
+from deadpan.commands.run import SERVING
+from deadpan.core import variables
 from storage.base.database import transaction
 from storage.judging import queries
 from worker.local.processes import ChildProcess
@@ -24,6 +30,54 @@ def environment(**settings: object) -> dict[str, str]:
     """An environment for a child: this one's, with these DEADPAN_* settings and no others."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("DEADPAN_")}
     return kept | {f"DEADPAN_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def deadpan(
+    *arguments: str, stdin: bytes = b"", **settings: object
+) -> subprocess.CompletedProcess[str]:
+    """What a command says, and its exit code.
+
+    It runs in this process, for a new one takes seconds to import what it needs. Commands that
+    serve, and so turn standard error into a log, get a process of their own.
+    """
+    if arguments[0] in (*SERVING, "demo", "up"):
+        done = subprocess.run(
+            [sys.executable, "-m", "deadpan", *arguments],
+            input=stdin.decode(),
+            capture_output=True,
+            encoding="utf-8",
+            env=environment(**settings),
+            timeout=280,
+        )
+    else:
+        done = _in_this_process(arguments, stdin, environment(**settings))
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def _in_this_process(
+    arguments: tuple[str, ...], stdin: bytes, environ: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    code: object = 0
+    output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as given,  # a pipe would have a number too
+        mock.patch.dict(os.environ, environ, clear=True),
+        mock.patch.multiple(sys, argv=["deadpan", *arguments], stdout=output, stderr=errors),
+        mock.patch.object(sys, "stdin", given),
+        mock.patch.object(variables, "_told", False),
+    ):
+        given.buffer.write(stdin)
+        given.seek(0)
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+    said = []
+    for stream in (output, errors):
+        stream.flush()
+        said.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(arguments, code if isinstance(code, int) else 0, *said)
 
 
 def worker(folder: Path, name: str = "worker", **settings: object) -> ChildProcess:

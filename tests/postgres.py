@@ -306,12 +306,15 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     postgres.drop_database(url)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh, empty database; the test runs once on each kind."""
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh, empty database of the kind that the fixture's parameter names."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/deadpan.db"
     return str(request.getfixturevalue("postgres_url"))
+
+
+database_url = pytest.fixture(params=["sqlite", "postgresql"])(new_database)
+"""A fresh, empty database; the test runs once on each kind."""
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,11 @@ from storage.judging.evidence import EvidenceStore
 from tasks.intake.intake import Intake
 from tests.browser.posts import fill
 from tests.console_server import ConsoleServer, serving
+from tests.postgres import new_database
 
 CLAIM_SECONDS = 300.0
+
+database_url = pytest.fixture(params=["sqlite"])(new_database)
 
 
 def chromium() -> str | None:

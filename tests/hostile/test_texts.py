@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import re
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -30,7 +29,7 @@ from storage.judging.evidence import EvidenceStore
 from storage.people import moderators, sessions, tokens
 from tasks.intake.intake import Intake
 from tasks.intake.post_ids import id_problem
-from tests.harness import environment, outcomes, wait_until, worker
+from tests.harness import deadpan, outcomes, wait_until, worker
 from tests.hostile.texts import TEXTS
 from tests.platform import Platform
 from worker.local.embedded import EmbeddedValkey
@@ -224,10 +223,6 @@ def test_tables_on_a_terminal_hold_nothing_that_moves_the_cursor(
     odd = [NewDeadLetter(f"{n}-{text}", "fetch", text, 1) for n, text in enumerate(TEXTS.values())]
     with transaction(database) as connection:
         record(connection, verdicts=[], dead_letters=odd)
-    done = subprocess.run(
-        [sys.executable, "-m", "deadpan", "dead-letters", "list"],
-        capture_output=True,
-        env=environment(redis_url=valkey_server.url, database_url=database_url),
-    )
+    done = deadpan("dead-letters", "list", redis_url=valkey_server.url, database_url=database_url)
     assert done.returncode == 0, done.stderr
-    assert not unsafe(done.stdout.decode())
+    assert not unsafe(done.stdout)

@@ -27,7 +27,7 @@ from storage.judging.outcomes import record
 from storage.judging.values import NewDeadLetter
 from storage.migrations.schema import migrate
 from tasks.intake.intake import Intake
-from tests.harness import environment, wait_until
+from tests.harness import deadpan, environment, wait_until
 from worker.local import folders
 from worker.local.embedded import EmbeddedValkey, free_port
 
@@ -39,23 +39,6 @@ def database_at(tmp_path: Path) -> Iterator[str]:
     migrate(engine)
     yield url
     engine.dispose()
-
-
-def deadpan(
-    *arguments: str, stdin: bytes = b"", **settings: object
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "deadpan", *arguments],
-        input=stdin,
-        capture_output=True,
-        env=environment(**settings),
-        timeout=280,
-    )
-    shown = subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
-    assert "Traceback" not in shown.stderr, shown.stderr
-    return shown
 
 
 def told(done: subprocess.CompletedProcess[str]) -> Any:
@@ -327,6 +310,7 @@ def test_a_demo_that_is_interrupted_at_any_moment_leaves_no_process_behind(
     wait_until(lambda: _processes_about(folder) == [], "the end of its children")
 
 
+@pytest.mark.long
 def test_a_demo_that_was_started_to_ignore_ctrl_c_ignores_it_at_every_moment(
     tmp_path: Path,
 ) -> None:
@@ -360,6 +344,7 @@ def _stay(folder: Path, before: str = "exec") -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.long
 def test_a_demo_on_a_terminal_stays_and_a_newcomer_decides_by_its_link(tmp_path: Path) -> None:
     folder, posts, policy = tmp_path / "demo", tmp_path / "posts.jsonl", tmp_path / "policy.toml"
     posts.write_text('{"id": "1", "text": "I hate this"}\n{"id": "2", "text": "what a day"}\n')
@@ -425,6 +410,7 @@ def _processes_about(folder: Path) -> list[list[str]]:
     return found
 
 
+@pytest.mark.long
 def test_up_shows_a_newcomer_at_a_terminal_the_demo(tmp_path: Path) -> None:
     folder = tmp_path / "up"
     terminal, far_end = pty.openpty()

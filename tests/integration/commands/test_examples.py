@@ -59,6 +59,7 @@ def installation(
         yield running
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["python", NODE])
 def test_a_platform_gets_verdicts_decisions_and_deletions_through(
     installation: Installation, name: str
@@ -223,6 +224,7 @@ def test_an_id_is_pushed_with_nothing_of_ours_and_with_its_trace(
     ]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     not (shutil.which("redis-cli") or shutil.which("valkey-cli")) or not shutil.which("curl"),
     reason="no redis-cli or valkey-cli, or no curl: install `redis-tools` and `curl`",
@@ -276,6 +278,7 @@ def test_a_shell_checks_a_signature() -> None:
     assert check("") == 1
 
 
+@pytest.mark.long
 def test_posts_are_read_from_a_database_that_notes_what_changes(
     installation: Installation,
 ) -> None:

@@ -12,8 +12,11 @@ from sqlalchemy import Engine
 
 from storage.judging.evidence import EvidenceStore
 from tasks.intake.intake import Intake
+from tests import postgres
 from tests.console_data import flag, reason
 from tests.console_server import ConsoleServer, Person, serving
+
+database_url = postgres.database_url
 
 _WHOLE = "a1B2" * 64
 

@@ -28,8 +28,11 @@ from storage.people.moderators import Moderator
 from storage.reports import insight
 from storage.reviews import fairness, known_answers, second_looks
 from storage.tables import review_votes, reviews
+from tests import postgres
 from tests.console_data import flag, moderator, reason
 from tests.console_server import ConsoleServer
+
+database_url = postgres.database_url
 
 NOW = datetime.now(UTC)
 RULES = ("negative", "sarcastic", "unread")

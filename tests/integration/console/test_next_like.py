@@ -22,8 +22,11 @@ from storage.judging.evidence import EvidenceStore
 from storage.people.moderators import Moderator
 from storage.reviews import second_looks
 from tasks.intake.intake import Intake
+from tests import postgres
 from tests.console_data import flag, moderator, reason
 from tests.console_server import ConsoleServer, Person, serving
+
+database_url = postgres.database_url
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 APPROVE = Said("approve")

@@ -19,9 +19,12 @@ from storage.people import exposures
 from storage.reviews import known_answers, reviews, second_looks
 from storage.tables import outbox
 from tasks.intake.intake import Intake
+from tests import postgres
 from tests.console_data import flag
 from tests.console_server import ConsoleServer, serving
 from tests.integration.console.second_looks import REMOVE, TELLING, decided, disagreed, flagged
+
+database_url = postgres.database_url
 
 
 @pytest.fixture

@@ -13,8 +13,11 @@ from storage.flags import decisions, worklist
 from storage.flags.decisions import Said
 from storage.flags.worklist import Filter
 from storage.migrations import schema
+from tests import postgres
 from tests.console_data import flag, moderator, reason
 from tests.console_server import ConsoleServer
+
+database_url = postgres.database_url
 
 
 def found(database: Engine, text: str, **more: object) -> list[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,7 +27,7 @@ from tasks.housekeeping.erasure import erase
 from tasks.intake.intake import Intake
 from tests.console_data import moderator, verdict
 from tests.console_server import ConsoleServer, serving
-from tests.harness import environment
+from tests.harness import deadpan
 
 EARLIER = datetime.now(UTC) - timedelta(days=30)
 
@@ -170,20 +168,12 @@ def test_the_command_writes_a_folder_once_and_evaluate_reads_it(tmp_path: Path) 
         say(database, flag, who, sentiment=sentiment, sarcastic=bool(number % 2))
     database.dispose()
 
-    def deadpan(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "deadpan", *arguments],
-            capture_output=True,
-            text=True,
-            env=environment(
-                database_url=f"sqlite:///{tmp_path / 'deadpan.db'}",
-                evidence_url=tmp_path / "evidence",
-            ),
-            timeout=120,
-        )
-
+    where = {
+        "database_url": f"sqlite:///{tmp_path / 'deadpan.db'}",
+        "evidence_url": tmp_path / "evidence",
+    }
     to = ["export", "decisions", "--to", str(tmp_path / "out")]
-    done = deadpan(*to, "--json")
+    done = deadpan(*to, "--json", **where)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == {
@@ -192,11 +182,11 @@ def test_the_command_writes_a_folder_once_and_evaluate_reads_it(tmp_path: Path) 
         "images": 1,
         "without_evidence": 0,
     }
-    again = deadpan(*to)
+    again = deadpan(*to, **where)
     assert (again.returncode, "holds a posts.jsonl already" in again.stderr) == (2, True)
-    wrong = deadpan("export", "decisions", "--to", str(tmp_path / "x"), "--since", "soon")
+    wrong = deadpan("export", "decisions", "--to", str(tmp_path / "x"), "--since", "soon", **where)
     assert (wrong.returncode, "'soon'" in wrong.stderr) == (2, True)
-    measured = deadpan("evaluate", told["file"], "--json")
+    measured = deadpan("evaluate", told["file"], "--json", **where)
     assert measured.returncode == 0, measured.stderr
     assert json.loads(measured.stdout)["sentiment"]["fused"]["n"] == 3
     database = connect(f"sqlite:///{tmp_path / 'deadpan.db'}")

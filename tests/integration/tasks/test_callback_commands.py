@@ -19,7 +19,7 @@ from storage.judging import outbox
 from storage.judging.outbox import NewEvent, Tried
 from storage.migrations.schema import migrate
 from tasks.intake.intake import Intake
-from tests.harness import environment, wait_until
+from tests.harness import deadpan, environment, wait_until
 from tests.platform import Platform
 from tests.receiver import SECRET, Receiver
 from worker.local.embedded import EmbeddedValkey, free_port
@@ -37,16 +37,6 @@ def sqlite(url: str) -> Iterator[Engine]:
     migrate(engine)
     yield engine
     engine.dispose()
-
-
-def deadpan(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "deadpan", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(**settings),
-    )
 
 
 def told(done: subprocess.CompletedProcess[str]) -> Any:

@@ -141,6 +141,7 @@ def workers_of(child: ChildProcess) -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.long
 def test_without_workers_it_says_how_many_are_wanted_elsewhere(tmp_path: Path) -> None:
     port = free_port()
     with EmbeddedValkey(tmp_path / "valkey") as valkey:

@@ -47,6 +47,17 @@ def read(port: int) -> Samples:
         return {}
 
 
+def answers(port: int, path: str) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except OSError:
+        return False
+    return True
+
+
 def celery(what: str, redis_url: str) -> dict[str, object]:
     """The answers of `celery inspect`, by worker."""
     done = subprocess.run(
@@ -83,7 +94,12 @@ def test_a_worker_counts_what_it_did_and_answers_celery_s_own_tools(
             explain="off",
         )
         with child:
-            wait_until(lambda: read(port).get("deadpan_worker_ready") == 1, "readiness", child)
+            wait_until(lambda: answers(port, "/healthz"), "health", child)
+            wait_until(lambda: answers(port, "/readyz"), "readiness", child)
+            assert read(port)["deadpan_worker_ready"] == 1
+            (said,) = intake.status()["workers"]
+            assert said["ready"] is True
+            assert said["model"].startswith("mini-")
             ids = ["a", "b", "away", "x" * 300]
             intake.client.rpush("deadpan:posts", *ids)
             wait_until(lambda: len(outcomes(database, ["a", "b", "away"])) == 3, "outcomes", child)
@@ -116,6 +132,12 @@ def test_a_worker_counts_what_it_did_and_answers_celery_s_own_tools(
             assert celery("registered", valkey_server.url) == {name: ["deadpan.moderate"]}
             stats = celery("stats", valkey_server.url)[name]
             assert stats["total"] == {"deadpan.moderate": chunks}  # type: ignore[index]
+    assert child.exit_code == 0
+    assert intake.status()["workers"] == [], "a worker that ends in order leaves the list"
+    lines = [line for line in child.log_path.read_text().splitlines() if line[:1] == "{"]
+    recorded = [each for each in map(json.loads, lines) if each["event"] == "chunk recorded"]
+    assert recorded
+    assert all(each["chunk"] for each in recorded)
 
 
 @on_sqlite

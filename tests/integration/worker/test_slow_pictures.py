@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine, select
 
 from storage.base.database import connect, transaction
@@ -38,6 +39,7 @@ def told(database: Engine, post_id: str) -> list[list[dict[str, object]]]:
         return [list(row) for row in connection.execute(query).scalars()]
 
 
+@pytest.mark.long
 def test_posts_of_a_host_that_hangs_hold_nobody_up_and_are_judged_and_looked_at_again(
     tmp_path: Path, valkey_server: EmbeddedValkey, intake: Intake
 ) -> None:

@@ -11,6 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from deadpan.core import trace
 from deadpan.core.trace import TraceContext
 from tasks.intake.intake import Intake
@@ -87,6 +89,7 @@ def test_grep_for_one_id_tells_the_whole_story_of_a_post(
     assert WORDS not in json.dumps(logs)
 
 
+@pytest.mark.long
 def test_spans_lead_from_push_to_callback(
     tmp_path: Path, valkey_server: EmbeddedValkey, intake: Intake
 ) -> None:
@@ -211,6 +214,7 @@ assert entries == [
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_a_collector_that_hangs_or_is_away_holds_nothing_up(
     tmp_path: Path, valkey_server: EmbeddedValkey, intake: Intake
 ) -> None:

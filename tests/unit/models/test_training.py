@@ -294,6 +294,7 @@ def test_posts_that_are_held_out_are_measured_on_and_not_learnt_from(
     assert held > 5
 
 
+@pytest.mark.long
 def test_stages_follow_each_other_and_a_killed_run_ends_with_the_same_model(
     toy: Toy, tmp_path: Path
 ) -> None:

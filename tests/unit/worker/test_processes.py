@@ -192,8 +192,16 @@ time.sleep(600)
     wait_until(lambda: len(read(tmp_path / "pids").split()) == 3, "two children")
     parent.kill()
     parent.wait()
-    first, gone, second = map(int, read(tmp_path / "pids").split())
-    wait_until(lambda: not any(map(psutil.pid_exists, (first, gone, second))), "the end of both")
+    pids = [int(pid) for pid in read(tmp_path / "pids").split()]
+    wait_until(lambda: not any(map(lives, pids)), "the end of both")
+
+
+def lives(pid: int) -> bool:
+    """Whether it has not ended; nobody may have waited for it yet."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def read(path: Path) -> str:
