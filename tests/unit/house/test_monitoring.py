@@ -17,9 +17,9 @@ from prometheus_client.metrics import MetricWrapperBase
 import tasks.callbacks.metrics
 import tasks.challenger.metrics
 import tasks.intake.spoilt
-import tasks.moderate.metrics
-import tasks.moderate.model_breaks
-import tasks.moderate.stores
+import tasks.watches.metrics
+import tasks.watches.model_breaks
+import tasks.watches.stores
 import worker.fleet.autoscale
 import worker.sampler
 
@@ -29,17 +29,17 @@ NAME = re.compile(r"deadpan_\w+")
 INFO_LABELS = {"name", "version", "engine", "device"}
 CASES = sorted((ROOT / "tests" / "unit" / "house").glob("alerts*_test.yml"))
 OURS = (
-    tasks.moderate.metrics,
-    tasks.moderate.model_breaks,
+    tasks.watches.metrics,
+    tasks.watches.model_breaks,
     tasks.callbacks.metrics,
     tasks.challenger.metrics,
     tasks.intake.spoilt,
-    tasks.moderate.stores,
+    tasks.watches.stores,
     worker.sampler,
     worker.fleet.autoscale,
 )
 CALLS = {
-    "deadpan_posts_total": r'"(\w+)": (?:judged|len\(|sum\(|outcomes\.unchanged)',
+    "deadpan_posts_total": r'"(\w+)": (?:len\(outcomes|outcomes|sum\()',
     "deadpan_revisits_total": r'REVISITS\.labels\("(\w+)"\)',
     "deadpan_callbacks_total": r'CALLBACKS\.labels\("(\w+)"\)',
     "deadpan_challenger_posts_total": r'metrics\.POSTS\.labels\("(\w+)"\)',
