@@ -88,14 +88,7 @@ def preset_names() -> list[str]:
 
 
 def resolve(spec: str | Path) -> Path:
-    """The folder of a model.
-
-    Args:
-        spec: the name of a preset, or a folder.
-
-    Raises:
-        CheckpointError: neither.
-    """
+    """The folder of a model, from the name of a preset or a path; CheckpointError for neither."""
     if isinstance(spec, str) and spec in preset_names():
         return PRESETS / spec
     path = Path(spec)
@@ -209,7 +202,7 @@ def save(
             retired.rename(path)
         raise ModelError(
             f"cannot write the model to {path}: {error.strerror or error}; "
-            "make room or choose another --output"
+            "free some space or choose another --output"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -222,8 +215,8 @@ def write_calibration(
 ) -> CheckpointInfo:
     """Write a calibration into a checkpoint, in place of the one it has.
 
-    The configuration is replaced in one step, and last: whoever loads the model meanwhile, and
-    whatever ends this process, finds the old calibration or the new one, whole.
+    The configuration is replaced in one step, and last: whoever loads the model meanwhile finds the
+    old calibration or the new one, whole, also when this process is killed.
 
     Args:
         spec: the name of a preset, or a checkpoint folder.
@@ -252,7 +245,7 @@ def write_calibration(
     except OSError as error:
         raise ModelError(
             f"cannot write the calibration to {info.path}: {error.strerror or error}; "
-            "make room, or name a folder by --output"
+            "free some space, or choose another folder with --output"
         ) from error
     finally:
         for path in temporary.values():
@@ -261,11 +254,7 @@ def write_calibration(
 
 
 def check_output(path: Path) -> None:
-    """Refuse to replace anything that is not a checkpoint.
-
-    Raises:
-        ModelError: `path` holds something else.
-    """
+    """Refuse, by ModelError, to replace anything that is not a checkpoint."""
     replaceable = not path.exists() or (
         path.is_dir() and ((path / CONFIG_FILE).exists() or not any(path.iterdir()))
     )

@@ -15,8 +15,7 @@ def load_network(checkpoint: CheckpointInfo) -> Network:
     """The encoders with the trained tensors over them, in evaluation mode.
 
     Raises:
-        CheckpointError: an encoder is not there or is another one, or the weights cannot be read,
-            do not fit, or are not finite numbers.
+        CheckpointError: an encoder is missing or another one, or the weights cannot be used.
     """
     path = checkpoint.path / WEIGHTS_FILE
     try:

@@ -25,50 +25,38 @@ CELLS = 4
 
 
 class Engine(Protocol):
-    """Computes features. Safe to call from several threads at once.
-
-    Attributes:
-        name: "torch" or "openvino".
-        device: "cpu" or "cuda".
-        precision: what it multiplies in: "bf16", "fp16" or "fp32". Results are float32.
-        needs_regions: whether it gives states of single tokens and regions too.
-        fault: what its device failed of, for good, or None.
-    """
+    """Computes features. Safe to call from several threads at once."""
 
     name: str
+    """ "torch" or "openvino"."""
     device: str
+    """ "cpu" or "cuda"."""
     precision: str
+    """What it multiplies in: "bf16", "fp16" or "fp32". Results are float32."""
     needs_regions: bool
+    """Whether a fusion needs states of single tokens and regions, so that it gives them always."""
     fault: str | None
+    """What its device failed of, for good, or None."""
 
     def encode_texts(
         self, token_ids: Sequence[Sequence[int]], *, parts: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
-        """Features of texts, each computed with texts of about its length.
-
-        Args:
-            token_ids: not padded; at least one id each; at least one text.
-            parts: give states of single tokens, also where the fusion needs none.
+        """Features of texts, at least one, of at least one id each, not padded.
 
         Returns:
-            Float32 [texts, dim], and, where they are asked for or the fusion needs them, states of
-            each text, [tokens, dim]; on the CPU.
+            Float32 [texts, dim], and, where `parts` are asked for or the fusion needs them, states
+            of each text, [tokens, dim]; on the CPU.
         """
         ...
 
     def encode_images(
         self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
     ) -> Tensor:
-        """Features of pictures.
-
-        Args:
-            pixels: uint8 [image_size, image_size, 3] each; at least one.
-            parts: give features of parts: single regions where the fusion needs those, else the
-                cells of `cell_weights`.
+        """Features of pictures, at least one, uint8 [image_size, image_size, 3] each.
 
         Returns:
-            float32 [pictures, parts, dim] on the CPU; one part, the mean of all regions, where no
-            more is asked for and the fusion needs no more.
+            Float32 [pictures, parts, dim] on the CPU: single regions where the fusion needs those;
+            else the cells of `cell_weights` where `parts` are asked for; else one, their mean.
         """
         ...
 

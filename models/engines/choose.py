@@ -82,7 +82,7 @@ def open_engine(
     threads: int | None = None,
     compiled: bool = False,
 ) -> Engine:
-    """Open an engine.
+    """Open an engine: "auto", "torch" or "openvino", on a device of `choose_device`.
 
     "auto" takes torch on a GPU. On a CPU it measures torch and OpenVINO on texts and pictures,
     takes the faster, and keeps the result, so that the next start here measures nothing.
@@ -90,8 +90,6 @@ def open_engine(
     Args:
         checkpoint: of the model; its encoders have been checked.
         load: loads the torch network; called at most once, and not where kept files suffice.
-        engine: "auto", "torch" or "openvino".
-        device: of `choose_device`.
         cache_dir: folder of what is kept; None keeps nothing.
         threads: CPU threads; None takes what there is.
         compiled: `torch.compile`, on a GPU only.

@@ -72,14 +72,11 @@ def version() -> str:
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry.
+    """Import OpenVINO without its telemetry; ModelError when it cannot be loaded.
 
     `import openvino` sends an event to Google Analytics unless its user has opted out, and writes
     an identity below the home folder. Its own code does without the package `openvino_telemetry`
     where that is missing, so here it is always missing.
-
-    Raises:
-        ModelError: it is not installed, or cannot be loaded.
     """
     if "openvino" not in sys.modules:
         # None in sys.modules makes every import of it an ImportError
@@ -97,9 +94,9 @@ def import_openvino() -> Any:
 class OpenVinoEngine:
     """The encoders, compiled for this CPU. See `Engine`.
 
-    Every core has a stream of its own, and a thread that feeds it: batches of one call are spread
-    over them, and calls of several threads share them in the order they came, so no lock is needed
-    and no more threads compute than there are cores.
+    Every core has a stream of its own, and a thread that feeds it: batches of all calls are spread
+    over them in the order they came, so no lock is needed and no more threads compute than there
+    are cores.
     """
 
     name = "openvino"
@@ -245,8 +242,7 @@ class OpenVinoEngine:
 def cache_folder(checkpoint: CheckpointInfo, cache_dir: Path | None) -> Path | None:
     """Where the converted encoders of a model belong, or None where nothing is to be kept.
 
-    What is kept is the graph before it is compiled: compiling takes 0.1 s, and so the files depend
-    on the model and on OpenVINO, and on neither CPU nor precision.
+    They are graphs before they are compiled, which takes 0.1 s, so they fit any CPU and precision.
     """
     pinned = checkpoint.config.text.sha256 and checkpoint.config.image.sha256
     if cache_dir is None or not pinned:

@@ -43,7 +43,7 @@ class Logits(NamedTuple):
 
 
 class Heads(nn.Module):
-    """One linear layer for each question."""
+    """One linear layer for each question: float [batch, dim] to logits."""
 
     def __init__(self, dim: int, dropout: float, config: ModelConfig) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Heads(nn.Module):
         self.sarcasm = nn.Linear(dim, len(config.sarcasm_labels))
 
     def forward(self, features: Tensor) -> Logits:
-        """Answer both questions from float [batch, dim]."""
+        """Answer both questions."""
         features = self.dropout(features)
         return Logits(self.sentiment(features), self.sarcasm(features))
 
@@ -177,8 +177,8 @@ class FusionHead(nn.Module):
 
         Args:
             features: of the encoders.
-            hide_text: bool [batch]: posts whose words the fused read-out does not get to see
-                though they are there (modality dropout).
+            hide_text: bool [batch]: posts whose words are hidden from the fused read-out (modality
+                dropout).
             hide_image: bool [batch]: the same for pictures.
 
         Returns:

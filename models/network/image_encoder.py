@@ -117,14 +117,8 @@ class ImageEncoder(nn.Module):
         return (pixels.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
 
     def regions(self, pixels: Tensor) -> Tensor:
-        """What the last layer says of every place.
-
-        Args:
-            pixels: uint8 [batch, height, width, 3], RGB.
-
-        Returns:
-            float32 [batch, regions, dim].
-        """
+        """What the last layer says of every place: uint8 [batch, height, width, 3], RGB, to float32
+        [batch, regions, dim]."""
         x = self._normalised(pixels)
         if self.kind == "huggingface":
             maps = self.backbone(pixel_values=x).last_hidden_state
@@ -198,15 +192,10 @@ _UNEXPANDED = {
 
 
 def timm_key(key: str, blocks_in_stages: tuple[int, ...]) -> str:
-    """EfficientNet-PyTorch's name of a tensor, as timm names it.
+    """EfficientNet-PyTorch's name of a tensor, such as `_blocks.3._bn0.weight`, as timm names it.
 
-    Args:
-        key: such as `_blocks.3._bn0.weight`.
-        blocks_in_stages: how many blocks each stage of timm's model has; EfficientNet-PyTorch
-            numbers them through.
-
-    Raises:
-        KeyError: a name that neither knows.
+    EfficientNet-PyTorch numbers blocks through; `blocks_in_stages` is how many each stage of timm's
+    model has. Raises KeyError for a name that neither knows.
     """
     block = _BLOCK.fullmatch(key)
     if block is None:

@@ -22,11 +22,8 @@ class Network(nn.Module):
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        """Encoders with the weights that training starts from, frozen; a fresh head.
-
-        Raises:
-            CheckpointError: an encoder is not there, or is another one.
-        """
+        """Encoders with the weights that training starts from, frozen; a fresh head. Raises
+        CheckpointError when an encoder is not there, or is another one."""
         super().__init__()
         # their libraries take seconds to import, and a worker with a converted model needs none
         from models.network.image_encoder import ImageEncoder
@@ -39,20 +36,13 @@ class Network(nn.Module):
 
     @classmethod
     def with_weights(cls, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Self:
-        """Put the tensors of a checkpoint over the encoders' own, ready to judge.
-
-        Args:
-            tensors: by the names of `trained_tensors`, of any float type.
-
-        Raises:
-            CheckpointError: they do not fit, or are not finite numbers.
-        """
+        """A new network with the tensors of a checkpoint, ready to judge; see `load_trained`."""
         network = cls(config)
         network.load_trained(tensors)
         return network.eval().requires_grad_(False)
 
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overlay tensors, named as `trained_tensors` names them.
+        """Put tensors of any float type, named as by `trained_tensors`, over the network's own.
 
         Raises:
             CheckpointError: they do not fit, or are not finite numbers.
@@ -74,14 +64,8 @@ class Network(nn.Module):
                 own[_place(name)].copy_(tensor)
 
     def trained_tensors(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a checkpoint must hold: the head, and the encoders' tensors that changed.
-
-        Args:
-            base: the state of a fresh network of the same configuration.
-
-        Returns:
-            By the checkpoint's names, float16, on the CPU; the shapes are those of the parameters.
-        """
+        """What a checkpoint must hold, by its names, float16, on the CPU: the head, and what of the
+        encoders differs from `base`, the state of a fresh network of this configuration."""
         names = expected_tensors(self.config)
         found = {}
         for place, tensor in self.state_dict().items():

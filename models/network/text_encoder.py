@@ -83,15 +83,8 @@ class TextEncoder(nn.Module):
         return [embeddings, *blocks.values()]
 
     def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """What the last layer says of every token.
-
-        Args:
-            token_ids: int64 [batch, tokens].
-            attention_mask: int64 [batch, tokens], 0 where padded.
-
-        Returns:
-            float32 [batch, tokens, dim].
-        """
+        """What the last layer says of every token: int64 [batch, tokens], and a mask of the same
+        shape that is 0 where padded, to float32 [batch, tokens, dim]."""
         states: Tensor = self.backbone(
             input_ids=token_ids, attention_mask=attention_mask
         ).last_hidden_state

@@ -81,7 +81,7 @@ def pixels_of(content: bytes) -> Pixels:
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return _webp(content)
     if not content:
-        raise ImageError("image is empty (0 bytes); it must be uploaded again")
+        raise ImageError("image is empty (0 bytes); upload it again")
     raise ImageError(
         f"image begins with the bytes {content[:8].hex(' ')}, which is not a JPEG, PNG, WebP "
         "or GIF; convert it to one of these"

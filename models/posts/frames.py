@@ -32,14 +32,10 @@ _GROUND = 128
 
 
 def chosen(squares: Sequence[npt.NDArray[np.uint8]]) -> list[int]:
-    """The frames to be judged: each time the one that is least like those chosen before.
+    """Positions of the frames to be judged: each time the one least like those chosen before.
 
-    Args:
-        squares: uint8 [size, size, 3] each, in order of time; at least one.
-
-    Returns:
-        At most `MAX_JUDGED` positions, in order; frames of one colour only where there is nothing
-        else, and none that looks like another.
+    At most `MAX_JUDGED`, in order; frames of one colour only where there is nothing else, and none
+    that looks like another. Of at least one, uint8 [size, size, 3], in order of time.
     """
     small = [
         np.asarray(Image.fromarray(square).reduce(max(1, len(square) // _SIDE)), dtype=np.float32)
@@ -59,14 +55,8 @@ def chosen(squares: Sequence[npt.NDArray[np.uint8]]) -> list[int]:
 
 
 def sheet(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    """Frames side by side, in order.
-
-    Args:
-        thumbnails: uint8 [height, width, 3] each, all of one size; at least one.
-
-    Returns:
-        uint8 [rows * height, columns * width, 3].
-    """
+    """Frames of one size side by side, in order: uint8 [height, width, 3] each, at least one, to
+    [rows * height, columns * width, 3]."""
     columns, rows = _grid(len(thumbnails))
     height, width = thumbnails[0].shape[:2]
     made = np.full((rows * height, columns * width, 3), _GROUND, dtype=np.uint8)
@@ -79,15 +69,8 @@ def sheet(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
 def on_sheet(
     edges: tuple[float, float, float, float], frames: int
 ) -> list[tuple[float, float, float, float]]:
-    """Where a part of every frame stands on their sheet.
-
-    Args:
-        edges: left, top, right and bottom, as fractions of a frame's width and height.
-        frames: on the sheet.
-
-    Returns:
-        The same of each frame, as fractions of the sheet's.
-    """
+    """Where a part of every frame stands on their sheet: left, top, right and bottom, as fractions
+    of a frame's width and height, to the same of each frame as fractions of the sheet's."""
     columns, rows = _grid(frames)
     x0, y0, x1, y1 = edges
     return [

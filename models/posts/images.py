@@ -101,7 +101,8 @@ class Decoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """An undecoded JPEG, PNG, WebP or GIF file.
+    """An undecoded JPEG, PNG, WebP or GIF file. All its methods raise ImageError for a file that is
+    none of these, too large, or broken.
 
     Attributes:
         content: its bytes.
@@ -114,29 +115,16 @@ class PictureFile:
     image_size: int
 
     def squares(self) -> Sequence[npt.NDArray[np.uint8]]:
-        """Decode, shrink and turn upright: uint8 [image_size, image_size, 3] of each frame that is
-        judged.
-
-        Raises:
-            ImageError: not one of these formats, too large, or broken.
-        """
+        """Upright: uint8 [image_size, image_size, 3] of each frame that is judged."""
         return self.decode().squares
 
     def thumbnail(self) -> npt.NDArray[np.uint8]:
-        """The same with its own proportions: uint8 [height, width, 3], at most `THUMBNAIL_SIDE`.
-
-        Raises:
-            ImageError: not one of these formats, too large, or broken.
-        """
+        """The same with its own proportions: uint8 [height, width, 3], at most `THUMBNAIL_SIDE`."""
         with self._in_words():
             return _in_turn(self._thumbnail, self._found())
 
     def decode(self) -> Decoded:
-        """The squares, and the thumbnail where it costs next to nothing: of a small picture.
-
-        Raises:
-            ImageError: not one of these formats, too large, or broken.
-        """
+        """The squares, and the thumbnail where it costs next to nothing: of a small picture."""
         with self._in_words():
             return _in_turn(self._decoded, self._found())
 
@@ -204,11 +192,8 @@ class PictureFile:
                 yield frame
 
     def _loaded(self, found: Pixels, needed: int) -> tuple[Image.Image, bool]:
-        """Decoded, in a mode that can be resized, and whether all of it is there.
-
-        Args:
-            needed: pixels of each side that must be left where a JPEG is decoded at reduced scale.
-        """
+        """Decoded, in a mode that can be resized, and whether all of it is there; a JPEG at reduced
+        scale, but each side at least `needed` pixels."""
         try:
             return self._loaded_once(found, needed), True
         except (ImageError, MemoryError):
@@ -243,22 +228,17 @@ class PictureFile:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ImageError(
                 f"image of {len(self.content)} bytes cannot be decoded: {reason}; "
-                "it is cut short or damaged, and must be uploaded again"
+                "it is cut short or damaged; upload it again"
             ) from error
 
 
 def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> PreparedImage:
-    """Decode, turn upright and shrink one picture; of an animation, the frames that differ most.
+    """Decode, turn upright and shrink a file; of an animation, the frames that differ most.
 
     Transparent parts become white, or darker where white would hide what is there. The picture is
     squashed to a square, not cropped: what stands at its edge (a caption, often) is part of what it
     says. The thumbnail of a large picture is made when it is asked for. What is cut short is
     decoded as far as it goes.
-
-    Args:
-        content: an undecoded JPEG, PNG, WebP or GIF file.
-        max_pixels: width times height above which nothing is decoded.
-        image_size: side of the square for the image encoder, in pixels.
 
     Raises:
         ImageError: not one of these formats, too large, or broken.
@@ -312,10 +292,11 @@ def _ground(image: Image.Image) -> str:
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
-        raise ImageError(f"image is {width}x{height} pixels; it must have at least 1x1")
+        raise ImageError(f"image is {width}x{height} pixels; it must be at least 1x1")
     if max(width, height) > MAX_SIDE:
         raise ImageError(
-            f"image is {width}x{height} pixels; a side may have {MAX_SIDE}; upload a smaller one"
+            f"image is {width}x{height} pixels; the limit of a side is {MAX_SIDE}; "
+            "upload a smaller one"
         )
     if width * height > max_pixels:
         raise ImageError(

@@ -10,21 +10,24 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from deadpan.core.errors import ModelError
+from models.posts.recent import RecentlyUsed
 
 _log = logging.getLogger(__name__)
 
 OCR_VERSION = 1
-"""Raised whenever another text may be read from the same picture; part of every cache key."""
+"""Raised whenever another text may be read from the same picture; part of every file of texts."""
+
+MAX_KNOWN = 10_000
+"""Pictures whose text is remembered; one takes about 1 kB."""
 
 MAX_CHARACTERS = 600
 """Of one picture's text: more than the text encoder's 128 tokens can hold."""
@@ -55,7 +58,7 @@ class OcrText:
     """What stands in a picture.
 
     Attributes:
-        text: the lines, joined by spaces; at most `MAX_CHARACTERS`; empty when there are none.
+        text: the lines, joined by spaces; at most `MAX_CHARACTERS`.
         confidence: 0 to 1, the mean over the characters of all lines; 0 when there are none.
         lines: in reading order, from top to bottom and from left to right.
     """
@@ -68,69 +71,20 @@ class OcrText:
 NOTHING = OcrText("", 0.0, ())
 
 
-class OcrCache(Protocol):
-    """Remembers what was read. Keys are made by `Reader`; both methods may be called from several
-    threads, and an implementation may forget whatever it likes."""
-
-    def get(self, key: str) -> OcrText | None:
-        """What was put under the key, or None."""
-
-    def put(self, key: str, value: OcrText) -> None:
-        """Remember it."""
-
-
-class MemoryCache:
-    """The most recently used texts, in memory.
-
-    Args:
-        size: how many; one takes about 1 kB.
-    """
-
-    def __init__(self, size: int = 10_000) -> None:
-        self._size = size
-        self._texts: OrderedDict[str, OcrText] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> OcrText | None:
-        """What was put under the key, or None."""
-        with self._lock:
-            value = self._texts.get(key)
-            if value is not None:
-                self._texts.move_to_end(key)
-            return value
-
-    def put(self, key: str, value: OcrText) -> None:
-        """Remember it, and forget what was not asked for the longest."""
-        with self._lock:
-            self._texts[key] = value
-            self._texts.move_to_end(key)
-            while len(self._texts) > self._size:
-                self._texts.popitem(last=False)
-
-
 class Reader:
     """Reads pictures; may be called from several threads, and reads one picture at a time.
 
     Args:
         threads: CPU threads for one picture.
-        cache: of texts by the picture's SHA-256; None for a `MemoryCache` of its own.
-        min_confidence: lines below it are left out.
 
     Raises:
         ModelError: the extra is not installed.
     """
 
-    def __init__(
-        self,
-        *,
-        threads: int = 1,
-        cache: OcrCache | None = None,
-        min_confidence: float = MIN_CONFIDENCE,
-    ) -> None:
+    def __init__(self, *, threads: int = 1) -> None:
         self._engine = _load(threads)
         self._lock = threading.Lock()
-        self._cache = MemoryCache() if cache is None else cache
-        self._min_confidence = min_confidence
+        self._known: RecentlyUsed[OcrText] = RecentlyUsed(MAX_KNOWN)
 
     def read(
         self, image: Image.Image | npt.NDArray[np.uint8], *, sha256: str | None = None
@@ -139,18 +93,18 @@ class Reader:
 
         Args:
             image: a picture, or its RGB values, uint8 [height, width, 3].
-            sha256: of the picture's file; with it, the text is looked up and kept in the cache.
+            sha256: of the picture's file; with it, what was read is remembered.
 
         Returns:
             What was read. A picture never makes this raise: one that the engine cannot cope with
             has no text.
         """
-        key = f"{OCR_VERSION}:{sha256}"
-        if sha256 is not None and (known := self._cache.get(key)) is not None:
-            return known
+        if sha256 is None:
+            return self._read(image)
+        if known := self._known.of([sha256]):
+            return known[sha256]
         found = self._read(image)
-        if sha256 is not None:
-            self._cache.put(key, found)
+        self._known.add(sha256, found)
         return found
 
     def _read(self, image: Image.Image | npt.NDArray[np.uint8]) -> OcrText:
@@ -169,7 +123,7 @@ class Reader:
             # the post is judged by what is left
             _log.warning("words in a picture of %dx%d pixels: %s", width, height, error)
             return NOTHING
-        return _assemble(boxes, texts, self._min_confidence)
+        return _assemble(boxes, texts)
 
     def _run(
         self, pixels: npt.NDArray[np.uint8]
@@ -224,7 +178,7 @@ def _load(threads: int) -> Any:
         module = importlib.import_module("rapidocr_onnxruntime")
     except ImportError as error:
         raise ModelError(
-            f"words inside pictures cannot be read: {error}; install the extra with: "
+            f"cannot read words inside pictures: {error}; install the extra with: "
             "pip install 'deadpan[ocr]'"
         ) from error
     engine = module.RapidOCR(
@@ -249,12 +203,11 @@ def _length(box: npt.NDArray[np.float32]) -> float:
 def _assemble(
     boxes: Sequence[npt.NDArray[np.float32]],
     texts: Sequence[tuple[str, float]],
-    min_confidence: float,
 ) -> OcrText:
     kept = [
         (box, text, confidence)
         for box, (text, confidence) in zip(boxes, texts, strict=True)
-        if confidence >= min_confidence and sum(map(str.isalnum, text)) > 1
+        if confidence >= MIN_CONFIDENCE and sum(map(str.isalnum, text)) > 1
     ]
     if not kept:
         return NOTHING

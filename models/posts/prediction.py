@@ -36,8 +36,8 @@ class Scores:
     Attributes:
         sentiment: probabilities of the three sentiments.
         sarcasm: probability that the post is meant sarcastically.
-        sentiment_window: which window of a long text it is of: the one read as most negative.
-        sarcasm_window: the same of sarcasm: the one read as most sarcastic.
+        sentiment_window: of a long text, the window that it is of: the most negative one.
+        sarcasm_window: the same of sarcasm: the most sarcastic one.
     """
 
     sentiment: Sentiment
@@ -48,13 +48,8 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model returns for one post.
-
-    Attributes:
-        fused: words and pictures together.
-        text_alone: the words only; None when the post has none.
-        image_alone: the pictures only; None when no picture of the post could be seen.
-    """
+    """What the model returns for one post: from words and pictures together, from words alone (None
+    when it has none) and from pictures alone (None when none could be seen)."""
 
     fused: Scores
     text_alone: Scores | None
@@ -85,18 +80,14 @@ class Prediction:
 
 
 class Undecoded(Protocol):
-    """A picture's file, which is decoded when somebody looks at it.
-
-    Both raise ImageError when it cannot be decoded.
-    """
+    """A picture's file, decoded when somebody looks at it; ImageError when it cannot be."""
 
     def squares(self) -> Sequence[npt.NDArray[np.uint8]]:
-        """What the image encoder sees: uint8 [image_size, image_size, 3], RGB; of an animation,
-        several."""
+        """See `PreparedImage`."""
         ...
 
     def thumbnail(self) -> npt.NDArray[np.uint8]:
-        """What people and OCR see: uint8 [height, width, 3], RGB, at most 512 on the long side."""
+        """See `PreparedImage`."""
         ...
 
 
@@ -138,8 +129,7 @@ class PreparedImage:
 
     @property
     def squares(self) -> Sequence[npt.NDArray[np.uint8]]:
-        """uint8 [image_size, image_size, 3] each; raises ImageError if it has to decode and
-        cannot."""
+        """uint8 [image_size, image_size, 3] each; ImageError if they cannot be decoded."""
         if self._squares is None:
             self._squares = self._undecoded().squares()
         return self._squares
@@ -156,7 +146,7 @@ class PreparedImage:
 
     @property
     def thumbnail(self) -> npt.NDArray[np.uint8]:
-        """uint8 [height, width, 3]; raises ImageError if it has to decode and cannot."""
+        """uint8 [height, width, 3]; ImageError if it cannot be decoded."""
         if self._thumbnail is None:
             self._thumbnail = self._undecoded().thumbnail()
         return self._thumbnail
@@ -176,13 +166,8 @@ class ImageProblem:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Something of a post that the model was not shown, in whole or in part.
-
-    Attributes:
-        what: "text" or "image".
-        problem: what was left out, in words for a moderator.
-        index: of the image among the post's; None for the text.
-    """
+    """Something of a post that the model was not shown, in whole or in part: `problem` says what,
+    in words for a moderator; `index` is that of the image among the post's."""
 
     what: Literal["text", "image"]
     problem: str

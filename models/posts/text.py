@@ -35,16 +35,10 @@ break, so no post can write one."""
 
 
 def join_ocr(text: str, ocr_texts: Iterable[str]) -> str:
-    """A post's words and the words in its pictures, as one string.
+    """A post's words, normalised, and the words in its pictures, as one string.
 
-    Args:
-        text: normalised.
-        ocr_texts: as read from the pictures, in the post's order.
-
-    Returns:
-        The text alone when the pictures hold no words; otherwise the text, `OCR_MARKER`, and the
-        pictures' words: normalised, joined by spaces, the same ones once, at most
-        `MAX_OCR_CHARACTERS`. `split_ocr` takes it apart.
+    That is the text alone when the pictures hold no words; otherwise the text, `OCR_MARKER`, and
+    `words_of` the pictures, at most `MAX_OCR_CHARACTERS`. `split_ocr` takes it apart.
     """
     return _joined(text, words_of(ocr_texts))
 
@@ -114,11 +108,7 @@ class TextPreparer:
         self._paired = len(tokenizer.encode("", "").ids)
 
     def __call__(self, text: str, ocr_texts: Iterable[str] = ()) -> tuple[str, tuple[int, ...]]:
-        """Normalise and tokenise one post, cut to the first window.
-
-        Args:
-            text: as its author wrote it.
-            ocr_texts: what stands in its pictures.
+        """Normalise and tokenise a text as its author wrote it, cut to the first window.
 
         Returns:
             What `join_ocr` gives, and its token ids, not padded; ("", ()) when there are no words.
@@ -130,11 +120,8 @@ class TextPreparer:
     def all(self, posts: Sequence[tuple[str, Iterable[str]]]) -> list[PreparedText]:
         """Normalise and tokenise posts together; the tokenizer takes a batch without the GIL.
 
-        Args:
-            posts: texts as their authors wrote them, each with what stands in its pictures.
-
-        Returns:
-            Of each post, in order, its words as the model reads them.
+        Takes texts as their authors wrote them, each with what stands in its pictures, and returns
+        of each, in order, its words as the model reads them.
         """
         texts = [text for text, _ in posts]
         in_pictures = [words_of(ocr_texts) for _, ocr_texts in posts]
@@ -180,11 +167,7 @@ class TextPreparer:
 
     def _windows(self, joined: str) -> tuple[tuple[Window, ...], int | None]:
         """Windows over a text and the words in its pictures, which together are too long for one;
-        each holds a part of both.
-
-        Returns:
-            The windows, and after which character of the text nothing is read, if so.
-        """
+        each holds a part of both. And after which character of the text nothing is read, if so."""
         text, words = split_ocr(joined)
         of_text, of_words = self._all_spans(text), self._all_spans(words)
         room = self._max_tokens - (self._paired if of_words else self._empty)
@@ -238,21 +221,16 @@ class TextPreparer:
 
 
 def _unread(text: str, after: int | None, in_pictures: str) -> tuple[Unread, ...]:
-    """What of a post's words is in no window.
-
-    Args:
-        text: as its author wrote it.
-        after: after which character of the normalised text nothing is read, if so.
-        in_pictures: the words in its pictures, all of them.
-    """
+    """What is in no window, of a text as its author wrote it and of all words in its pictures;
+    `after` says after which character of the normalised text nothing is read, if so."""
     found = []
     if after is not None or len(text) > MAX_CHARACTERS:
         traced = trace_text(text)
-        if after is None:  # the windows hold all that was looked at
-            after = len(traced.text)
-            read = MAX_CHARACTERS if after < MAX_CHARACTERS else traced.original(0, after)[1]
+        whole = len(traced.text)
+        if after is None and whole < MAX_CHARACTERS:  # the windows hold all that was looked at
+            read = MAX_CHARACTERS
         else:
-            read = traced.original(0, after)[1]
+            read = traced.original(0, whole if after is None else after)[1]
         if text[read:].strip():
             found.append(Unread("text", f"cut after {read} of {len(text)} characters"))
     if len(in_pictures) > MAX_OCR_CHARACTERS:

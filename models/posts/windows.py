@@ -13,15 +13,13 @@ OVERLAP = 16
 
 
 def cut(text: str, spans: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-    """Windows over a text, the last one as long as the others.
+    """Windows over a text, the last one as long as the others: of each, its first character and
+    after its last one; together all of the text.
 
     Args:
         text: that is read.
         spans: of each of its tokens, first character and after the last.
         most: tokens in a window.
-
-    Returns:
-        Of each window, its first character and after its last one; together all of the text.
     """
     count = len(spans)
     overlap = min(OVERLAP, most // 4)

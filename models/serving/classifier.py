@@ -42,15 +42,12 @@ makes 0.01 (see `Classifier.predict`)."""
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model it is, and where it runs.
+    """Which model it is, and where it runs: see `Engine` for the last three.
 
     Attributes:
         name: for people.
         version: changes with configuration or weights.
         calibration_version: "none" when its probabilities are as trained.
-        device: "cpu" or "cuda".
-        engine: "torch" or "openvino".
-        precision: what the engine multiplies in: "bf16", "fp16" or "fp32".
     """
 
     name: str
@@ -168,12 +165,11 @@ class Classifier:
         return cls(checkpoint, opened, load_head(checkpoint), preparer, features)
 
     def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
-        """Prepare one post: see `Preparer`. Content never makes this raise."""
+        """Prepare one post: see `Preparer.all`. Content never makes this raise."""
         return self._preparer(text, images)
 
     def prepare_all(self, posts: Sequence[Unprepared]) -> list[PreparedPost]:
-        """Prepare posts together, which is faster: see `Preparer.all`. Content never makes this
-        raise."""
+        """Prepare posts together, which is faster. Content never makes this raise."""
         return self._preparer.all(posts)
 
     def encode(self, joined: str) -> tuple[int, ...]:
@@ -181,17 +177,10 @@ class Classifier:
         return self._preparer.text.encode(joined)
 
     def predict(self, posts: Sequence[PreparedPost], kept: Kept | None = None) -> list[Prediction]:
-        """Judge posts.
+        """Judge posts, in order; `kept` gets what explaining them would compute again.
 
         A prediction depends on its own post only, within 0.01: in bfloat16, sums may be ordered
         by what else is in the batch. The head runs on the CPU in float32; it takes little time.
-
-        Args:
-            posts: any number.
-            kept: gets what explaining these posts would compute again.
-
-        Returns:
-            One prediction for every post, in order.
 
         Raises:
             NotFinite: a prediction is NaN or infinity.
@@ -206,16 +195,9 @@ class Classifier:
     def predict_without(
         self, posts: Sequence[PreparedPost], parts: Sequence[Parts], kept: Kept | None = None
     ) -> list[list[Prediction]] | None:
-        """Judge posts as they are and without parts of them, from features computed once.
+        """Judge posts from features computed once: each as it is, and without each of its parts.
 
-        Args:
-            posts: any number.
-            parts: of each post; see `models.serving.leave_out`.
-            kept: of `predict`.
-
-        Returns:
-            Of every post, predictions of it as it is, and without each of its parts; None where the
-            model's features do not allow it.
+        None where the model's features do not allow it. `kept` is what `predict` was given.
         """
         if not posts:
             return []
@@ -332,17 +314,7 @@ def make_preparer(
     ocr: Reader | None = None,
     features: FeatureCache | None = None,
 ) -> Preparer:
-    """The preparer that goes with a model.
-
-    Args:
-        config: of the model; its text encoder has to be there, for its tokenizer.
-        max_image_pixels: a picture with more is not decoded.
-        ocr: reads the words in pictures; None leaves them unread.
-        features: pictures that it knows are not decoded before somebody looks at them.
-
-    Raises:
-        CheckpointError: the text encoder is not there.
-    """
+    """The `Preparer` that goes with a model; CheckpointError if its text encoder is not there."""
     text = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
     return Preparer(
         text,

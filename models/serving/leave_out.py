@@ -27,12 +27,8 @@ Parts = Sequence[Part]
 
 @dataclass(slots=True)
 class Kept:
-    """What the encoders said of tokens and parts of pictures while a chunk was judged.
-
-    Attributes:
-        states: float32 [tokens, dim] by token ids.
-        regions: float32 [cells, dim] by the picture's SHA-256; see `engines.base.cell_weights`.
-    """
+    """What the encoders said while a chunk was judged: float32 [tokens, dim] by token ids, and
+    [cells, dim] by the picture's SHA-256 (see `engines.base.cell_weights`)."""
 
     states: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
     regions: dict[str, Tensor] = field(default_factory=dict)

@@ -66,12 +66,7 @@ class Preparer:
     def all(self, posts: Sequence[Unprepared]) -> list[PreparedPost]:
         """Prepare posts together: the same picture once, pictures in parallel, texts in a batch.
 
-        Args:
-            posts: any number.
-
-        Returns:
-            Of each post, in order, what was made of it, with one entry for every image given.
-            Content never makes this raise.
+        Each has one entry for every image given. Content never makes this raise.
         """
         files: dict[int, bytes] = {
             id(image): image for _, images in posts for image in images if isinstance(image, bytes)

@@ -14,12 +14,8 @@ Find = Callable[[str], Sequence[Edit]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A kind of change.
-
-    Attributes:
-        find: the changes to make.
-        kind: of what is replaced as a whole, such as "link"; empty where letters stay letters.
-    """
+    """A kind of change; `kind` is of what is replaced as a whole, such as "link", and empty where
+    letters stay letters."""
 
     find: Find
     kind: str = ""
@@ -32,12 +28,7 @@ class Text:
         self.text = text
 
     def apply(self, edits: Sequence[Edit], kind: str = "") -> None:
-        """Make changes.
-
-        Args:
-            edits: in order, none over another.
-            kind: of all of them; see `Rule`.
-        """
+        """Make changes, in order, none over another; `kind` is that of their `Rule`."""
         del kind
         pieces: list[str] = []
         at = 0

@@ -16,13 +16,7 @@ def word_starts(letters: str) -> set[int]:
     rank (Zipf's law), by the usual dynamic program.
 
     The words are those of MiniLM's vocabulary, which is in the order of how common they are in
-    English; a run of another language stays one word or falls into few.
-
-    Args:
-        letters: of one run; any case.
-
-    Returns:
-        The places where a word begins, 0 among them.
+    English; a run of another language stays one word or falls into few. 0 is always among them.
     """
     costs = _costs()
     letters = letters.lower()

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from deadpan.core.errors import ModelError
 from models.network.config import mini_config
 from models.network.encoders import encoder_folder
-from models.posts.ocr import MAX_CHARACTERS, NOTHING, MemoryCache, OcrText, Reader
+from models.posts.ocr import MAX_CHARACTERS, NOTHING, OcrText, Reader
+from models.posts.recent import RecentlyUsed
 from models.posts.text import TextPreparer
 from models.serving.preprocessing import Preparer
 
@@ -37,7 +38,7 @@ class Typist(Reader):
     """Says what it is told instead of reading, and counts."""
 
     def __init__(self, text: str) -> None:
-        self._cache = MemoryCache()
+        self._known = RecentlyUsed(100)
         self.text = text
         self.count = 0
 
@@ -124,13 +125,13 @@ def test_a_picture_is_read_once() -> None:
     assert typist.count == 3
 
 
-def test_the_cache_forgets_what_was_not_asked_for_the_longest() -> None:
-    cache = MemoryCache(size=2)
+def test_what_was_not_asked_for_the_longest_is_forgotten() -> None:
+    known: RecentlyUsed[str] = RecentlyUsed(2)
     for key in ("a", "b"):
-        cache.put(key, OcrText(key, 1.0, (key,)))
-    cache.get("a")
-    cache.put("c", NOTHING)
-    assert [cache.get(key) is None for key in ("a", "b", "c")] == [False, True, False]
+        known.add(key, key)
+    known.of(["a"])
+    known.add("c", "c")
+    assert known.of("abc") == {"a": "a", "c": "c"}
 
 
 def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
