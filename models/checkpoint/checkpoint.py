@@ -313,4 +313,6 @@ def _check_weights(path: Path, sha256: str, config: ModelConfig) -> None:
         if name in shapes and shapes[name] != shape
     ]
     if problems:
-        raise CheckpointError(f"{path} does not fit its configuration: {'; '.join(problems)}")
+        raise CheckpointError(
+            f"{path} does not fit its configuration: {'; '.join(problems)}; {_REPLACE}"
+        )

@@ -88,7 +88,7 @@ class ImageEncoder(nn.Module):
         if dim != config.dim:
             raise CheckpointError(
                 f"{config.architecture or folder} has features of width {dim}, "
-                f"and the model was trained with {config.dim}"
+                f"and the model was trained with {config.dim}; name the encoder it was trained with"
             )
         encoder = cls(backbone, config).eval()
         encoder.requires_grad_(False)
@@ -134,15 +134,6 @@ class ImageEncoder(nn.Module):
             maps = maps.flatten(2).transpose(1, 2)
         regions: Tensor = maps.float()
         return regions
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Pool over places: uint8 [batch, height, width, 3] to float32 [batch, dim]."""
-        return self.regions(pixels).mean(dim=1)
-
-    def classify(self, pixels: Tensor) -> Tensor:
-        """ImageNet logits, float32 [batch, 1000], to check the weights against known ones."""
-        logits: Tensor = self.backbone(self._normalised(pixels))
-        return logits.float()
 
 
 def _architecture(folder: Path, config: ImageEncoderConfig) -> tuple[Any, int]:

@@ -62,7 +62,7 @@ class TextEncoder(nn.Module):
         if architecture.hidden_size != config.dim:
             raise CheckpointError(
                 f"{folder} has features of width {architecture.hidden_size}, "
-                f"and the model was trained with {config.dim}"
+                f"and the model was trained with {config.dim}; name the encoder it was trained with"
             )
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
@@ -96,7 +96,3 @@ class TextEncoder(nn.Module):
             return states[:, 0]
         mask = attention_mask.unsqueeze(-1).to(torch.float32)
         return (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
-
-    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Pool over words: int64 [batch, tokens], twice, to float32 [batch, dim]."""
-        return self.pool(self.states(token_ids, attention_mask), attention_mask)

@@ -11,7 +11,6 @@ import importlib
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,51 +52,26 @@ _SPACE_PROBABILITY = 0.02
 _BLANK = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OcrText:
-    """What stands in a picture.
-
-    Attributes:
-        text: the lines, joined by spaces; at most `MAX_CHARACTERS`.
-        confidence: 0 to 1, the mean over the characters of all lines; 0 when there are none.
-        lines: in reading order, from top to bottom and from left to right.
-    """
-
-    text: str
-    confidence: float
-    lines: tuple[str, ...]
-
-
-NOTHING = OcrText("", 0.0, ())
-
-
 class Reader:
     """Reads pictures; may be called from several threads, and reads one picture at a time.
 
-    Args:
-        threads: CPU threads for one picture.
-
-    Raises:
-        ModelError: the extra is not installed.
+    Raises ModelError where the extra is not installed.
     """
 
-    def __init__(self, *, threads: int = 1) -> None:
-        self._engine = _load(threads)
+    def __init__(self) -> None:
+        self._engine = _load()
         self._lock = threading.Lock()
-        self._known: RecentlyUsed[OcrText] = RecentlyUsed(MAX_KNOWN)
+        self._known: RecentlyUsed[str] = RecentlyUsed(MAX_KNOWN)
 
-    def read(
-        self, image: Image.Image | npt.NDArray[np.uint8], *, sha256: str | None = None
-    ) -> OcrText:
-        """Read one picture.
+    def read(self, image: Image.Image | npt.NDArray[np.uint8], *, sha256: str | None = None) -> str:
+        """What stands in a picture: its lines in reading order, joined by spaces.
+
+        At most `MAX_CHARACTERS`; empty where there are no words, and where the engine cannot cope
+        with the picture: none makes this raise.
 
         Args:
             image: a picture, or its RGB values, uint8 [height, width, 3].
             sha256: of the picture's file; with it, what was read is remembered.
-
-        Returns:
-            What was read. A picture never makes this raise: one that the engine cannot cope with
-            has no text.
         """
         if sha256 is None:
             return self._read(image)
@@ -107,7 +81,7 @@ class Reader:
         self._known.add(sha256, found)
         return found
 
-    def _read(self, image: Image.Image | npt.NDArray[np.uint8]) -> OcrText:
+    def _read(self, image: Image.Image | npt.NDArray[np.uint8]) -> str:
         picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
         width, height = picture.size
         scale = min(SHORT_SIDE / min(width, height), LONG_SIDE / max(width, height))
@@ -122,7 +96,7 @@ class Reader:
             # OpenCV and onnxruntime raise classes of their own; whatever the picture did to them,
             # the post is judged by what is left
             _log.warning("words in a picture of %dx%d pixels: %s", width, height, error)
-            return NOTHING
+            return ""
         return _assemble(boxes, texts)
 
     def _run(
@@ -173,7 +147,7 @@ class _Decoder:
         return lines
 
 
-def _load(threads: int) -> Any:
+def _load() -> Any:
     try:
         module = importlib.import_module("rapidocr_onnxruntime")
     except ImportError as error:
@@ -182,7 +156,7 @@ def _load(threads: int) -> Any:
             "pip install 'deadpan[ocr]'"
         ) from error
     engine = module.RapidOCR(
-        intra_op_num_threads=threads,
+        intra_op_num_threads=1,
         inter_op_num_threads=1,
         det_limit_side_len=1,  # pictures come in the right size
         det_limit_type="min",
@@ -203,19 +177,14 @@ def _length(box: npt.NDArray[np.float32]) -> float:
 def _assemble(
     boxes: Sequence[npt.NDArray[np.float32]],
     texts: Sequence[tuple[str, float]],
-) -> OcrText:
+) -> str:
     kept = [
-        (box, text, confidence)
+        (box, text)
         for box, (text, confidence) in zip(boxes, texts, strict=True)
         if confidence >= MIN_CONFIDENCE and sum(map(str.isalnum, text)) > 1
     ]
-    if not kept:
-        return NOTHING
-    order = _reading_order([box for box, _, _ in kept])
-    lines = tuple(kept[index][1] for index in order)
-    weight = sum(len(text) for _, text, _ in kept)
-    confidence = sum(len(text) * confidence for _, text, confidence in kept) / weight
-    return OcrText(" ".join(lines)[:MAX_CHARACTERS].rstrip(), confidence, lines)
+    order = _reading_order([box for box, _ in kept])
+    return " ".join(kept[index][1] for index in order)[:MAX_CHARACTERS].rstrip()
 
 
 def _reading_order(boxes: Sequence[npt.NDArray[np.float32]]) -> list[int]:

@@ -135,11 +135,6 @@ class PreparedImage:
         return self._squares
 
     @property
-    def frames(self) -> int:
-        """How many are judged; 1 where features are known, for they are kept of no animation."""
-        return 1 if self._squares is None else len(self._squares)
-
-    @property
     def pixels(self) -> npt.NDArray[np.uint8]:
         """The first of `squares`."""
         return self.squares[0]

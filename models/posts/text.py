@@ -94,7 +94,9 @@ class TextPreparer:
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception for all it cannot read
-            raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
+            raise CheckpointError(
+                f"{path} is not a tokenizer: {error}; replace the folder with a complete copy"
+            ) from error
         # truncation and padding are set once: setting them while another thread encodes fails
         # with "Already borrowed"
         tokenizer.no_padding()

@@ -267,7 +267,7 @@ class Classifier:
         if difference > PROBE_TOLERANCE:
             raise ModelError(
                 f"the scores of the post that tests the model have changed since the start, by "
-                f"{difference:.2f}; start the worker again"
+                f"{difference:.2f}; restart the worker"
             )
 
     def _of_probe(self) -> list[float]:

@@ -79,11 +79,6 @@ class FeatureCache:
         self._lock = threading.Lock()
         self._unsaved: dict[str, bytes] = {}
 
-    @property
-    def taken_bytes(self) -> int:
-        """What the memory tier takes now."""
-        return self._memory.taken
-
     def load(self, sha256s: Iterable[str]) -> dict[str, Features]:
         """Known features, float16 [regions, dim], of these pictures; asks the store once."""
         wanted = list(dict.fromkeys(sha256s))

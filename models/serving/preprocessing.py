@@ -129,7 +129,7 @@ class Preparer:
             if isinstance(image, PreparedImage):
                 try:
                     # what a moderator sees as evidence, and pictures are small enough there
-                    words.append(self._ocr.read(image.thumbnail, sha256=image.sha256).text)
+                    words.append(self._ocr.read(image.thumbnail, sha256=image.sha256))
                 except ImageError:  # its square could be decoded; it has no words then
                     words.append("")
         return words

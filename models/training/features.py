@@ -194,7 +194,7 @@ def ocr_texts(
                     picture = decode_image(
                         images[key].read_bytes(), max_pixels=max_image_pixels, image_size=32
                     )
-                    texts[key] = reader.read(picture.thumbnail, sha256=key).text
+                    texts[key] = reader.read(picture.thumbnail, sha256=key)
                 except (ImageError, OSError):
                     texts[key] = ""
                 record = {"version": OCR_VERSION, "sha256": key, "text": texts[key]}

@@ -180,7 +180,8 @@ def test_another_family_of_text_encoders(tmp_path: Path, pooling: str) -> None:
     config = bert_resnet50_config(text=str(save_text(tmp_path / "roberta", "roberta"))).text
     config = dataclasses.replace(config, dim=16, pooling=pooling)
     encoder = TextEncoder.load(config)
-    assert encoder(torch.tensor([[3, 4, 5]]), torch.ones(1, 3, dtype=torch.int64)).shape == (1, 16)
+    mask = torch.ones(1, 3, dtype=torch.int64)
+    assert encoder.pool(encoder.states(torch.tensor([[3, 4, 5]]), mask), mask).shape == (1, 16)
     assert len(encoder.layers()) == 4
     with pytest.raises(CheckpointError, match="features of width 16, and the model was trained"):
         TextEncoder.load(dataclasses.replace(config, dim=17))

@@ -206,7 +206,7 @@ def test_a_save_that_fails_leaves_the_old_model_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "_write", full)
-    with pytest.raises(ModelError, match="No space left on device; make room"):
+    with pytest.raises(ModelError, match="No space left on device; free some space"):
         checkpoint.save(folder, before.config, b"", {})
     assert read_info(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

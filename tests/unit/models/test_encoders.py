@@ -27,7 +27,8 @@ def test_a_flower_is_a_daisy_with_known_logits() -> None:
     content = (files("sklearn.datasets.images") / "flower.jpg").read_bytes()
     flower = Image.open(BytesIO(content)).resize((224, 224), Image.Resampling.BICUBIC)
     with torch.inference_mode():
-        logits = encoder.classify(torch.from_numpy(np.array(flower)).unsqueeze(0))[0]
+        pixels = torch.from_numpy(np.array(flower)).unsqueeze(0)
+        logits = encoder.backbone(encoder._normalised(pixels))[0]
     best = logits.topk(5)
     assert best.indices.tolist() == [
         985,
@@ -59,7 +60,8 @@ def test_sentences_of_like_meaning_are_near_and_padding_changes_nothing() -> Non
             ids = list(prepare(text)[1])
             mask = torch.tensor([[1] * len(ids) + [0] * padding])
             with torch.inference_mode():
-                features.append(encoder(torch.tensor([ids + [0] * padding]), mask)[0])
+                states = encoder.states(torch.tensor([ids + [0] * padding]), mask)
+                features.append(encoder.pool(states, mask)[0])
     near = torch.cosine_similarity(features[0], features[1], dim=0)
     far = torch.cosine_similarity(features[0], features[2], dim=0)
     assert near > 0.4 > 0.2 > far

@@ -51,12 +51,12 @@ def test_memory_is_bounded_and_keeps_what_was_used_last() -> None:
     for number in range(100):
         known.add(str(number), features(number))
         known.load(["0"])
-        assert known.taken_bytes <= 5000
+        assert known._memory.taken <= 5000
     assert list(known.in_memory(["0", "1", "98", "99"])) == ["0", "98", "99"]
     nothing = cache(max_bytes=0)
     nothing.add("a", features(1))
     assert nothing.load(["a"]) == {}
-    assert nothing.taken_bytes == 0
+    assert nothing._memory.taken == 0
 
 
 def test_the_store_is_asked_once_a_chunk_and_only_for_what_memory_lacks() -> None:
