@@ -194,7 +194,7 @@ class Absence:
             return f"sent {nameless} posts without '{self._id_field}'"
         others = [post_id for post_id, _ in answer.posts if post_id not in asked]
         if others:
-            return f"sent {len(others)} that nobody asked for, such as {ascii(others[0])[:60]}"
+            return f"sent {len(others)} that were not asked for, such as {ascii(others[0])[:60]}"
         return None
 
     def _learn(self, question: Question, found: Mapping[str, Any]) -> _Shown | None:

@@ -181,7 +181,7 @@ def _doubt(envelopes: Sequence[Mapping[Any, Any]], given: int) -> str | None:
 def header_doubt(status: int, headers: Mapping[str, str], given: int) -> str | None:
     """The same of an answer's status and headers; their names in any letters."""
     if status == 206:
-        return "answers 206, which is a part"
+        return "answered 206 (partial content)"
     if re.search(r"""\brel\s*=\s*(?:"[^"]*\bnext\b|'[^']*\bnext\b|next\b)""", _of(headers, "Link")):
         return "names a next page (header Link)"
     for name in ("X-Next-Page", "X-Next-Cursor", "X-Next", "X-Continuation-Token"):

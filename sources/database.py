@@ -126,7 +126,7 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
     images = row.get("images")
     if isinstance(images, str) and not images.strip().startswith(("[", "{", "http:", "https:")):
         if images.strip() not in ("", "null", "false"):
-            raise WrongFieldError("field 'images' is text that is neither JSON nor a URL")
+            raise WrongFieldError("field 'images' is text, but neither JSON nor a URL")
         return {**row, "images": None}
     return row
 
@@ -199,16 +199,14 @@ def database_problems(url: str | None, query: str | None) -> list[str]:
                 path = Path(str(parsed.database))
                 # SQLite would make an empty database of a wrong name, and every post be gone.
                 if not path.is_file():
-                    problems.append(f"DEADPAN_SOURCE_DATABASE_URL names no file: '{path}'")
+                    problems.append(f"DEADPAN_SOURCE_DATABASE_URL: there is no file '{path}'")
         except ValueError as error:
-            problems.append(f"DEADPAN_SOURCE_DATABASE_URL is no usable database URL: {error}")
+            problems.append(f"DEADPAN_SOURCE_DATABASE_URL is not a usable database URL: {error}")
     if not query:
         problems.append(
             "DEADPAN_SOURCE is 'database', and DEADPAN_SOURCE_QUERY is not set; set it to a query "
             "such as SELECT id, text, images FROM posts WHERE id IN :ids"
         )
     elif ":ids" not in query:
-        problems.append(
-            "DEADPAN_SOURCE_QUERY does not hold :ids; ask for them, as in … WHERE id IN :ids"
-        )
+        problems.append("DEADPAN_SOURCE_QUERY has no :ids; add it, as in … WHERE id IN :ids")
     return problems

@@ -110,7 +110,7 @@ class FileSource(PicturedSource):
                 offset += length
         if unusable:
             log.warning(
-                "%s: %d lines hold no post with field '%s' and are left out",
+                "%s: %d lines have no post with field '%s' and are skipped",
                 self._path,
                 unusable,
                 self._mapping.id,
@@ -156,8 +156,8 @@ class FileSource(PicturedSource):
         # It may stand in one of those.
         return FetchFailure(
             post_id,
-            f"{self._path} has no such post that can be read, and {index.unusable} lines that hold "
-            f"no post with field '{self._mapping.id}', the first in line {index.first_unusable}",
+            f"{self._path} has no such post that can be read, and {index.unusable} lines without "
+            f"a post with field '{self._mapping.id}', the first in line {index.first_unusable}",
             transient=False,
         )
 
@@ -167,7 +167,7 @@ class FileSource(PicturedSource):
         try:
             path = (self._folder / location).resolve()
             if not path.is_relative_to(self._folder):
-                return FetchedImage(location, problem="the image path leaves the folder of posts")
+                return FetchedImage(location, problem="the image path leaves the posts' folder")
             content = _read(path, self._limits.max_bytes)
         except (OSError, ValueError, RuntimeError) as error:
             why = getattr(error, "strerror", None) or str(error)

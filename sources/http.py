@@ -116,13 +116,16 @@ class HttpSource(PicturedSource):
             return f"post id {post_id!a} is not valid Unicode"
         if self._takes_many and "," in post_id:
             return (
-                f"post id '{post_id}' holds a comma, and a source with {{ids}} separates ids with "
-                "commas; use a source with {id}"
+                f"post id '{post_id}' contains a comma, and a source with {{ids}} separates ids "
+                "with commas; use a source with {id}"
             )
         segment = self._before.rpartition("/")[2] + quoted + self._after.partition("/")[0]
         if segment.split("?")[0].split("#")[0] in (".", ".."):
             # Every HTTP client and proxy takes these out of a path, so another URL would be asked.
-            return f"post id '{post_id}' means another folder when it stands in a URL's path"
+            return (
+                f"post id '{post_id}' would lead to another folder in a URL's path; use a source "
+                "with the id in its query"
+            )
         return None
 
     def _found(self, post_ids: Sequence[str]) -> dict[str, Found]:
@@ -218,7 +221,7 @@ class HttpSource(PicturedSource):
             beginning = body[:_SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
             problem = (
                 f"{said} with {_shown(content_type or 'no content type')}, "
-                f"which holds no posts: {_shown(beginning)}"
+                f"which contains no posts: {_shown(beginning)}"
             )
             return failures(group, problem, outage=True), []
         if answer.doubt is None:

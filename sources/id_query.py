@@ -66,7 +66,7 @@ class IdQuery:
             if problem := database_url.driver_problem(parsed):
                 raise ValueError(problem)
         except ValueError as error:
-            raise ConfigurationError(f"--database is no usable database URL: {error}") from None
+            raise ConfigurationError(f"--database is not a usable database URL: {error}") from None
         self._engine = read_only_engine(
             parsed, CONNECT_SECONDS, 1, statement_seconds=STATEMENT_SECONDS
         )

@@ -131,9 +131,9 @@ class IdFile:
                 break
         if self.place != dict(place):
             raise DataError(
-                f"{self.name} is not the file it was: its first {place['lines']} lines, which were "
-                "pushed, have changed; bring the old file back, or push the new one from its start "
-                "with --restart"
+                f"{self.name} has changed: its first {place['lines']} lines, which were "
+                "pushed, are different now; restore the old file, or push the new one from its "
+                "start with --restart"
             )
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
@@ -154,7 +154,7 @@ class IdFile:
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(
                 f"{self.name} cannot be read after line {self._lines}: {error}; what comes before "
-                "that was pushed; mend the file and run the same command again"
+                "that was pushed; fix the file and run the same command again"
             ) from None
 
     def _refuse_other_encodings(self) -> None:

@@ -121,7 +121,7 @@ def post_of(post_id: str, value: Any, mapping: PostMapping, *, base_url: str | N
             for name in mapping.named
             if name not in ("posts", "id") and pick(value, getattr(mapping, name)) in (MISSING, [])
         ),
-        unreadable=(f"created_at is {time!a:.60}, which is no time",) if is_unread else (),
+        unreadable=(f"created_at is {time!a:.60}, which is not a time",) if is_unread else (),
     )
 
 

@@ -44,7 +44,7 @@ def check_source_spec(
         return _url_problems(spec, token)
     if not spec:
         return [f"DEADPAN_SOURCE is not set; {_FORMS}"]
-    return [f"DEADPAN_SOURCE is '{spec}', which is no post source; {_FORMS}"]
+    return [f"DEADPAN_SOURCE is '{spec}', which is not a post source; {_FORMS}"]
 
 
 def _file_problems(path: str) -> list[str]:
@@ -82,7 +82,7 @@ def _url_problems(spec: str, token: str | None) -> list[str]:
                 "use one of them"
             )
     except ValueError as error:
-        problems.append(f"DEADPAN_SOURCE '{shown}' is no valid URL ({error}); {_FORMS}")
+        problems.append(f"DEADPAN_SOURCE '{shown}' is not a valid URL ({error}); {_FORMS}")
     if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
         problems.append(
             "DEADPAN_SOURCE_TOKEN is empty or holds characters that a header cannot carry"

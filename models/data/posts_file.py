@@ -63,7 +63,7 @@ def read_posts(path: Path, *, split: str | None = None, conflict: bool = False) 
     if (path / LABEL_FILE).is_file():
         return read_mvsa(path, conflict=conflict)
     if path.is_dir():
-        raise DataError(f"{path}: is no data set that is known; {KNOWN}")
+        raise DataError(f"{path}: is not a known data set; {KNOWN}")
     return _reader(path)(path)
 
 

@@ -198,7 +198,7 @@ class Collector:
         if first is place:
             return True
         where = f"line {first.line}" if first.path == place.path and not first.item else f"{first}"
-        self.problem(place, f"id {post_id!r:.60} stands in {where} already; ids must be unique")
+        self.problem(place, f"id {post_id!r:.60} is already in {where}; ids must be unique")
         return False
 
     def _image(self, image: str, found: list[str]) -> Path | None:
@@ -209,7 +209,7 @@ class Collector:
             path = (self.root / image).resolve()
             outside, exists = not path.is_relative_to(self.root), path.is_file()
         except (OSError, ValueError) as error:  # too long, or no name in any encoding
-            found.append(f"image {image!r:.100} is no path: {error!s:.100}")
+            found.append(f"image {image!r:.100} is not a valid path: {error!s:.100}")
             return None
         if outside:
             found.append(f"image {image!r:.300} lies outside {self.root}; move it below the file")

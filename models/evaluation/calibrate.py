@@ -133,8 +133,8 @@ def refuse_training_data(checkpoint: CheckpointInfo, files: Sequence[PostsFile])
     """
     learnt = {file["sha256"] for file in checkpoint.data["train"]}
     problems = [
-        f"{file.path}: the model {checkpoint.version} learnt from this file; calibrate it on posts "
-        "that it has not seen"
+        f"{file.path}: the model {checkpoint.version} was trained on this file; calibrate it on "
+        "posts that it has not seen"
         for file in files
         if file.sha256 in learnt
     ]

@@ -193,7 +193,7 @@ class Wanted:
         problems: list[str] = []
         by_precision = _by_score("--precision", precisions, problems)
         problems += [
-            f"--precision {score}={value:g}: a precision lies between 0 and 1"
+            f"--precision {score}={value:g}: a precision must be between 0 and 1"
             for score, value in by_precision.items()
             if not 0 < value < 1
         ]
@@ -291,7 +291,7 @@ def _by_score(option: str, given: Sequence[str], problems: list[str]) -> dict[st
                 f"{option} {one}: write SCORE=NUMBER, with SCORE one of {', '.join(SCORES)}"
             )
         elif score not in SCORES:
-            problems.append(f"{option} {one}: {score!r} is none of {', '.join(SCORES)}")
+            problems.append(f"{option} {one}: {score!r} is not one of {', '.join(SCORES)}")
         elif score in found:
             problems.append(f"{option} {one}: {score} is given twice")
         else:

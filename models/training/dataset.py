@@ -67,8 +67,8 @@ class Removed:
 
     def __str__(self) -> str:
         return (
-            f"left out {self.text_in_dev} whose words and {self.image_in_dev} whose picture stand "
-            f"in a dev file, {self.repeated} repetitions and {self.unlabelled} without label"
+            f"left out {self.text_in_dev} whose words and {self.image_in_dev} whose picture are in "
+            f"a dev file, {self.repeated} repeats and {self.unlabelled} without a label"
         )
 
 
@@ -153,7 +153,7 @@ def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed, list[
 
     def leave_out(row: Row, why: str, what: str, other: LabelledPost) -> None:
         counts[why] += 1
-        listed.append(f"{row.post.place}: {what} in {other.place} already; not learnt from")
+        listed.append(f"{row.post.place}: {what} in {other.place}; not used for training")
 
     for row in train.rows:
         post = row.post
@@ -162,11 +162,11 @@ def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed, list[
         if post.sentiment is None and post.sarcastic is None:
             counts["unlabelled"] += 1
         elif row.text_key in dev_texts:
-            leave_out(row, "text_in_dev", "the same words stand", dev_texts[row.text_key])
+            leave_out(row, "text_in_dev", "the same words are", dev_texts[row.text_key])
         elif shown is not None:
-            leave_out(row, "image_in_dev", "the same picture stands", dev_images[shown])
+            leave_out(row, "image_in_dev", "the same picture is", dev_images[shown])
         elif identity in kept:
-            what = "the same words, pictures and labels stand"
+            what = "the same words, pictures and labels are"
             leave_out(row, "repeated", what, kept[identity].post)
         else:
             kept[identity] = row

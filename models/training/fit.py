@@ -98,7 +98,7 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     state = get_last_checkpoint(str(run)) if run.is_dir() else None  # type: ignore[no-untyped-call]
     if state is not None:
-        report(f"stage {stage.name}: going on from {state}")
+        report(f"stage {stage.name}: resuming from {state}")
     try:
         average.load(state)
         trainer.train(resume_from_checkpoint=state)
@@ -113,7 +113,7 @@ def fit(
             raise
         raise ModelError(
             f"cannot write the state of training to {run}: {error}; make room or choose another "
-            "--cache, then start again: training goes on from its last whole epoch"
+            "--cache, then start again: training resumes from its last complete epoch"
         ) from error
     average.apply()
     return float(trainer.state.epoch or 0.0)

@@ -50,8 +50,7 @@ class Recipe:
         """
         keys = [file.called for file in self.train]
         problems = [
-            f"stage {stage.name!r} learns from {key!r}, which is none of the files: "
-            f"{', '.join(keys)}"
+            f"stage {stage.name!r} uses {key!r}, which is not one of the files: {', '.join(keys)}"
             for stage in self.stages
             for key in stage.train
             if key not in keys
@@ -59,7 +58,7 @@ class Recipe:
         names = [stage.name for stage in self.stages]
         problems += [f"two stages are called {n!r}" for n in sorted(names) if names.count(n) > 1]
         if not self.stages:
-            problems.append("there is no stage")
+            problems.append("there is no stage; add at least one [[stage]]")
         if problems:
             raise DataError(problems)
 

@@ -56,7 +56,7 @@ def train_stage(
     done = run / f"stage-{number}.safetensors"
     names = [name for name, _ in network.named_parameters()]
     if done.exists():
-        report(f"stage {stage.name}: through already")
+        report(f"stage {stage.name}: already finished")
         with safe_open(done, framework="pt") as file:
             epochs = float(file.metadata()["epochs"])
             state = {name: file.get_tensor(name) for name in names}
@@ -85,7 +85,7 @@ def train_stage(
         except (OSError, SafetensorError) as error:
             raise ModelError(
                 f"cannot write {done}: {error}; make room or choose another --cache, then start "
-                "again: training goes on from its last whole epoch"
+                "again: training resumes from its last complete epoch"
             ) from error
         # optimizer states are twice the model's size
         shutil.rmtree(run / f"stage-{number}", ignore_errors=True)

@@ -64,7 +64,7 @@ MAX_WAIT_SECONDS = 3.0
 """For so long a host is waited for that names a time (Retry-After); one that asks for more is left
 alone, and its pictures are looked for again much later."""
 
-_LEFT_ALONE = "the image host did not answer in time before, and is left alone for a while"
+_LEFT_ALONE = "the image host did not answer in time before; it is not asked again for a while"
 _STOPPED = "the worker was stopped before the image was downloaded"
 _BROKE = "the image could not be downloaded"
 
@@ -119,9 +119,9 @@ class ImageDownloader:
         """
         batch = Batch(self._limits.max_fetch_bytes)
         wanted: dict[str, Picture] = {}
-        too_many = f"only the first {self._limits.max_images} images of a post are looked at"
+        too_many = f"only the first {self._limits.max_images} images of a post are used"
         if self._limits.max_images == 0:
-            too_many = "images are not looked at (DEADPAN_MAX_IMAGES is 0)"
+            too_many = "images are turned off (DEADPAN_MAX_IMAGES is 0)"
         begun: list[FetchedPost | AwaitedPost] = []
         for post in posts:
             taken = post.images[: self._limits.max_images]
@@ -331,7 +331,7 @@ class ImageDownloader:
                 return urljoin(url, response.headers["Location"])
             except ValueError as error:
                 raise RefusalError(
-                    "the image host redirects to no valid address", answered=True
+                    "the image host redirects to an invalid address", answered=True
                 ) from error
         if status in (200, 203):
             content = read_body(response, self._limits.max_bytes)

@@ -224,6 +224,6 @@ def test_an_altered_checkpoint_is_refused_with_the_remedy(copy: Path) -> None:
 def test_posts_that_the_model_learnt_from_are_refused(toy: object, trained: TrainingResult) -> None:
     info = read_info(trained.path)
     learnt = read_posts(toy.train[0].path)  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match="learnt from this file"):
+    with pytest.raises(DataError, match="was trained on this file"):
         refuse_training_data(info, [learnt])
     refuse_training_data(info, [read_posts(toy.dev[0].path)])  # type: ignore[attr-defined]

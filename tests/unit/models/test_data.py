@@ -156,7 +156,7 @@ def test_all_that_is_wrong_with_mvsa_is_listed_with_lines(tmp_path: Path) -> Non
     assert [int(problem.split(":")[1]) for problem in found] == [3, 4, 5, 6, 7, 8, 9, 10]
     assert "'happy,positive'" in found[0]
     assert "2 annotators" in found[2]
-    assert "line 2 already" in found[3]
+    assert "already in line 2" in found[3]
     assert "6.jpg does not exist" in found[4]
     assert "7.txt does not exist" in found[5]
 
@@ -220,7 +220,7 @@ def test_all_that_is_wrong_with_mmsd_is_listed_with_lines_and_items(tmp_path: Pa
     assert "item 3: text is 5" in found[0]
     assert "label is 2" in found[1]
     assert "99.jpg does not exist" in found[4]
-    assert "train.json:2: item 1 already" in found[6]
+    assert "train.json:2: item 1" in found[6]
 
 
 @pytest.mark.parametrize("content", ["", "{}", '[{"text": "a"', "[1,", "null", "[" * 100_000])

@@ -67,7 +67,7 @@ def test_all_that_is_wrong_with_a_csv_is_listed_with_lines(tmp_path: Path) -> No
         file.write('8,"never closed\n')
     found = problems(path)
     assert [int(problem.split(":")[1]) for problem in found] == [4, 5, 6, 7, 8, 9, 10, 11]
-    assert "line 2 already" in found[4]
+    assert "already in line 2" in found[4]
     assert "2 cells" in found[6]
     assert "is not CSV" in found[7]
 

@@ -92,5 +92,5 @@ def test_a_wish_that_cannot_be_had_leaves_the_model_as_it_was(
 
 
 def test_calibrating_on_what_was_learnt_is_refused(toy: Toy, trained: TrainingResult) -> None:
-    with pytest.raises(DataError, match="learnt from this file"):
+    with pytest.raises(DataError, match="was trained on this file"):
         run("calibrate", toy.train[0].path, "--model", trained.path)

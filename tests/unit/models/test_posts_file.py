@@ -57,7 +57,7 @@ def test_all_problems_are_listed_with_their_lines(tmp_path: Path) -> None:
         read_posts(path)
     lines = [int(problem.split(":")[1]) for problem in caught.value.problems]
     assert lines == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12, 12]
-    assert "line 1 already" in caught.value.problems[4]
+    assert "already in line 1" in caught.value.problems[4]
     assert "'happy'" in caught.value.problems[5]
     assert "outside" in caught.value.problems[8]
 

@@ -68,13 +68,13 @@ def test_what_is_left_out_is_listed_by_line_before_training_starts(
     )
     other.run(tmp_path / "model", dataclasses.replace(STAGE, epochs=1), report=told.append)
     expected = [
-        f"{train_file}:5: the same words stand in {dev_file}:2 already; not learnt from",
-        f"{train_file}:21: the same words, pictures and labels stand in {train_file}:1 already; "
-        "not learnt from",
+        f"{train_file}:5: the same words are in {dev_file}:2; not used for training",
+        f"{train_file}:21: the same words, pictures and labels are in {train_file}:1; "
+        "not used for training",
     ]
     assert (tmp_path / "cache/left-out.txt").read_text().splitlines() == expected
     started = next(index for index, line in enumerate(told) if line.startswith("learning from"))
-    assert [line for line in told[:started] if "not learnt from" in line] == expected
+    assert [line for line in told[:started] if "not used for training" in line] == expected
     assert "left out 1 whose words" in told[started]
 
 
@@ -148,7 +148,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_model(
     assert not (tmp_path / "model").exists()
     resumed: list[str] = []
     result = toy.run(tmp_path / "model", report=resumed.append)
-    assert any("going on from" in line for line in resumed)
+    assert any("resuming from" in line for line in resumed)
     assert not any("epoch 1 of" in line for line in resumed)
     assert same_weights(result.path, trained.path)
     assert result.version == trained.version
@@ -271,7 +271,7 @@ def test_everything_wrong_with_a_recipe_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_names_no_file_is_refused(toy: Toy) -> None:
-    with pytest.raises(DataError, match="learns from 'nothing', which is none of the files"):
+    with pytest.raises(DataError, match="uses 'nothing', which is not one of the files"):
         Recipe("a", toy.train, toy.dev, (Stage(train={"nothing": 1}),))
 
 
@@ -331,8 +331,8 @@ def test_stages_follow_each_other_and_a_killed_run_ends_with_the_same_model(
                 break
     assert not (tmp_path / "killed").exists()
     resumed = subprocess.run(command("killed"), capture_output=True, text=True, check=True)
-    assert "stage words: through already" in resumed.stderr
-    assert "stage both: going on from" in resumed.stderr
+    assert "stage words: already finished" in resumed.stderr
+    assert "stage both: resuming from" in resumed.stderr
     whole = subprocess.run(command("whole"), capture_output=True, text=True, check=True)
     assert resumed.stdout == whole.stdout
     assert same_weights(tmp_path / "killed", tmp_path / "whole")

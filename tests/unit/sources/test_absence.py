@@ -103,11 +103,11 @@ def test_no_post_is_found_on_the_way_to_where_posts_should_be(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"<html><form action=/login>", "holds no posts"),
-        (b"", "holds no posts"),
-        (b'{"error": "database is away"}', "holds no posts"),
-        (b'{"posts": "none"}', "holds no posts"),
-        (b'{"data": {"posts": []}}', "holds no posts"),
+        (b"<html><form action=/login>", "contains no posts"),
+        (b"", "contains no posts"),
+        (b'{"error": "database is away"}', "contains no posts"),
+        (b'{"posts": "none"}', "contains no posts"),
+        (b'{"data": {"posts": []}}', "contains no posts"),
         (b'{"posts": [], "error": "database is away"}', "'error': 'database is away'"),
         (b'{"posts": null, "errors": [{"message": "timeout"}]}', "'errors'"),
         (b'{"posts": [], "success": false}', "failed"),
@@ -134,7 +134,7 @@ def test_no_post_is_found_on_the_way_to_where_posts_should_be(
         (b'{"posts": {"0": {"text": "at a place, not under its id"}}}', "without 'id'"),
         (b'{"posts": [{"id": "001", "text": ""}]}', "'001' is the same as a number"),
         (b'{"posts": [{"id": " 1", "text": ""}]}', "spaces"),
-        (b'{"posts": [{"id": "7", "text": ""}]}', "nobody asked for, such as '7'"),
+        (b'{"posts": [{"id": "7", "text": ""}]}', "were not asked for, such as '7'"),
     ],
 )
 def test_an_odd_answer_is_a_fault_of_the_source_with_its_reason(

@@ -198,9 +198,9 @@ def test_a_database_that_is_locked_or_away_is_asked_again_later(opened: Opened, 
 @pytest.mark.parametrize(
     ("url", "query", "words"),
     [
-        ("sqlite:////absent/platform.db", QUERY, "names no file"),
-        ("nonsense", QUERY, "no usable database URL"),
-        ("oracle-of-delphi://db/platform", QUERY, "no usable database URL"),
+        ("sqlite:////absent/platform.db", QUERY, "there is no file"),
+        ("nonsense", QUERY, "not a usable database URL"),
+        ("oracle-of-delphi://db/platform", QUERY, "not a usable database URL"),
         ("", QUERY, "DEADPAN_SOURCE_DATABASE_URL is not set"),
         ("mysql://u:s3cret@h/x", QUERY, "pip install mysqlclient, or PyMySQL"),
         ("mysql+mysqlconnector://u:s3cret@h/x", QUERY, "pip install mysql-connector-python"),
@@ -214,7 +214,7 @@ def test_a_database_that_is_locked_or_away_is_asked_again_later(opened: Opened, 
         ("postgresql://u:s3cret@h/x?ssl_mode=require", QUERY, "did you mean sslmode"),
         ("postgresql://u:s3#cret@h:x/x", QUERY, "percent-encoded"),
         ("sqlite://", "", "DEADPAN_SOURCE_QUERY is not set"),
-        ("sqlite://", "SELECT 1", "does not hold :ids"),
+        ("sqlite://", "SELECT 1", "has no :ids"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_a_wrong_setting(

@@ -264,7 +264,7 @@ def test_images_beyond_the_limit_say_so_and_are_not_downloaded(
     made.close()
     assert [image.location for image in fetched.images] == list(urls)
     assert [image.content for image in fetched.images] == [PNG, PNG, None, None]
-    assert fetched.images[3].problem == "only the first 2 images of a post are looked at"
+    assert fetched.images[3].problem == "only the first 2 images of a post are used"
     assert sorted(server.paths) == ["/0", "/1"]
 
 

@@ -74,7 +74,7 @@ def test_images_outside_the_files_folder_are_not_read(opened: Opened, tmp_path: 
     (tmp_path / "posts" / "link").symlink_to(secret)
     for image in images_of(source):
         assert image.content is None
-        assert image.problem == "the image path leaves the folder of posts"
+        assert image.problem == "the image path leaves the posts' folder"
 
 
 def test_what_is_no_image_file_is_a_problem_in_words(opened: Opened, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_wrong_line_fails_its_own_post_only(
     assert "4 lines hold no post" in caplog.text
     absent = source.fetch(["3"])["3"]
     assert isinstance(absent, FetchFailure), "it may stand in one of those lines"
-    assert "4 lines that hold no post with field 'id', the first in line 2" in absent.error
+    assert "4 lines without a post with field 'id', the first in line 2" in absent.error
 
 
 def test_a_line_without_end_is_left_out(opened: Opened) -> None:

@@ -124,7 +124,7 @@ def test_an_id_with_a_comma_is_a_failure_where_commas_separate(
     server.answer = platform
     results = many().fetch(["1,2", "3"])
     assert failure(results["1,2"]).error == (
-        "post id '1,2' holds a comma, and a source with {ids} separates ids with commas; "
+        "post id '1,2' contains a comma, and a source with {ids} separates ids with commas; "
         "use a source with {id}"
     )
     assert not failure(results["1,2"]).transient

@@ -135,7 +135,7 @@ def test_a_time_that_cannot_be_read_is_no_time_and_said(
     server.answer = lambda handler: handler.json({"posts": [post("1", created_at=value)]})
     found = fetched(many().fetch(["1"])["1"])
     assert found.created_at is None
-    assert found.unreadable == (f"created_at is {value!r}, which is no time",)
+    assert found.unreadable == (f"created_at is {value!r}, which is not a time",)
 
 
 @pytest.mark.parametrize("value", ["", None])

@@ -30,10 +30,10 @@ def test_a_time_that_cannot_be_read_is_told_of_once_and_counted_each_time() -> N
     watch, before = FieldWatch(), counted("created_at", "unreadable")
     with structlog.testing.capture_logs() as logs:
         for number in range(5):
-            why = f"created_at is {number}, which is no time"
+            why = f"created_at is {number}, which is not a time"
             watch.saw(Post(str(number), "x", unreadable=(why,)))
     assert [(line["post_id"], line["why"]) for line in logs] == [
-        ("0", "created_at is 0, which is no time")
+        ("0", "created_at is 0, which is not a time")
     ]
     assert counted("created_at", "unreadable") - before == 5
 

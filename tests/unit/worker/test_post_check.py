@@ -110,7 +110,7 @@ def test_what_was_overlooked_is_named_with_the_setting_that_mends_it(
     assert code == 0
     warnings = "\n".join(told["warnings"])
     for words in (
-        "created_at is 'soon', which is no time",
+        "created_at is 'soon', which is not a time",
         "DEADPAN_SOURCE_FIELDS=text=body.plain",
         "DEADPAN_SOURCE_FIELDS=images=attachments.*.link",
     ):
