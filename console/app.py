@@ -7,7 +7,6 @@ import os
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy import Engine
 
 from console.api import flags as api_flags
 from console.api import oversight as api_oversight
@@ -24,11 +23,7 @@ from console.web.traced import Traced
 from console.work.pictures import Pictures
 from deadpan.core import __version__
 from deadpan.core.errors import DeadpanError
-from storage.flags.sampling import Sampling
 from storage.judging import queries
-from storage.judging.evidence import EvidenceStore
-from tasks.intake.intake import Intake
-from tasks.policy.reason_codes import ReasonCodes, read_reason_codes
 
 own = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -57,58 +52,24 @@ def openapi(request: Request) -> JSONResponse:
     return JSONResponse(request.app.openapi())
 
 
-def create_app(
-    *,
-    database: Engine,
-    intake: Intake,
-    evidence: EvidenceStore,
-    secret_key: str,
-    claim_seconds: float = 300.0,
-    reasons: ReasonCodes | None = None,
-    report_decisions: bool = False,
-    second_review_share: float = 0.0,
-    known_answer_share: float = 0.0,
-    url: str = "",
-    provider: Provider | None = None,
-    passwords: bool = True,
-) -> FastAPI:
+def create_app(console: Console, *, provider: Provider | None = None) -> FastAPI:
     """The console.
 
     Args:
-        secret_key: signs what people who are not signed in carry.
-        claim_seconds: how long a moderator holds a flag without doing anything.
-        reasons: what moderators choose a reason from; those of the policy that ships if left out.
-        report_decisions: whether the platform is told of them by callbacks.
-        second_review_share: the share of decisions that somebody else looks at too.
-        known_answer_share: how often the next flag is one whose answer is known.
-        url: where browsers reach it; empty takes what each request says.
-        provider: by which people may sign in.
-        passwords: whether they may sign in with passwords.
+        provider: with which people may sign in.
     """
     app = FastAPI(
         title="Deadpan",
         version=__version__,
-        summary="Flags and what moderators decided of them.",
+        summary="Flags, and what moderators decided about them.",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.console = Console(
-        database=database,
-        intake=intake,
-        evidence=evidence,
-        secret_key=secret_key,
-        claim_seconds=claim_seconds,
-        reasons=reasons if reasons is not None else read_reason_codes(),
-        report_decisions=report_decisions,
-        second_looks=Sampling(second_review_share, secret_key),
-        known_share=known_answer_share,
-        url=url,
-        passwords=passwords,
-    )
+    app.state.console = console
     app.state.provider = provider
-    app.state.pictures = Pictures(evidence)
+    app.state.pictures = Pictures(console.evidence)
     app.state.insight = reports.InsightCache()
     for part in (
         own,

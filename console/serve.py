@@ -16,6 +16,7 @@ from console.app import create_app
 from console.people.links import first_link
 from console.people.openid import Provider
 from console.people.openid_roles import ClaimedRoles
+from console.web.state import Console
 from deadpan.core import logs, spans
 from deadpan.core.errors import ConfigurationError, QueueUnavailable, QueueUnfit
 from deadpan.core.settings import Network, Settings, load
@@ -47,7 +48,7 @@ def serve(*, host: str, port: int) -> None:
     database = connect(settings.database_url.get_secret_value(), pool_size=_CONNECTIONS)
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
     try:
-        app = create_app(
+        console = Console(
             database=database,
             intake=intake,
             evidence=EvidenceStore(settings.evidence_url),
@@ -58,18 +59,16 @@ def serve(*, host: str, port: int) -> None:
             second_review_share=settings.second_review_share,
             known_answer_share=settings.known_answer_share,
             url=settings.console_url,
-            provider=_provider(settings),
             passwords=settings.console_passwords == "on",
         )
+        app = create_app(console, provider=_provider(settings))
         listening = listen(host, port)
         shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{listening.getsockname()[1]}"  # noqa: S104 - compared, not bound
         server = uvicorn.Server(configuration(app, settings.trusted_proxies))
         opening = _Opening(
             server,
             lambda: require_schema(database),
-            lambda: _announce(
-                database, settings.console_url or shown, settings.console_passwords == "on"
-            ),
+            lambda: _announce(database, settings.console_url or shown, console.passwords),
             lambda: _require_fit_redis(intake),
         )
         opening.start()

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from console.app import create_app
 from console.serve import configuration, listen
 from console.web.access import COOKIE, csrf_token
+from console.web.state import Console
 from deadpan.core.settings import Network
 from storage.base.database import transaction
 from storage.judging.evidence import EvidenceStore
@@ -99,7 +100,9 @@ def serving(
     **more: Any,
 ) -> Iterator[ConsoleServer]:
     """Run a console until the block ends, on a port that is free if none is given."""
-    app = create_app(database=database, intake=intake, evidence=store, secret_key=SECRET, **more)
+    provider = more.pop("provider", None)
+    services = Console(database, intake, store, SECRET, **more)
+    app = create_app(services, provider=provider)
     # A test wants the numbers, however long they take on a machine that is busy.
     app.state.insight.patience_seconds = 30
     listening = listen("127.0.0.1", port)

@@ -51,7 +51,7 @@ def claim_next(
             claim_seconds=write.console.claim_seconds,
             queue=wanted.queue if wanted else None,
             language=wanted.language if wanted else None,
-            known_share=write.console.known_share,
+            known_share=write.console.known_answer_share,
         )
         if number is None:
             return review_shapes.NextLook(review=None)

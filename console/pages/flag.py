@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from console.web.access import GuardedRoute
 from console.web.fields import BIGGEST, RowId, Short
 from console.web.render import page, see_other
-from console.web.state import address_of, console_of, visitor_of
+from console.web.state import audited, console_of, visitor_of
 from console.work import blind
 from console.work.deciding import Decided, DecisionForm, note_negative, seconds_left
 from console.work.next_flag import Arrival, SentWithin, done_banner, lost_words, take_next
@@ -24,7 +24,7 @@ from storage.flags import claims, decisions, worklist
 from storage.flags.states import is_held
 from storage.flags.worklist import Flag
 from storage.judging import queries
-from storage.people import audit, exposures, moderators
+from storage.people import exposures, moderators
 from storage.reviews import known_answers, reviews
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -137,15 +137,7 @@ def picture(
     content = pictures_of(request).bytes_of(sha256, kind)
     if kind != "blur":
         subject = f"evidence {sha256}"
-        with transaction(console.database) as connection:
-            audit.write(
-                connection,
-                me.name,
-                "picture.view",
-                subject,
-                after={"as": kind},
-                address=address_of(request),
-            )
+        audited(request, "picture.view", subject, {"as": kind})
         exposures.note(console.database, me, "picture", subject)
     return Response(content, media_type="image/jpeg")
 

@@ -19,7 +19,7 @@ from console.web import plots
 from console.web.access import GuardedRoute
 from console.web.fields import BeforeId, clean, one_page
 from console.web.render import page
-from console.web.state import Console, console_of, visitor_of
+from console.web.state import Console, audited, console_of, visitor_of
 from storage.base.database import transaction
 from storage.flags import decisions, worklist
 from storage.people import audit
@@ -152,7 +152,7 @@ def audit_page(
 def audit_export(request: Request) -> Response:
     """The whole log, one entry a line, oldest first."""
     console = console_of(request)
-    _note_export(request, "audit log")
+    audited(request, "export", "audit log")
 
     def lines() -> Iterator[str]:
         with transaction(console.database, read_only=True) as connection:
@@ -166,7 +166,7 @@ def audit_export(request: Request) -> Response:
 def decisions_export(request: Request) -> Response:
     """Every decision, one a line, newest first."""
     console = console_of(request)
-    _note_export(request, "decisions")
+    audited(request, "export", "decisions")
 
     def lines() -> Iterator[str]:
         before: int | None = None
@@ -185,7 +185,7 @@ def labelled_export(request: Request, since: str = "") -> Response:
     console = console_of(request)
     since = clean(since)
     start = labelled.moment(since) if since else None
-    _note_export(request, "labelled posts", since=since or None)
+    audited(request, "export", "labelled posts", {"since": since} if since else None)
 
     def pieces() -> Iterator[bytes]:
         with transaction(console.database, read_only=True) as connection:
@@ -196,12 +196,6 @@ def labelled_export(request: Request, since: str = "") -> Response:
         media_type="application/zip",
         headers={"Content-Disposition": 'attachment; filename="labelled-posts.zip"'},
     )
-
-
-def _note_export(request: Request, what: str, **after: str | None) -> None:
-    with transaction(console_of(request).database) as connection:
-        name = visitor_of(request).moderator.name
-        audit.write(connection, name, "export", what, after=after or None)
 
 
 def _line(row: dict[str, Any]) -> str:

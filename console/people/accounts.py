@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
+from sqlalchemy import Connection
 
 from console.people import passwords
+from console.people.links import link
 from console.people.openid import provider_of
-from console.people.sign_in import PASSWORDS_OFF
+from console.people.sign_in import PASSWORDS_OFF, Password
 from console.web.access import GuardedRoute
-from console.web.fields import clean
+from console.web.fields import BIGGEST, CleanForm, RowId, Short
 from console.web.render import page, see_other
-from console.web.state import address_of, console_of, visitor_of
+from console.web.state import audited, console_of, visitor_of
 from deadpan.core.errors import ConfigurationError, NotFound
 from storage.base.database import transaction
-from storage.people import audit, exposures, identities, moderators, sessions, tokens
+from storage.people import exposures, identities, moderators, sessions, tokens
 from storage.people.tokens import SCOPES
 from storage.tables import ROLES
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
-PICTURES = {
-    "blur": "Blurred",
-    "grey": "Greyscale",
-    "cover": "Covered",
-    "show": "Shown",
-}
+PICTURES: Final = {"blur": "Blurred", "grey": "Greyscale", "cover": "Covered", "show": "Shown"}
+THEMES: Final = {"auto": "Match my system", "light": "Light", "dark": "Dark"}
 _NO_PASSWORDS = (
     f"{PASSWORDS_OFF}; people sign in through the provider. If it is unavailable, "
     "whoever runs Deadpan can create a link with `deadpan moderators sign-in-link`"
 )
-THEMES = {"auto": "Match my system", "light": "Light", "dark": "Dark"}
 
 
 @router.get("/settings")
@@ -44,28 +42,26 @@ def settings_page(request: Request, saved: str = "") -> Response:
 @router.post("/settings")
 def save_settings(
     request: Request,
-    pictures: Annotated[str, Form(max_length=10)] = "blur",
-    theme: Annotated[str, Form(max_length=10)] = "auto",
-    keys: Annotated[str, Form(max_length=3)] = "off",
+    pictures: Annotated[Literal["blur", "grey", "cover", "show"], Form()] = "blur",
+    theme: Annotated[Literal["auto", "light", "dark"], Form()] = "auto",
+    keys: Short = "off",
     break_after: Annotated[int, Form(ge=0, le=1000)] = exposures.BREAK_AFTER,
 ) -> Response:
     """Keep them."""
-    me = visitor_of(request).moderator
-    if pictures not in PICTURES or theme not in THEMES:
-        raise ConfigurationError("unknown setting; choose one from the page")
+    chosen = {
+        "pictures": pictures,
+        "theme": theme,
+        "keys": keys == "on",
+        "break_after": break_after,
+    }
     with transaction(console_of(request).database) as connection:
-        chosen: dict[str, Any] = {"pictures": pictures, "theme": theme, "keys": keys == "on"}
-        chosen["break_after"] = break_after
-        moderators.set_settings(connection, me, chosen)
+        moderators.set_settings(connection, visitor_of(request).moderator, chosen)
     return see_other("/settings?saved=1")
 
 
 @router.post("/settings/password")
 def change_password(
-    request: Request,
-    old: Annotated[str, Form(max_length=1000)] = "",
-    password: Annotated[str, Form(max_length=1000)] = "",
-    again: Annotated[str, Form(max_length=1000)] = "",
+    request: Request, old: Password = "", password: Password = "", again: Password = ""
 ) -> Response:
     """Choose another password; sessions elsewhere end."""
     console, visitor = console_of(request), visitor_of(request)
@@ -90,9 +86,7 @@ def change_password(
             raise ConfigurationError("the current password is wrong")
         with transaction(console.database) as connection:
             sessions.forget_failures(connection, me.name, place)
-        if password != again:
-            raise ConfigurationError("the two new passwords are not the same")
-        kept = passwords.hashed(password, me.name)
+        kept = passwords.hashed_twice(password, again, me.name)
     except ConfigurationError as error:
         return _settings(request, problem=str(error), status=422)
     with transaction(console.database) as connection:
@@ -103,7 +97,7 @@ def change_password(
 
 @router.post("/settings/sessions")
 def end_sessions(
-    request: Request, session_id: Annotated[int | None, Form(ge=1, lt=2**63)] = None
+    request: Request, session_id: Annotated[int | None, Form(ge=1, le=BIGGEST)] = None
 ) -> Response:
     """End one of one's sessions, or all but this one."""
     visitor = visitor_of(request)
@@ -127,28 +121,15 @@ def moderators_page(request: Request) -> Response:
 
 @router.post("/moderators")
 def add_moderator(
-    request: Request,
-    name: Annotated[str, Form(max_length=200)] = "",
-    role: Annotated[str, Form(max_length=16)] = "moderator",
-    email: Annotated[str, Form(max_length=254)] = "",
+    request: Request, name: CleanForm = "", role: Short = "moderator", email: CleanForm = ""
 ) -> Response:
     """Add somebody, with a link by which they choose a password where there are passwords."""
-    me = visitor_of(request).moderator
-    passwords_on = console_of(request).passwords
+    actor, token = visitor_of(request).moderator.name, None
     try:
         with transaction(console_of(request).database) as connection:
-            added = moderators.add(
-                connection,
-                clean(name).lower(),
-                role,
-                actor=me.name,
-                email=clean(email) or None,
-            )
-            token = (
-                sessions.make_link(connection, added, actor=me.name, sets_password=True)
-                if passwords_on
-                else None
-            )
+            added = moderators.add(connection, name.lower(), role, actor=actor, email=email or None)
+            if console_of(request).passwords:
+                token = sessions.make_link(connection, added, actor=actor, sets_password=True)
     except ConfigurationError as error:
         return _moderators(request, problem=str(error), status=422, typed={"name": name})
     if token is None:
@@ -166,7 +147,7 @@ def change_role(request: Request, name: str, role: Annotated[str, Form(max_lengt
 def change_access(
     request: Request, name: str, disabled: Annotated[str, Form(max_length=3)]
 ) -> Response:
-    """Keep somebody out, or let them in again."""
+    """Deactivate somebody, or reactivate them."""
     return _change(
         request,
         lambda c, actor: moderators.set_disabled(c, name, disabled == "yes", actor=actor),
@@ -176,31 +157,21 @@ def change_access(
 @router.post("/moderators/{name}/link")
 def make_link(request: Request, name: str) -> Response:
     """Make a link by which somebody chooses a new password."""
-    me = visitor_of(request).moderator
-    if not console_of(request).passwords:
-        with transaction(console_of(request).database) as connection:
-            audit.write(
-                connection,
-                me.name,
-                "link.refused",
-                f"moderator {moderators.by_name(connection, name).name}",
-                after={"why": PASSWORDS_OFF},
-                address=address_of(request),
-            )
-        return _moderators(request, problem=_NO_PASSWORDS, status=403)
+    actor, token = visitor_of(request).moderator.name, None
     with transaction(console_of(request).database) as connection:
         who = moderators.by_name(connection, name)
-        token = sessions.make_link(connection, who, actor=me.name, sets_password=True)
+        if console_of(request).passwords:
+            token = sessions.make_link(connection, who, actor=actor, sets_password=True)
+    if token is None:
+        audited(request, "link.refused", f"moderator {who.name}", {"why": PASSWORDS_OFF})
+        return _moderators(request, problem=_NO_PASSWORDS, status=403)
     return _moderators(request, link=_link(request, token), link_for=who.name)
 
 
 @router.post("/moderators/{name}/email")
-def change_email(
-    request: Request, name: str, email: Annotated[str, Form(max_length=254)] = ""
-) -> Response:
+def change_email(request: Request, name: str, email: CleanForm = "") -> Response:
     """Write down another e-mail address, by which a provider's account is met the first time."""
-    wanted = clean(email) or None
-    return _change(request, lambda c, actor: moderators.set_email(c, name, wanted, actor=actor))
+    return _change(request, lambda c, by: moderators.set_email(c, name, email or None, actor=by))
 
 
 @router.post("/moderators/{name}/identity/forget")
@@ -215,45 +186,33 @@ def forget_identity(request: Request, name: str) -> Response:
 @router.post("/tokens")
 def make_token(
     request: Request,
-    name: Annotated[str, Form(max_length=200)] = "",
-    owner: Annotated[str, Form(max_length=64)] = "",
+    name: CleanForm = "",
+    owner: Short = "",
     scope: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
     """Make an API token and show it, once."""
-    me = visitor_of(request).moderator
     try:
         with transaction(console_of(request).database) as connection:
             who = moderators.by_name(connection, owner)
-            token = tokens.make(connection, who, clean(name), scope or [], actor=me.name)
+            actor = visitor_of(request).moderator.name
+            token = tokens.make(connection, who, name, scope or [], actor=actor)
     except (ConfigurationError, NotFound) as error:
         return _moderators(request, token_problem=str(error), status=422)
     return _moderators(request, token=token)
 
 
 @router.post("/tokens/{token_id}/revoke")
-def revoke_token(request: Request, token_id: int) -> Response:
+def revoke_token(request: Request, token_id: RowId) -> Response:
     """End a token."""
-    if not 0 < token_id < 2**63:
-        raise NotFound(f"there is no token {token_id}")
-    with transaction(console_of(request).database) as connection:
-        tokens.revoke(connection, token_id, actor=visitor_of(request).moderator.name)
-    return see_other("/moderators")
+    return _change(request, lambda c, actor: tokens.revoke(c, token_id, actor=actor))
 
 
 def _note_refused_password(request: Request, why: str) -> None:
     me = visitor_of(request).moderator
-    with transaction(console_of(request).database) as connection:
-        audit.write(
-            connection,
-            me.name,
-            "password.refused",
-            f"moderator {me.name}",
-            after={"why": why},
-            address=address_of(request),
-        )
+    audited(request, "password.refused", f"moderator {me.name}", {"why": why})
 
 
-def _change(request: Request, work: Any) -> Response:
+def _change(request: Request, work: Callable[[Connection, str], object]) -> Response:
     try:
         with transaction(console_of(request).database) as connection:
             work(connection, visitor_of(request).moderator.name)
@@ -307,4 +266,4 @@ def _moderators(request: Request, *, status: int = 200, **context: Any) -> Respo
 
 def _link(request: Request, token: str) -> str:
     base = console_of(request).url or f"{request.url.scheme}://{request.url.netloc}"
-    return f"{base}/sign-in?token={token}"
+    return link(base, token)

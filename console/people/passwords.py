@@ -37,6 +37,17 @@ def hashed(password: str, name: str) -> str:
         return _hasher.hash(password)
 
 
+def hashed_twice(password: str, again: str, name: str) -> str:
+    """Gives the hash of a new password that was typed twice.
+
+    Raises:
+        ConfigurationError: as `hashed`, or the two differ.
+    """
+    if password != again:
+        raise ConfigurationError("the two passwords are not the same")
+    return hashed(password, name)
+
+
 def is_right(password: str, kept: str | None) -> bool:
     """Compares a password with its hash; takes as long when there is none."""
     with _few_at_once:

@@ -14,10 +14,10 @@ from console.people import passwords
 from console.people.openid import provider_of
 from console.web.access import COOKIE, GuardedRoute
 from console.web.render import page, see_other
-from console.web.state import Console, address_of, console_of, visitor_of
+from console.web.state import Console, address_of, audited, console_of, visitor_of
 from deadpan.core.errors import AccessDenied, ConfigurationError
 from storage.base.database import transaction
-from storage.people import audit, identities, moderators, sessions
+from storage.people import identities, moderators, sessions
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -25,6 +25,7 @@ FORM_COOKIE = "deadpan_form"
 DEVICE_COOKIE = "deadpan_device"
 _FORM_SECONDS = 3600
 _DEVICE_SECONDS = 180 * 86_400
+Password = Annotated[str, Form(max_length=1000)]
 PASSWORDS_OFF = "passwords are turned off here"
 
 
@@ -50,7 +51,7 @@ def sign_in_page(request: Request, token: str = "", next: str = "/", out: str = 
 def sign_in(
     request: Request,
     name: Annotated[str, Form(max_length=200)] = "",
-    password: Annotated[str, Form(max_length=1000)] = "",
+    password: Password = "",
     next: Annotated[str, Form(max_length=500)] = "/",
     form: Annotated[str, Form(max_length=500)] = "",
 ) -> Response:
@@ -94,8 +95,8 @@ def use_link(
     request: Request,
     token: Annotated[str, Form(max_length=200)],
     form: Annotated[str, Form(max_length=500)] = "",
-    password: Annotated[str, Form(max_length=1000)] = "",
-    again: Annotated[str, Form(max_length=1000)] = "",
+    password: Password = "",
+    again: Password = "",
 ) -> Response:
     """Sign in with a link, choosing a password if it asks for one."""
     console = console_of(request)
@@ -108,9 +109,7 @@ def use_link(
     kept = None
     if link.sets_password:
         try:
-            if password != again:
-                raise ConfigurationError("the two passwords are not the same")
-            kept = passwords.hashed(password, link.moderator.name)
+            kept = passwords.hashed_twice(password, again, link.moderator.name)
         except ConfigurationError as error:
             return with_form(
                 request, "link.html", status=422, link=link, token=token, problem=str(error)
@@ -129,15 +128,11 @@ def use_link(
 def sign_out(request: Request) -> Response:
     """End this session."""
     visitor = visitor_of(request)
+    me = visitor.moderator
     assert visitor.session is not None
     with transaction(console_of(request).database) as connection:
-        sessions.end(
-            connection,
-            visitor.moderator,
-            actor=visitor.moderator.name,
-            session_id=visitor.session.id,
-        )
-        by_provider = identities.has_one(connection, visitor.moderator)
+        sessions.end(connection, me, actor=me.name, session_id=visitor.session.id)
+        by_provider = identities.has_one(connection, me)
     # Not straight to the provider: `form-action` of our Content-Security-Policy forbids it.
     response = see_other("/sign-in?out=1" if by_provider else "/sign-in")
     response.delete_cookie(COOKIE, path="/")
@@ -177,20 +172,13 @@ def set_cookie(
     """A cookie that no script reads and no other site's form sends."""
     https = request.url.scheme == "https" or console_of(request).url.startswith("https:")
     response.set_cookie(
-        name,
-        value,
-        max_age=seconds,
-        path=path,
-        httponly=True,
-        samesite="lax",
-        secure=https,
+        name, value, seconds, path=path, httponly=True, samesite="lax", secure=https
     )
 
 
 def with_form(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
     """A form for somebody who is not signed in: what it carries must match a signed cookie."""
-    signed = URLSafeTimedSerializer(console_of(request).secret_key, salt="deadpan.form")
-    value = str(signed.dumps(secrets.token_urlsafe(16)))
+    value = str(_forms(request).dumps(secrets.token_urlsafe(16)))
     provider = provider_of(request)
     context["provider"] = provider.name if provider is not None else None
     context["passwords"] = console_of(request).passwords
@@ -216,29 +204,25 @@ def _note_password(request: Request, name: str = "?") -> None:
 
 def _note_refusal(request: Request, name: str, why: str) -> None:
     # By nobody: whoever types a name has not shown that it is theirs.
-    with transaction(console_of(request).database) as connection:
-        audit.write(
-            connection,
-            "?",
-            "session.refused",
-            name or "?",
-            after={"by": "password", "why": why},
-            address=address_of(request),
-        )
+    after = {"by": "password", "why": why}
+    audited(request, "session.refused", name or "?", after, actor="?")
 
 
 def _refuse_forged(request: Request, form: str) -> None:
     kept = request.cookies.get(FORM_COOKIE, "")
-    signed = URLSafeTimedSerializer(console_of(request).secret_key, salt="deadpan.form")
     try:
         if not kept or not hmac.compare_digest(kept.encode(), form.encode()):
             raise BadSignature("not the same")
-        signed.loads(kept, max_age=_FORM_SECONDS)
+        _forms(request).loads(kept, max_age=_FORM_SECONDS)
     except BadSignature:
         raise AccessDenied(
             "this form has expired or came from elsewhere; reload the page and try again",
             signed_in=True,
         ) from None
+
+
+def _forms(request: Request) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(console_of(request).secret_key, salt="deadpan.form")
 
 
 def _place(request: Request, console: Console, name: str) -> str:

@@ -12,10 +12,10 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from console.people.openid import CALLBACK_PATH, Provider, provider_of
 from console.people.sign_in import inside, set_cookie, signed_in, with_form
 from console.web.access import GuardedRoute
-from console.web.state import address_of, console_of
+from console.web.state import audited, console_of
 from deadpan.core.errors import AccessDenied, NotFound, SignInUnavailable
 from storage.base.database import transaction
-from storage.people import audit, identities
+from storage.people import identities
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -79,15 +79,8 @@ def come_back(
     except (AccessDenied, SignInUnavailable) as problem:
         # Whoever brings nothing that was begun here, as robots do, writes nothing either.
         if begun:
-            with transaction(console_of(request).database) as connection:
-                audit.write(
-                    connection,
-                    "?",
-                    "session.refused",
-                    "?",
-                    after={"by": provider.issuer, "subject": subject, "why": str(problem)[:300]},
-                    address=address_of(request),
-                )
+            after = {"by": provider.issuer, "subject": subject, "why": str(problem)[:300]}
+            audited(request, "session.refused", "?", after, actor="?")
         return _problem(request, problem, onwards)
     response = signed_in(request, moderator, onwards, by=provider.issuer)
     response.delete_cookie(COOKIE, path=_PATH)

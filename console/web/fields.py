@@ -47,6 +47,7 @@ def _id_or_none(given: Any) -> int | None:
 
 
 Text = Annotated[str, BeforeValidator(clean)]
+CleanForm = Annotated[str, BeforeValidator(clean), Form(max_length=254)]
 JustDone = Annotated[int | None, BeforeValidator(_id_or_none), Query()]
 """A row that a page mentions in passing; None for an id that is invalid, which costs no page."""
 

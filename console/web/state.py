@@ -19,11 +19,12 @@ from storage.flags import claims, known_values, worklist
 from storage.flags.known_values import KnownValues
 from storage.flags.sampling import Sampling
 from storage.judging.evidence import EvidenceStore
+from storage.people import audit
 from storage.people.moderators import Moderator
 from storage.people.sessions import Session
 from storage.people.tokens import ApiToken
 from tasks.intake.intake import Intake
-from tasks.policy.reason_codes import ReasonCodes
+from tasks.policy.reason_codes import ReasonCodes, read_reason_codes
 
 log = structlog.get_logger(__name__)
 
@@ -36,27 +37,28 @@ _MAX_TEXT_BYTES = 64 * 1024
 
 @dataclass(slots=True)
 class Console:
-    """The services behind the pages.
+    """The services behind the pages, and how they are set.
 
     Args:
         secret_key: signs what people who are not signed in carry.
-        claim_seconds: how long a moderator holds a flag.
-        report_decisions: whether the platform is told of them.
-        second_looks: which decisions somebody else looks at too.
-        known_share: how often a known answer is mixed in, from 0 to 1.
-        url: where browsers reach the console; empty where nobody said so.
-        passwords: whether they may sign in with passwords.
+        claim_seconds: how long a moderator holds a flag without doing anything.
+        reasons: what moderators choose a reason from; those of the policy that ships if left out.
+        report_decisions: whether the platform is told of them by callbacks.
+        second_review_share: the share of decisions that somebody else looks at too.
+        known_answer_share: how often a known answer is mixed in, from 0 to 1.
+        url: where browsers reach the console; empty takes what each request says.
+        passwords: whether people may sign in with them.
     """
 
     database: Engine
     intake: Intake
     evidence: EvidenceStore
     secret_key: str
-    claim_seconds: float
-    reasons: ReasonCodes
+    claim_seconds: float = 300.0
+    reasons: ReasonCodes = field(default_factory=read_reason_codes)
     report_decisions: bool = False
-    second_looks: Sampling = field(default_factory=Sampling)
-    known_share: float = 0.0
+    second_review_share: float = 0.0
+    known_answer_share: float = 0.0
     url: str = ""
     passwords: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,8 +67,10 @@ class Console:
     _judging: tuple[float, bool] | None = None
     _known: tuple[float, KnownValues] | None = None
     _text_of: Any = None
+    second_looks: Sampling = field(init=False)
 
     def __post_init__(self) -> None:
+        self.second_looks = Sampling(self.second_review_share, self.secret_key)
         self._text_of = lru_cache(_TEXTS_KEPT)(self._read_text)
 
     def waiting(self, *, exact: bool = False) -> Mapping[str, Mapping[str, int]]:
@@ -168,6 +172,30 @@ def visitor_of(request: Request) -> Visitor:
     visitor = request.state.visitor
     assert isinstance(visitor, Visitor)
     return visitor
+
+
+def audited(
+    request: Request,
+    action: str,
+    subject: str,
+    after: Mapping[str, Any] | None = None,
+    *,
+    actor: str | None = None,
+) -> None:
+    """Write into the audit log what happened, and from where.
+
+    Args:
+        actor: who did it; whoever is signed in if left out.
+    """
+    with transaction(console_of(request).database) as connection:
+        audit.write(
+            connection,
+            actor or visitor_of(request).moderator.name,
+            action,
+            subject,
+            after=after,
+            address=address_of(request),
+        )
 
 
 def address_of(request: Request) -> str | None:

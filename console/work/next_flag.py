@@ -108,7 +108,7 @@ def take_next(request: Request, within: Within, **shown: Any) -> Response:
                 claim_seconds=seconds,
                 queue=queue,
                 language=like.language,
-                known_share=console.known_share,
+                known_share=console.known_answer_share,
             )
         if look is None:
             flag_id = claims.claim_next(

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, func, inspect, select
 
 from console.app import create_app
 from console.web.access import COOKIE
+from console.web.state import Console
 from deadpan.core import logs
 from storage import tables
 from storage.base.database import transaction
@@ -133,7 +134,7 @@ def test_hostile_texts_and_ids_reach_neither_logs_nor_sql_nor_pages_unescaped(
 
     # The page: what strangers wrote is text and nothing else.
     store = EvidenceStore(str(tmp_path / "evidence"))
-    app = create_app(database=database, intake=intake, evidence=store, secret_key=SECRET)
+    app = create_app(Console(database, intake, store, SECRET))
     with transaction(database) as connection:
         who = moderators.add(connection, "ann", "moderator", actor="test")
         session = sessions.start(connection, who, client="a test", address=None)

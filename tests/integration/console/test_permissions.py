@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from console.app import create_app
 from console.web.permissions import PERMISSIONS
+from console.web.state import Console
 from storage.base.database import connect
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import migrate
@@ -56,9 +57,7 @@ def _paths() -> list[tuple[str, str, str]]:
 
 def test_the_table_has_every_route_and_no_other(tmp_path: Path, intake: Intake) -> None:
     engine = connect(f"sqlite:///{tmp_path}/deadpan.db")
-    app = create_app(
-        database=engine, intake=intake, evidence=EvidenceStore(str(tmp_path)), secret_key=SECRET
-    )
+    app = create_app(Console(engine, intake, EvidenceStore(str(tmp_path)), SECRET))
 
     def routes(within: object) -> Iterator[tuple[str, str]]:
         for route in within.routes:  # type: ignore[attr-defined]
