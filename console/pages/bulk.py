@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from console.web import reasons
 from console.web.access import GuardedRoute
-from console.web.fields import clean
+from console.web.fields import BIGGEST, Note, Short, clean
 from console.web.render import page, see_other
 from console.web.state import console_of, visitor_of
 from console.web.words import excerpt
@@ -21,7 +21,9 @@ from storage.base.database import transaction
 from storage.flags import batches, claims, worklist
 from storage.flags.decisions import Said
 from storage.flags.states import is_held
+from storage.flags.worklist import Flag
 from storage.people import audit
+from storage.people.moderators import Moderator
 from storage.reviews import reviews
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -34,8 +36,8 @@ _PICTURES = 4
 def preview(
     request: Request,
     flag: Annotated[list[int] | None, Form()] = None,
-    action: Annotated[str, Form(max_length=16)] = "",
-    reason_code: Annotated[str, Form(max_length=64)] = "",
+    action: Short = "",
+    reason_code: Short = "",
 ) -> Response:
     """Show what would change, and change nothing."""
     console, me = console_of(request), visitor_of(request).moderator
@@ -48,27 +50,14 @@ def preview(
         flags = [each for each in worklist.many(connection, ids) if each.id not in not_now]
     rows: list[dict[str, Any]] = []
     for each in flags:
-        held = is_held(claims.standing_of(each), now) and each.claimed_by != me.name
-        waits = each.escalated_at is not None and not me.is_lead
-        problem = (
-            "already decided"
-            if each.state == "decided"
-            else f"claimed by {each.claimed_by}"
-            if held
-            else "escalated to a lead"
-            if waits
-            else ""
-        )
-        text = excerpt(console.text(each.verdict.evidence, "original_text"))
         kept = [item["sha256"] for item in each.verdict.evidence if item["kind"] == "image"]
-        shown = kept[:_PICTURES]
         rows.append(
             {
                 "flag": each,
-                "problem": problem,
-                "text": text,
-                "pictures": shown,
-                "more": len(kept) - len(shown),
+                "problem": _problem(each, me, now),
+                "text": excerpt(console.text(each.verdict.evidence, "original_text")),
+                "pictures": kept[:_PICTURES],
+                "more": len(kept[_PICTURES:]),
             }
         )
     will = [row for row in rows if not row["problem"]]
@@ -89,9 +78,9 @@ def preview(
 def decide(
     request: Request,
     seen: Annotated[list[str] | None, Form()] = None,
-    action: Annotated[str, Form(max_length=16)] = "",
-    reason_code: Annotated[str, Form(max_length=64)] = "",
-    note: Annotated[str, Form(max_length=20_000)] = "",
+    action: Short = "",
+    reason_code: Short = "",
+    note: Note = "",
 ) -> Response:
     """Decide all that the preview showed, in one transaction; what others took is left to them."""
     console, me = console_of(request), visitor_of(request).moderator
@@ -143,12 +132,21 @@ def undo(request: Request, batch: str) -> Response:
     return see_other("/")
 
 
+def _problem(flag: Flag, me: Moderator, now: datetime) -> str:
+    """Why somebody cannot decide a flag; empty if they can."""
+    if flag.state == "decided":
+        return "already decided"
+    if is_held(claims.standing_of(flag), now) and flag.claimed_by != me.name:
+        return f"claimed by {flag.claimed_by}"
+    return "escalated to a lead" if flag.escalated_at is not None and not me.is_lead else ""
+
+
 def _ids(given: list[int] | None) -> list[int]:
     if not given:
         raise ConfigurationError("nothing is selected; select flags first")
     if len(given) > MOST:
         raise ConfigurationError(f"{len(given)} flags are selected; select at most {MOST} at once")
-    return [number for number in given if 0 < number < 2**63]
+    return [number for number in given if 0 < number < BIGGEST]
 
 
 def _seen(given: list[str] | None) -> dict[int, int]:
@@ -159,4 +157,4 @@ def _seen(given: list[str] | None) -> dict[int, int]:
     except ValueError:
         raise ConfigurationError("the selection is invalid; go back and select again") from None
     _ids(list(shown))
-    return {f: v for f, v in shown.items() if 0 < f < 2**63 and 0 < v < 2**63}
+    return {f: v for f, v in shown.items() if 0 < f < BIGGEST and 0 < v < BIGGEST}

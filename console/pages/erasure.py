@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Form, Request
@@ -81,4 +80,4 @@ def _subject(kind: str, subject: str) -> tuple[Kind, str]:
 def _page(request: Request, **more: Any) -> Response:
     with transaction(console_of(request).database, read_only=True) as connection:
         receipts = erasure.receipts(connection, limit=_RECEIPTS)
-    return page(request, "erasure.html", receipts=receipts, now=datetime.now(UTC), **more)
+    return page(request, "erasure.html", receipts=receipts, **more)

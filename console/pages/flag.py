@@ -196,7 +196,6 @@ def _page(
         left=seconds_left(flag.claim_expires_at, now) if mine else 0,
         undo=own[-1] if own else None,
         undo_seconds=decisions.UNDO_SECONDS,
-        reasons=console.reasons,
         queue=arrival.queue,
         filters=arrival.filters,
         banner=banner,
@@ -204,7 +203,6 @@ def _page(
         escalation=_escalation(flag, said[flag.id]),
         typed=typed or {},
         error=error,
-        now=now,
     )
 
 

@@ -76,9 +76,7 @@ def queue_page(
         stopped=found.stopped_at is not None,
         searched=worklist.SEARCHED_AT_ONCE,
         onwards=asked.query(cursor=cursor_of(end)) if end else "",
-        reasons=console.reasons,
         judging=not rows and console.judging(),
-        now=now,
     )
 
 

@@ -110,8 +110,6 @@ def history(request: Request, before: BeforeId = None, whose: str = "") -> Respo
         rows=[row for row in rows if row.flag_id not in not_now],
         more=more,
         whose=whose,
-        now=datetime.now(UTC),
-        reasons=console_of(request).reasons,
     )
 
 
@@ -128,7 +126,6 @@ def insight_page(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30
         request,
         "insight.html",
         **numbers,
-        reasons=console_of(request).reasons,
         span=days,
         trend=plots.trend(numbers["days"]),
         waits_plot=plots.waits(numbers["waits"]),

@@ -48,7 +48,6 @@ def _to_settle(
         after=after,
         more=more,
         others=others,
-        now=now,
     )
 
 
@@ -170,7 +169,6 @@ def _page(
         post=post_of(request, visitor, flag, arrival.pictures),
         path=f"/reviews/{review.id}",
         left=seconds_left(review.claim_expires_at, now) if mine else 0,
-        reasons=console.reasons,
         queue=arrival.queue,
         filters=arrival.filters,
         typed=typed or {},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
@@ -259,7 +258,6 @@ def _moderators(request: Request, *, status: int = 200, **context: Any) -> Respo
         passwords=console.passwords,
         roles=ROLES,
         scopes=SCOPES,
-        now=datetime.now(UTC),
         **context,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,17 @@ templates.env.filters |= {
 
 
 def page(request: Request, template: str, /, *, status: int = 200, **context: Any) -> Response:
-    """A page, with who is signed in and what waits in its header."""
+    """A page, with who is signed in and what waits in its header. It may show how long ago things
+    were, and name reasons."""
+    console = console_of(request)
+    context = {"now": datetime.now(UTC), "reasons": console.reasons} | context
     visitor = getattr(request.state, "visitor", None)
     if isinstance(visitor, Visitor):
         context |= {"me": visitor.moderator, "csrf": visitor.csrf}
         exact = request.url.path == "/" or request.method != "GET"
-        context.setdefault("waiting", console_of(request).waiting(exact=exact))
+        context["waiting"] = console.waiting(exact=exact)
         if visitor.moderator.may("moderator"):
-            with transaction(console_of(request).database, read_only=True) as connection:
+            with transaction(console.database, read_only=True) as connection:
                 context["exposure"] = exposures.this_hour(connection, visitor.moderator)
     return templates.TemplateResponse(request, template, context, status_code=status)
 

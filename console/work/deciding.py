@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Form, Request
 
 from console.web import reasons
+from console.web.fields import Note, Short
 from console.web.state import console_of, visitor_of
 from storage.flags.decisions import Said
 from storage.flags.worklist import Flag
@@ -24,11 +25,11 @@ class DecisionForm:
         sarcastic: "yes", "no", or empty.
     """
 
-    action: str
-    reason_code: str
-    note: str
-    sentiment: str
-    sarcastic: str
+    action: Annotated[str, Form(max_length=16)]
+    reason_code: Short = ""
+    note: Note = ""
+    sentiment: Annotated[str, Form(max_length=16)] = ""
+    sarcastic: Annotated[str, Form(max_length=3)] = ""
 
     def said(self, codes: ReasonCodes, *, seen_verdict_id: int | None = None) -> Said:
         """The same as it is written down.
@@ -55,17 +56,7 @@ class DecisionForm:
         return f"; your note: {self.note}" if self.note else ""
 
 
-def _form(
-    action: Annotated[str, Form(max_length=16)],
-    reason_code: Annotated[str, Form(max_length=64)] = "",
-    note: Annotated[str, Form(max_length=20_000)] = "",
-    sentiment: Annotated[str, Form(max_length=16)] = "",
-    sarcastic: Annotated[str, Form(max_length=3)] = "",
-) -> DecisionForm:
-    return DecisionForm(action, reason_code, note, sentiment, sarcastic)
-
-
-Decided = Annotated[DecisionForm, Depends(_form)]
+Decided = Annotated[DecisionForm, Depends()]
 """The form as a route takes it."""
 
 

@@ -11,7 +11,7 @@ from fastapi import Depends, Form, Query, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
-from console.web.fields import JustDone, clean
+from console.web.fields import JustDone, Short, clean
 from console.web.filters import Asked, asked_of
 from console.web.render import see_other
 from console.web.state import console_of, visitor_of
@@ -35,8 +35,8 @@ class Within:
         filters: as `Asked.filters` gives them.
     """
 
-    queue: str = ""
-    filters: str = ""
+    queue: Short = ""
+    filters: Annotated[str, Form(max_length=_MAX_FILTERS_CHARACTERS)] = ""
 
     def asked(self) -> Asked:
         """The same as filters.
@@ -53,14 +53,7 @@ class Within:
         return f"{path}?{query}" if query else path
 
 
-def _sent(
-    queue: Annotated[str, Form(max_length=64)] = "",
-    filters: Annotated[str, Form(max_length=_MAX_FILTERS_CHARACTERS)] = "",
-) -> Within:
-    return Within(queue, filters)
-
-
-SentWithin = Annotated[Within, Depends(_sent)]
+SentWithin = Annotated[Within, Depends()]
 """As a form carries it."""
 
 
@@ -79,11 +72,6 @@ class Arrival:
     pictures: str = ""
     after: JustDone = None
     missed: JustDone = None
-
-    @property
-    def within(self) -> Within:
-        """The list."""
-        return Within(self.queue, self.filters)
 
 
 def take_next(request: Request, within: Within, **shown: Any) -> Response:
