@@ -468,7 +468,7 @@ def test_the_command_line_writes_down_addresses_and_identities(
 
     assert run("add", "ann")[0] == 0
     assert run("email", "ann", "ann@x.example") == (
-        0, "the e-mail address of ann is ann@x.example\n",
+        0, "ann's e-mail address is ann@x.example\n",
     )  # fmt: skip
     assert "is no address" in run("email", "ann", "nonsense")[1]
     assert "set DEADPAN_OIDC_ISSUER" in run("identity", "ann", "s1")[1]
