@@ -73,7 +73,7 @@ def clean_json(value: object) -> Json:
     null.
 
     Raises:
-        TypeError: the value is no JSON.
+        TypeError: the value is not JSON.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -96,7 +96,7 @@ def clean_json(value: object) -> Json:
         return number if math.isfinite(number) else None
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [clean_json(item) for item in value]
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
 
 
 def printed_post_id(post_id: str) -> str:

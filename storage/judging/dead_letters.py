@@ -1,10 +1,10 @@
-"""Waiting dead letters in bulk: those of a stage, of a time, with an error."""
+"""Waiting dead letters in bulk: those of a stage, since a moment, with an error."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
@@ -12,17 +12,11 @@ from storage import tables
 from storage.base.text import clean_text
 from storage.tables import DeadLetter
 
-_Statement = TypeVar("_Statement", bound=Select[Any])
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which dead letters are meant; all that wait, where nothing narrows it down.
-
-    Attributes:
-        stage: where they failed.
-        since: they failed for good, the last time, then or later.
-        error: what their error holds, in capitals or not.
+    """Which dead letters are meant, all that wait if left out: those of a stage, those that failed
+    for good `since` then, those whose error contains this, in capitals or not.
     """
 
     stage: str | None = None
@@ -56,11 +50,7 @@ def hold(
     limit: int,
     locked: bool,
 ) -> list[DeadLetter]:
-    """Gives the next of them, in the order of their ids.
-
-    Args:
-        locked: to this transaction alone; those that another one holds are left to it.
-    """
+    """Returns the next of them by id; `locked`, those that no other transaction holds."""
     columns = tables.dead_letters.c
     statement = (
         _narrowed(select(tables.dead_letters), wanted, up_to_id)
@@ -73,7 +63,7 @@ def hold(
     return [DeadLetter(**row._mapping) for row in connection.execute(statement)]
 
 
-def _narrowed(statement: _Statement, wanted: Wanted, up_to_id: int) -> _Statement:
+def _narrowed(statement: Select[Any], wanted: Wanted, up_to_id: int) -> Select[Any]:
     columns = tables.dead_letters.c
     statement = statement.where(columns.replayed_at.is_(None), columns.id <= up_to_id)
     if wanted.stage is not None:

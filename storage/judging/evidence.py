@@ -29,7 +29,7 @@ class EvidenceStore:
         url: a folder's path, or a URL that fsspec understands.
 
     Raises:
-        SettingsError: nothing can be kept at such a URL.
+        SettingsError: no store can be opened there.
     """
 
     def __init__(self, url: str) -> None:
@@ -44,9 +44,9 @@ class EvidenceStore:
                 f"{_SETTING}: {self.name} needs a package that is not installed: {error}"
             ) from error
         except Exception as error:
-            # Every fsspec backend has exceptions of its own; they are strangers to each other.
+            # Every fsspec backend has exceptions of its own, without a common base.
             raise SettingsError(
-                f"{_SETTING}: nothing can be kept at {self.name} ({type(error).__name__}); "
+                f"{_SETTING}: {self.name} cannot be opened ({type(error).__name__}); "
                 "name a folder or a URL such as s3://bucket/prefix"
             ) from error
         self._root = root.rstrip("/")
@@ -79,7 +79,7 @@ class EvidenceStore:
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """Gives the content, after comparing it with its SHA-256.
+        """Returns the content, after comparing it with its SHA-256.
 
         Raises:
             ValueError: not 64 hexadecimal digits.
@@ -93,17 +93,17 @@ class EvidenceStore:
             if isinstance(error.__cause__, FileNotFoundError):
                 raise EvidenceUnavailable(
                     f"evidence {sha256} is not in {self.name}; it was erased, or {_SETTING} "
-                    "is another than when it was kept"
+                    "has changed since it was stored"
                 ) from error
             raise
         if hashlib.sha256(content).hexdigest() != sha256:
             raise EvidenceUnavailable(
-                f"evidence {sha256} in {self.name} is not what was kept; restore it from a backup"
+                f"evidence {sha256} in {self.name} is not what was stored; restore it from a backup"
             )
         return content
 
     def delete(self, sha256: str) -> bool:
-        """Remove content; says whether it was there.
+        """Removes content, and says whether it was there.
 
         Raises:
             ValueError: not 64 hexadecimal digits.
@@ -131,9 +131,9 @@ class EvidenceStore:
         return None
 
     def _path(self, sha256: str) -> str:
-        # What is no digest could be a path out of the store.
+        # Anything else could be a path out of the store.
         if re.fullmatch(r"[0-9a-f]{64}", sha256) is None:
-            raise ValueError(f"{sha256[:80]!r} is no SHA-256; it must be 64 hexadecimal digits")
+            raise ValueError(f"{sha256[:80]!r} is not a SHA-256; it must be 64 hexadecimal digits")
         return f"{self._root}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
     def _size(self, path: str) -> int | None:
@@ -173,7 +173,7 @@ class EvidenceStore:
             said = said.splitlines()[0][:300] if said else ""
             raise EvidenceUnavailable(
                 f"cannot {verb} evidence at {self.name}: {said or type(error).__name__}; "
-                f"see that {_SETTING} is right and that there is room and permission"
+                f"check {_SETTING}, free space and permissions"
             ) from error
 
 

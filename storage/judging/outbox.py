@@ -1,9 +1,9 @@
-"""The outbox: what the platform is still to be told, written with what it reports.
+"""The outbox: what the platform is still to be told, stored together with what it reports.
 
 An event is pending until it was delivered or parked. It is due when its next try is, unless its
 post has an earlier event that is pending: events of a post are delivered in the order of their ids.
-Who delivers claims due events for a while: a process that dies between the request and its commit
-leaves them due again, so that an event is delivered at least once and never lost.
+Who delivers takes due events for a while: if that process dies between the request and its commit,
+they become due again, so an event is delivered at least once and never lost.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from storage import tables
 from storage.base.clock import moment
+from storage.base.database import insert
 from storage.base.text import (
     MAX_ERROR_CHARACTERS,
     check_traceparent,
@@ -26,10 +25,9 @@ from storage.base.text import (
     clean_text,
     post_id_problem,
 )
-from storage.tables import Event
+from storage.tables import Event, outbox
 
-_outbox: Final = tables.outbox
-_columns: Final = _outbox.c
+_columns: Final = outbox.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +35,14 @@ class NewEvent:
     """Something that the platform is to be told, once.
 
     Args:
-        event: what happened, as in `verdict.created`; at most 64 characters.
-        post_id: of the post that it is about.
-        idempotency_key: by which a receiver knows a repetition, from `event_key`.
+        event: what happened, as in `verdict.created`.
+        idempotency_key: by which a receiver recognises a repetition, from `event_key`.
         data: the payload's `data`, as a JSON object.
-        is_clean: whether all in it has gone through `storage.base.text` already; of a verdict's
-        event,
-            doing it again was more than half of the cost.
-        traceparent: of the post's way, as W3C Trace Context writes it.
+        is_clean: whether all of it has gone through `storage.base.text` already; cleaning a
+            verdict's event twice was more than half of the cost.
 
     Raises:
-        ValueError: a value that cannot be written.
+        ValueError: a value that cannot be stored.
     """
 
     event: str
@@ -75,26 +70,19 @@ class NewEvent:
 def event_key(what: str, row_id: int, created_at: datetime) -> str:
     """The idempotency key of an event about a row, as in `verdict-12345-1767225600`.
 
-    With the second in which the row was made: a database that was set up anew counts from 1 again,
-    and a receiver would take its events for repetitions of those it had from the one before.
-
-    Args:
-        what: the kind of row, such as `verdict` or `decision`.
-        created_at: of the row; aware.
+    It contains the second in which the row was made: a database that was set up anew counts from 1
+    again, and a receiver would take its events for repetitions of the old database's.
     """
     return f"{what}-{row_id}-{int(created_at.timestamp())}"
 
 
 def add_events(connection: Connection, events: Iterable[NewEvent]) -> int:
-    """Writes events in the caller's transaction: they are there if, and only if, it commits.
+    """Adds events in the caller's transaction, and returns how many were new.
 
     An event whose key is there already is left as it is. The ids of the events follow their order.
 
-    Returns:
-        how many were new.
-
     Raises:
-        TypeError: an event's data is no JSON.
+        TypeError: an event's data is not JSON.
     """
     rows = [
         {
@@ -108,10 +96,9 @@ def add_events(connection: Connection, events: Iterable[NewEvent]) -> int:
     ]
     if not rows:
         return 0
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     now = moment(connection)
     statement = (
-        make(_outbox)
+        insert(connection, outbox)
         .values(created_at=now, next_attempt_at=now, attempts=0)
         .on_conflict_do_nothing(index_elements=["idempotency_key"])
         .returning(_columns.id)
@@ -134,26 +121,24 @@ class TakenEvent:
     traceparent: str | None = None
 
 
+_TAKEN: Final = [_columns[name] for name in TakenEvent.__slots__ if name != "due_at"]
+
+
 def take_due(
     connection: Connection, *, limit: int, seconds: float, untried: bool = False
 ) -> list[TakenEvent]:
-    """Claims events that are due, the longest due first; each counts as tried once more.
+    """Takes events that are due, the longest due first; each counts as tried once more.
 
     Args:
-        limit: at most so many.
         seconds: when they are due again, unless `settle` says what became of them.
-        untried: only such as were never tried, the latest first.
+        untried: only events that were never tried, the latest first.
     """
-    earlier = _outbox.alias("earlier")
+    earlier = outbox.alias("earlier")
     # As a value for each row and not as NOT EXISTS: PostgreSQL would make that one join over all
     # that is pending (4.7 s for 150,000 events, and 12 ms so).
     first_of_post = (
         select(func.min(earlier.c.id))
-        .where(
-            earlier.c.post_id == _columns.post_id,
-            earlier.c.delivered_at.is_(None),
-            earlier.c.parked_at.is_(None),
-        )
+        .where(earlier.c.post_id == _columns.post_id, _is_pending(earlier.c))
         .scalar_subquery()
     )
     due = (
@@ -164,7 +149,7 @@ def take_due(
             _columns.id == first_of_post,
         )
         .limit(limit)
-        .with_for_update(skip_locked=True, of=_outbox)
+        .with_for_update(skip_locked=True, of=outbox)
     )
     if untried:
         due = due.where(_columns.attempts == 0)
@@ -174,34 +159,22 @@ def take_due(
     due_at = {row.id: row.next_attempt_at for row in connection.execute(due)}
     if not due_at:
         return []
+    again_at = moment(connection, after_seconds=seconds)
     rows = connection.execute(
-        update(_outbox)
+        update(outbox)
         .where(_columns.id.in_(list(due_at)))
-        .values(
-            attempts=_columns.attempts + 1,
-            next_attempt_at=moment(connection, after_seconds=seconds),
-        )
-        .returning(
-            _columns.id,
-            _columns.event,
-            _columns.post_id,
-            _columns.idempotency_key,
-            _columns.payload,
-            _columns.created_at,
-            _columns.attempts,
-            _columns.traceparent,
-        )
+        .values(attempts=_columns.attempts + 1, next_attempt_at=again_at)
+        .returning(*_TAKEN)
     )
-    claimed = {row.id: TakenEvent(**row._mapping, due_at=due_at[row.id]) for row in rows}
-    return [claimed[number] for number in due_at]
+    taken = {row.id: TakenEvent(**row._mapping, due_at=due_at[row.id]) for row in rows}
+    return [taken[number] for number in due_at]
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What became of a claimed event.
+    """What became of an event that was taken.
 
     Args:
-        event: as it was claimed.
         became: `delivered`; `failed`, to be tried again after `delay_seconds`; `parked`, to be
             tried no more; `untried`, to be given back as it was.
         error: why it was not delivered.
@@ -214,59 +187,55 @@ class Tried:
 
 
 def settle(connection: Connection, tries: Sequence[Tried]) -> None:
-    """Writes what became of claimed events; doing it twice leaves the same rows.
+    """Stores what became of events that were taken; doing it twice leaves the same rows.
 
-    A delivery holds whoever made it. What failed says nothing any more if the event was claimed
-    again in the meantime: its number of attempts tells.
+    A delivery counts whoever made it. A failure no longer says anything if the event was taken
+    again in the meantime, which its number of attempts shows.
     """
     delivered = [each.event.id for each in tries if each.became == "delivered"]
     if delivered:
         connection.execute(
-            update(_outbox)
+            update(outbox)
             .where(_columns.id.in_(delivered), _columns.delivered_at.is_(None))
             .values(delivered_at=moment(connection), parked_at=None, last_error=None)
         )
     for each in sorted(tries, key=lambda each: each.event.id):
-        if each.became == "delivered":
-            continue
-        values: dict[str, Any] = {"last_error": clean_text(each.error, MAX_ERROR_CHARACTERS)}
-        if each.became == "failed":
-            values["next_attempt_at"] = moment(connection, after_seconds=each.delay_seconds)
-        elif each.became == "parked":
-            values["parked_at"] = moment(connection)
-        else:
-            values = {"attempts": _columns.attempts - 1, "next_attempt_at": each.event.due_at}
-        written = connection.execute(
-            update(_outbox)
+        if each.became != "delivered":
+            _settle_undelivered(connection, each)
+
+
+def _settle_undelivered(connection: Connection, tried: Tried) -> None:
+    event = tried.event
+    values: dict[str, Any] = {"last_error": clean_text(tried.error, MAX_ERROR_CHARACTERS)}
+    if tried.became == "failed":
+        values["next_attempt_at"] = moment(connection, after_seconds=tried.delay_seconds)
+    elif tried.became == "parked":
+        values["parked_at"] = moment(connection)
+    else:
+        values = {"attempts": _columns.attempts - 1, "next_attempt_at": event.due_at}
+    next_attempt_at = connection.execute(
+        update(outbox)
+        .where(_columns.id == event.id, _columns.attempts == event.attempts, _is_pending())
+        .values(**values)
+        .returning(_columns.next_attempt_at)
+    ).scalar_one_or_none()
+    if tried.became == "failed" and next_attempt_at is not None:
+        # What it holds back is not due before it; else each look for due events would meet it.
+        connection.execute(
+            update(outbox)
             .where(
-                _columns.id == each.event.id,
-                _columns.attempts == each.event.attempts,
+                _columns.post_id == event.post_id,
+                _columns.id > event.id,
                 _is_pending(),
+                _columns.next_attempt_at < next_attempt_at,
             )
-            .values(**values)
-            .returning(_columns.next_attempt_at)
-        ).scalar_one_or_none()
-        if each.became == "failed" and written is not None:
-            # What it holds back is not due before it; else each look for due events would meet it.
-            connection.execute(
-                update(_outbox)
-                .where(
-                    _columns.post_id == each.event.post_id,
-                    _columns.id > each.event.id,
-                    _is_pending(),
-                    _columns.next_attempt_at < written,
-                )
-                .values(next_attempt_at=written)
-            )
+            .values(next_attempt_at=next_attempt_at)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What the platform was not told yet.
-
-    Attributes:
-        oldest_age_seconds: of the oldest pending event; 0 if there is none.
-    """
+    """What the platform was not told yet; the age is of the oldest pending event, or 0."""
 
     pending: int
     parked: int
@@ -277,11 +246,11 @@ def backlog(connection: Connection) -> Backlog:
     """Counts what is pending and what is parked."""
     now, pending, oldest = connection.execute(
         select(moment(connection).label("now"), func.count(), func.min(_columns.created_at))
-        .select_from(_outbox)
+        .select_from(outbox)
         .where(_is_pending())
     ).one()
     parked = connection.execute(
-        select(func.count()).select_from(_outbox).where(_columns.parked_at.is_not(None))
+        select(func.count()).select_from(outbox).where(_columns.parked_at.is_not(None))
     ).scalar_one()
     age_seconds = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
     return Backlog(int(pending), int(parked), age_seconds)
@@ -290,15 +259,13 @@ def backlog(connection: Connection) -> Backlog:
 def undelivered(
     connection: Connection, *, limit: int, parked: bool | None = None, after_id: int = 0
 ) -> list[Event]:
-    """Gives events that were not delivered, the oldest first.
+    """Returns events that were not delivered, the oldest first.
 
     Args:
-        limit: at most so many.
         parked: only those that are parked, or only those that are pending.
-        after_id: the id of the last one seen.
     """
     statement = (
-        select(_outbox)
+        select(outbox)
         .where(_columns.delivered_at.is_(None), _columns.id > after_id)
         .order_by(_columns.id)
         .limit(limit)
@@ -311,22 +278,17 @@ def undelivered(
 
 
 def events_by_id(connection: Connection, ids: Collection[int]) -> dict[int, Event]:
-    """Gives events, delivered or not, by id; at most some hundred at once."""
-    rows = connection.execute(select(_outbox).where(_columns.id.in_(ids)))
+    """Returns events, delivered or not, by id; a few hundred at once at most."""
+    rows = connection.execute(select(outbox).where(_columns.id.in_(ids)))
     return {row.id: Event(**row._mapping) for row in rows}
 
 
 def retry_parked(connection: Connection, ids: Collection[int] | None = None) -> int:
-    """Makes parked events pending and due, as if they had never been tried.
-
-    Args:
-        ids: of these only; all that are parked if left out.
-
-    Returns:
-        how many.
+    """Makes parked events (only these, or all) pending and due, as if never tried; returns how
+    many.
     """
     statement = (
-        update(_outbox)
+        update(outbox)
         .where(_columns.parked_at.is_not(None))
         .values(parked_at=None, attempts=0, next_attempt_at=moment(connection))
     )
@@ -336,11 +298,8 @@ def retry_parked(connection: Connection, ids: Collection[int] | None = None) -> 
 
 
 def forget_delivered(connection: Connection, *, days: float, limit: int = 1000) -> int:
-    """Removes events that were delivered so long ago, and gives how many.
-
-    Args:
-        days: how long ago, by the database's clock; parts of a day count.
-        limit: events at most, the oldest first.
+    """Removes at most so many events that were delivered so long ago by the database's clock, the
+    oldest first, and returns how many.
     """
     old = (
         select(_columns.id)
@@ -348,8 +307,9 @@ def forget_delivered(connection: Connection, *, days: float, limit: int = 1000) 
         .order_by(_columns.delivered_at)
         .limit(limit)
     )
-    return int(connection.execute(delete(_outbox).where(_columns.id.in_(old))).rowcount)
+    return int(connection.execute(delete(outbox).where(_columns.id.in_(old))).rowcount)
 
 
-def _is_pending() -> ColumnElement[bool]:
-    return _columns.delivered_at.is_(None) & _columns.parked_at.is_(None)
+def _is_pending(columns: Any = _columns) -> ColumnElement[bool]:
+    pending: ColumnElement[bool] = columns.delivered_at.is_(None) & columns.parked_at.is_(None)
+    return pending

@@ -1,4 +1,4 @@
-"""`record` writes down what became of a chunk, in one transaction of the caller."""
+"""`record` stores what became of a chunk, in one transaction of the caller."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, insert, text
+from sqlalchemy import Connection, Table, case, delete, func, text
+from sqlalchemy import insert as plain_insert
 
 from storage import tables
 from storage.base.columns import stored
-from storage.base.database import insert as _insert
+from storage.base.database import insert
 from storage.base.text import (
     MAX_ERROR_CHARACTERS,
     MAX_RULE_CHARACTERS,
@@ -44,20 +45,18 @@ def record(
     report: Report = "none",
     now: datetime | None = None,
 ) -> Recorded:
-    """Writes what became of a chunk; doing it twice leaves the same rows.
+    """Stores what became of a chunk; doing it twice leaves the same rows.
 
     A verdict that is there already (same post, content, model and policy) is left as it is, and
     opens no flag: a chunk done again must not reopen what a human has closed. A new verdict with a
     flag opens one, or renews the one its post already has: reasons, queue and verdict of the new
     one, the higher priority, the earlier due time.
 
-    All rows go in a fixed order of tables and keys, so that two workers who write about the same
-    posts wait for one another and never in a circle.
+    All rows go in a fixed order of tables and keys, so that two workers that write about the same
+    posts never deadlock.
 
     Args:
-        connection: inside a transaction; the caller commits.
-        report: of which new verdicts the platform is told, through the outbox.
-        now: aware; the present if left out.
+        report: which new verdicts the platform is told of, through the outbox.
     """
     moment = now if now is not None else datetime.now(UTC)
     new_evidence = _write_evidence(connection, evidence, moment)
@@ -66,14 +65,12 @@ def record(
     written = [(judged[key], number) for key, number in sorted(new_verdicts.items())]
     _write_uses(connection, written)
     opened, updated = _write_flags(connection, written, moment)
+    flag_ids = opened | updated
     add_events(
         connection,
         (
             verdict_created(
-                verdict,
-                number,
-                flag_id=opened.get(verdict.post_id, updated.get(verdict.post_id)),
-                created_at=moment,
+                verdict, number, flag_id=flag_ids.get(verdict.post_id), created_at=moment
             )
             for verdict, number in written
             if is_reported(verdict, report)
@@ -101,14 +98,12 @@ def _write_verdicts(
         return {}
     columns = tables.verdicts.c
     statement = (
-        _insert(connection, tables.verdicts)
+        insert(connection, tables.verdicts)
         .on_conflict_do_nothing(index_elements=VERDICT_KEY)
         .returning(columns.id, *(columns[name] for name in VERDICT_KEY))
     )
-    found = connection.execute(
-        statement, [{**stored(tables.verdicts, each), "created_at": now} for each in verdicts]
-    )
-    return {tuple(row[1:]): row[0] for row in found}
+    rows = [{**stored(tables.verdicts, each), "created_at": now} for each in verdicts]
+    return {tuple(row[1:]): row[0] for row in connection.execute(statement, rows)}
 
 
 def _write_uses(connection: Connection, written: Sequence[tuple[NewVerdict, int]]) -> None:
@@ -118,53 +113,30 @@ def _write_uses(connection: Connection, written: Sequence[tuple[NewVerdict, int]
         for sha256 in sorted({item["sha256"] for item in verdict.evidence})
     ]
     if rows:
-        connection.execute(insert(tables.evidence_uses), rows)
+        connection.execute(plain_insert(tables.evidence_uses), rows)
 
 
 def _write_flags(
     connection: Connection, written: Sequence[tuple[NewVerdict, int]], now: datetime
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Gives the ids of flags opened, and of those renewed, by post id."""
-    rows: dict[str, dict[str, Any]] = {}
-    rules: dict[str, list[str]] = {}
-    for verdict, verdict_id in written:
-        if verdict.flag is None:
-            continue
-        # PostgreSQL refuses to touch one row twice in a statement, so a post whose content changed
-        # within the chunk brings its last flag only.
-        rows[verdict.post_id] = {
-            "post_id": verdict.post_id,
-            "verdict_id": verdict_id,
-            "state": "open",
-            "queue": verdict.flag.queue,
-            "priority": verdict.flag.priority,
-            "reasons": clean_json(verdict.flag.reasons),
-            "row_version": 1,
-            "opened_at": now,
-            "due_at": verdict.flag.due_at,
-            "author": None if verdict.author is None else clean_text(verdict.author, 256),
-            "negative": float(verdict.negative),
-            "sarcasm": float(verdict.sarcasm),
-            "search_text": None if verdict.flag.text is None else search_form(verdict.flag.text),
-            "language": primary_language(verdict.flag.language),
-        }
-        rules[verdict.post_id] = _rules(verdict.flag)
-    if not rows:
+    """Returns the ids of flags opened, and of those renewed, by post id."""
+    # PostgreSQL refuses to touch one row twice in a statement, so a post whose content changed
+    # within the chunk brings its last flag only.
+    flags = {
+        verdict.post_id: (verdict, verdict.flag, verdict_id)
+        for verdict, verdict_id in written
+        if verdict.flag is not None
+    }
+    if not flags:
         return {}, {}
-    upsert = _insert(connection, tables.flags)
+    upsert = insert(connection, tables.flags)
     there, new = tables.flags.c, upsert.excluded
+    renewed = ("verdict_id", "queue", "reasons", "author", "negative", "sarcasm", "search_text")
     statement = upsert.on_conflict_do_update(
         index_elements=["post_id"],
         index_where=text(tables.UNCLOSED_FLAG),
         set_={
-            "verdict_id": new.verdict_id,
-            "queue": new.queue,
-            "reasons": new.reasons,
-            "author": new.author,
-            "negative": new.negative,
-            "sarcasm": new.sarcasm,
-            "search_text": new.search_text,
-            "language": new.language,
+            **{name: new[name] for name in (*renewed, "language")},
             "priority": case((new.priority > there.priority, new.priority), else_=there.priority),
             "due_at": case(
                 (new.due_at < func.coalesce(there.due_at, new.due_at), new.due_at),
@@ -173,12 +145,33 @@ def _write_flags(
             "row_version": there.row_version + 1,
         },
     ).returning(there.id, there.post_id, there.row_version)
+    rows = [_flag_row(*each, now) for each in flags.values()]
     opened: dict[str, int] = {}
     updated: dict[str, int] = {}
-    for number, post_id, row_version in connection.execute(statement, list(rows.values())):
+    for number, post_id, row_version in connection.execute(statement, rows):
         (opened if row_version == 1 else updated)[post_id] = number
-    _write_rules(connection, opened | updated, updated.values(), rules)
+    rules = {number: _rules(flags[post_id][1]) for post_id, number in (opened | updated).items()}
+    _write_rules(connection, rules, updated.values())
     return opened, updated
+
+
+def _flag_row(verdict: NewVerdict, flag: NewFlag, verdict_id: int, now: datetime) -> dict[str, Any]:
+    return {
+        "post_id": verdict.post_id,
+        "verdict_id": verdict_id,
+        "state": "open",
+        "queue": flag.queue,
+        "priority": flag.priority,
+        "reasons": clean_json(flag.reasons),
+        "row_version": 1,
+        "opened_at": now,
+        "due_at": flag.due_at,
+        "author": None if verdict.author is None else clean_text(verdict.author, 256),
+        "negative": float(verdict.negative),
+        "sarcasm": float(verdict.sarcasm),
+        "search_text": None if flag.text is None else search_form(flag.text),
+        "language": primary_language(flag.language),
+    }
 
 
 def _rules(flag: NewFlag) -> list[str]:
@@ -188,31 +181,23 @@ def _rules(flag: NewFlag) -> list[str]:
 
 
 def _write_rules(
-    connection: Connection,
-    flag_ids: Mapping[str, int],
-    renewed: Collection[int],
-    rules: Mapping[str, Sequence[str]],
+    connection: Connection, rules: Mapping[int, Sequence[str]], renewed: Collection[int]
 ) -> None:
     """The rows of a flag are guarded by the lock on the flag itself, which was written before."""
     if renewed:
         connection.execute(
             delete(tables.flag_rules).where(tables.flag_rules.c.flag_id.in_(renewed))
         )
-    rows = [
-        {"rule": rule, "flag_id": number}
-        for post_id, number in flag_ids.items()
-        for rule in rules[post_id]
-    ]
+    rows = [{"rule": rule, "flag_id": number} for number, names in rules.items() for rule in names]
     if rows:
-        connection.execute(insert(tables.flag_rules), rows)
+        connection.execute(plain_insert(tables.flag_rules), rows)
 
 
 def _write_dead_letters(
     connection: Connection, dead_letters: Iterable[NewDeadLetter], now: datetime
 ) -> int:
     rows = {
-        post_id: {
-            "post_id": post_id,
+        printed_post_id(letter.post_id): {
             "stage": clean_text(letter.stage, 64),
             "error": clean_text(letter.error, MAX_ERROR_CHARACTERS),
             "attempts": letter.attempts,
@@ -220,45 +205,28 @@ def _write_dead_letters(
             "updated_at": now,
         }
         for letter in dead_letters
-        for post_id in (printed_post_id(letter.post_id),)
     }
-    if not rows:
-        return 0
-    upsert = _insert(connection, tables.dead_letters)
-    statement = upsert.on_conflict_do_update(
-        index_elements=["post_id"],
-        index_where=text(tables.UNREPLAYED_DEAD_LETTER),
-        set_={name: upsert.excluded[name] for name in ("stage", "error", "attempts", "updated_at")},
-    )
-    connection.execute(statement, [rows[key] for key in sorted(rows)])
-    return len(rows)
+    renewed = ("stage", "error", "attempts", "updated_at")
+    where = tables.UNREPLAYED_DEAD_LETTER
+    return _write(connection, tables.dead_letters, "post_id", rows, renewed=renewed, where=where)
 
 
 def _write_gone(connection: Connection, gone: Iterable[GonePost], now: datetime) -> int:
     rows = {
         post.post_id: {
-            "post_id": post.post_id,
             "why": clean_text(post.why, MAX_ERROR_CHARACTERS),
             "seen_at": now,
             "last_seen_at": now,
         }
         for post in gone
     }
-    if not rows:
-        return 0
-    upsert = _insert(connection, tables.gone_posts)
-    statement = upsert.on_conflict_do_update(
-        index_elements=["post_id"],
-        set_={name: upsert.excluded[name] for name in ("why", "last_seen_at")},
-    )
-    connection.execute(statement, [rows[key] for key in sorted(rows)])
-    return len(rows)
+    renewed = ("why", "last_seen_at")
+    return _write(connection, tables.gone_posts, "post_id", rows, renewed=renewed)
 
 
 def _write_evidence(connection: Connection, evidence: Iterable[NewEvidence], now: datetime) -> int:
     rows = {
         item.sha256: {
-            "sha256": item.sha256,
             "kind": item.kind,
             "media_type": clean_text(item.media_type, 100),
             "bytes": item.size,
@@ -266,11 +234,31 @@ def _write_evidence(connection: Connection, evidence: Iterable[NewEvidence], now
         }
         for item in evidence
     }
+    return _write(connection, tables.evidence, "sha256", rows)
+
+
+def _write(
+    connection: Connection,
+    into: Table,
+    key: str,
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    renewed: Sequence[str] = (),
+    where: str | None = None,
+) -> int:
+    """Inserts rows in the order of their keys, and returns how many were written; those that are
+    there are renewed in these columns, or left alone without any.
+    """
     if not rows:
         return 0
-    statement = (
-        _insert(connection, tables.evidence)
-        .on_conflict_do_nothing(index_elements=["sha256"])
-        .returning(tables.evidence.c.sha256)
-    )
-    return len(connection.execute(statement, [rows[key] for key in sorted(rows)]).all())
+    upsert = insert(connection, into)
+    if renewed:
+        statement = upsert.on_conflict_do_update(
+            index_elements=[key],
+            index_where=None if where is None else text(where),
+            set_={name: upsert.excluded[name] for name in renewed},
+        )
+    else:
+        statement = upsert.on_conflict_do_nothing(index_elements=[key])
+    values = [{key: name, **rows[name]} for name in sorted(rows)]
+    return len(connection.execute(statement.returning(into.c[key]), values).all())

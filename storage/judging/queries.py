@@ -1,4 +1,4 @@
-"""The reads that have a name. Each takes a connection and gives frozen values."""
+"""What is read of posts and their outcomes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Select,
-    Table,
     func,
     select,
     text,
@@ -43,22 +42,18 @@ class Counts:
 
 
 def ping(engine: Engine) -> None:
-    """Returns if the database answers.
-
-    Raises:
-        DatabaseUnavailable: it does not.
-    """
+    """Returns if the database answers, and raises DatabaseUnavailable if not."""
     with transaction(engine, read_only=True) as connection:
         connection.execute(text("SELECT 1"))
 
 
 def latest_verdict(connection: Connection, post_id: str) -> Verdict | None:
-    """Gives the newest verdict of a post, if it has one."""
+    """Returns the newest verdict of a post, if it has one."""
     return verdicts_of(connection, [post_id]).get(post_id)
 
 
 def verdicts_of(connection: Connection, post_ids: Iterable[str]) -> dict[str, Verdict]:
-    """Gives the newest verdict of each post that has one, by post id."""
+    """Returns the newest verdict of each post that has one, by post id."""
     columns = tables.verdicts.c
     found: dict[str, Verdict] = {}
     for part in in_parts(post_ids):
@@ -79,11 +74,7 @@ def already_judged(
     calibration_version: str,
     policy_version: str,
 ) -> set[tuple[str, str]]:
-    """Gives those that have a verdict of these versions.
-
-    Args:
-        keys: post id and content hash of each; any number.
-    """
+    """Returns those pairs of post id and content hash that have a verdict of these versions."""
     columns = tables.verdicts.c
     found: set[tuple[str, str]] = set()
     for part in in_parts({post_id for post_id, _ in keys}):
@@ -105,6 +96,10 @@ def counts(connection: Connection) -> Counts:
     Verdicts and decided flags, of which there may be millions, are not counted but taken from
     tallies; what waits is counted in an index.
     """
+
+    def number(condition: ColumnElement[bool]) -> int:
+        return int(connection.execute(select(func.count()).where(condition)).scalar_one())
+
     states = dict.fromkeys(tables.FLAG_STATES, 0)
     flags = tables.flags.c
     for state, number in connection.execute(
@@ -117,23 +112,15 @@ def counts(connection: Connection) -> Counts:
     return Counts(
         verdicts=tallies.total(connection, "verdicts"),
         flags=states,
-        dead_letters=_count(
-            connection, tables.dead_letters, tables.dead_letters.c.replayed_at.is_(None)
-        ),
-        gone=_count(connection, tables.gone_posts),
+        dead_letters=number(tables.dead_letters.c.replayed_at.is_(None)),
+        gone=number(tables.gone_posts.c.id.is_not(None)),
     )
 
 
 def dead_letters(
     connection: Connection, *, limit: int, before_id: int | None = None, replayed: bool = False
 ) -> list[DeadLetter]:
-    """Gives dead letters, newest first.
-
-    Args:
-        limit: at most so many.
-        before_id: the id of the last one seen.
-        replayed: those that were replayed too.
-    """
+    """Returns dead letters, newest first; with `replayed`, those that were replayed too."""
     columns = tables.dead_letters.c
     statement = select(tables.dead_letters).order_by(columns.id.desc()).limit(limit)
     if before_id is not None:
@@ -144,7 +131,7 @@ def dead_letters(
 
 
 def dead_letter(connection: Connection, dead_letter_id: int) -> DeadLetter | None:
-    """Gives one dead letter, replayed or not."""
+    """Returns one dead letter, replayed or not."""
     statement = select(tables.dead_letters).where(tables.dead_letters.c.id == dead_letter_id)
     row = connection.execute(statement).one_or_none()
     return None if row is None else DeadLetter(**row._mapping)
@@ -153,15 +140,15 @@ def dead_letter(connection: Connection, dead_letter_id: int) -> DeadLetter | Non
 def mark_replayed(
     connection: Connection, dead_letter_ids: Iterable[int], *, now: datetime | None = None
 ) -> list[DeadLetter]:
-    """Marks dead letters as replayed and gives those that were not so before.
+    """Marks dead letters as replayed and returns those that were not so before.
 
     Push their post ids before the transaction commits: after a crash between the two, a post is
-    judged twice with one effect, and the other way round it would be lost.
+    judged twice with one effect; the other way round it would be lost.
     """
     columns = tables.dead_letters.c
     moment = now if now is not None else datetime.now(UTC)
     marked: list[DeadLetter] = []
-    # In order, so that two who mark the same ones never wait for one another in a circle.
+    # In order, so that two who mark the same ones never deadlock.
     for part in in_parts(sorted(set(dead_letter_ids))):
         locked = (
             select(columns.id)
@@ -183,30 +170,20 @@ def mark_replayed(
 def outcome_of(
     connection: Connection, post_ids: Iterable[str], *, since: datetime | None = None
 ) -> dict[str, Outcome]:
-    """Says what became last of each post that came through, by post id.
+    """Says what became of each post last, by post id; only at or after `since`.
 
-    Args:
-        post_ids: as they were pushed; an id that is not valid is found by its printed form.
-        since: only what was written at or after it; aware.
+    An id that is not valid is found by its printed form.
     """
     asked = {printed_post_id(post_id): post_id for post_id in post_ids}
     verdicts, gone, letters = tables.verdicts.c, tables.gone_posts.c, tables.dead_letters.c
     found: dict[str, tuple[datetime, Outcome]] = {}
     for part in in_parts(asked):
+        waiting = letters.post_id.in_(part) & letters.replayed_at.is_(None)
+        judged = select(verdicts.post_id, func.max(verdicts.created_at))
         statements: list[tuple[Outcome, Select[Any]]] = [
-            (
-                "dead_letter",
-                select(letters.post_id, letters.updated_at).where(
-                    letters.post_id.in_(part), letters.replayed_at.is_(None)
-                ),
-            ),
+            ("dead_letter", select(letters.post_id, letters.updated_at).where(waiting)),
             ("gone", select(gone.post_id, gone.last_seen_at).where(gone.post_id.in_(part))),
-            (
-                "judged",
-                select(verdicts.post_id, func.max(verdicts.created_at))
-                .where(verdicts.post_id.in_(part))
-                .group_by(verdicts.post_id),
-            ),
+            ("judged", judged.where(verdicts.post_id.in_(part)).group_by(verdicts.post_id)),
         ]
         for outcome, statement in statements:
             for post_id, moment in connection.execute(statement):
@@ -218,16 +195,11 @@ def outcome_of(
 
 
 def evidence_kind(connection: Connection, sha256: str) -> str | None:
-    """Gives what a piece of evidence is: text, original_text or image; None when unknown."""
+    """Returns what a piece of evidence is: text, original_text or image; None when unknown."""
     columns = tables.evidence.c
     return connection.execute(
         select(columns.kind).where(columns.sha256 == sha256)
     ).scalar_one_or_none()
-
-
-def _count(connection: Connection, table: Table, *conditions: ColumnElement[bool]) -> int:
-    statement = select(func.count()).select_from(table).where(*conditions)
-    return int(connection.execute(statement).scalar_one())
 
 
 def in_parts(values: Iterable[_T]) -> Iterator[list[_T]]:

@@ -16,11 +16,7 @@ PARTS: Final = 16
 
 
 def add(connection: Connection, numbers: Mapping[str, int]) -> None:
-    """Adds to tallies, in the transaction that adds the rows.
-
-    Args:
-        numbers: how many were added, by name.
-    """
+    """Adds to tallies by name, in the transaction that adds the rows."""
     part = random.randrange(PARTS)  # noqa: S311 - spreads load, hides nothing
     for name in sorted(name for name, number in numbers.items() if number):
         statement = insert(connection, tallies).values(name=name, part=part, value=numbers[name])
@@ -33,6 +29,6 @@ def add(connection: Connection, numbers: Mapping[str, int]) -> None:
 
 
 def total(connection: Connection, name: str) -> int:
-    """Gives how many there were."""
+    """Returns how many there were."""
     statement = select(func.coalesce(func.sum(tallies.c.value), 0)).where(tallies.c.name == name)
     return int(connection.execute(statement).scalar_one())

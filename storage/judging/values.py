@@ -1,7 +1,7 @@
 """What became of a post, as `storage.judging.outcomes.record` takes it.
 
-The values are checked where they are made, one post at a time, so that a wrong one fails its own
-post and not the transaction of the whole chunk.
+Values are checked where they are made, so that a wrong one fails its own post and not the whole
+chunk: ValueError for a value that cannot be stored, TypeError for what should be JSON and is not.
 """
 
 from __future__ import annotations
@@ -30,11 +30,7 @@ class NewFlag:
         reasons: the rules that fired, as JSON objects.
         due_at: until when a human should have seen it; aware.
         text: what moderators find it by; any text.
-        language: in which it is written, a tag such as `pt-BR`, where that is known.
-
-    Raises:
-        ValueError: a value that cannot be written.
-        TypeError: what should be JSON is none.
+        language: a tag such as `pt-BR`, where it is known.
     """
 
     queue: str
@@ -54,15 +50,7 @@ class NewFlag:
 
 @dataclass(frozen=True, slots=True)
 class NewVerdict(VerdictFields):
-    """A prediction to be stored.
-
-    Args:
-        flag: set if the policy gave reasons.
-
-    Raises:
-        ValueError: a value that cannot be stored.
-        TypeError: what should be JSON is not.
-    """
+    """A prediction to be stored, with a flag if the policy gave reasons."""
 
     flag: NewFlag | None = None
 
@@ -85,14 +73,7 @@ class NewVerdict(VerdictFields):
 
 @dataclass(frozen=True, slots=True)
 class NewDeadLetter:
-    """A post that could not be judged.
-
-    Args:
-        post_id: any string; one that is no valid id is written in a printable form.
-        stage: the verb that failed; at most 64 characters.
-        error: any text; cut at 4000 characters.
-        attempts: how often it was tried.
-    """
+    """A post that could not be judged; any strings, stored in a printable form and cut to size."""
 
     post_id: str
     stage: str
@@ -113,11 +94,7 @@ class GonePost:
 
 @dataclass(frozen=True, slots=True)
 class NewEvidence:
-    """One thing the model saw, put into the evidence store before.
-
-    Args:
-        size: in bytes.
-    """
+    """One thing the model saw, already in the evidence store; `size` is in bytes."""
 
     sha256: str
     kind: EvidenceKind
@@ -132,15 +109,11 @@ class NewEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a transaction wrote that was not there before.
+    """What a transaction stored that was not there before; ids by post id.
 
-    Args:
-        verdict_ids: of new verdicts, by post id.
-        opened_flag_ids: of new flags, by post id.
+    Attributes:
         updated_flag_ids: of flags that already waited and now point to a new verdict.
-        dead_letters: dead letters added or brought up to date.
-        gone: gone posts added or brought up to date.
-        evidence: evidence that was new.
+        dead_letters, gone: how many were added or brought up to date.
     """
 
     verdict_ids: Mapping[str, int]
@@ -175,9 +148,11 @@ def _check_scores(prefix: str, scores: Mapping[str, float]) -> None:
     for name, value in scores.items():
         # SQLite would silently turn a NaN into NULL.
         if not math.isfinite(value):
-            raise ValueError(f"{prefix}{name} is {value}; a probability is a finite number")
+            raise ValueError(f"{prefix}{name} is {value}; a probability must be a finite number")
 
 
 def _check_moment(name: str, value: datetime | None) -> None:
     if value is not None and value.utcoffset() is None:
-        raise ValueError(f"{name} is {value.isoformat()} without a time zone; give an aware one")
+        raise ValueError(
+            f"{name} is {value.isoformat()} without a time zone; give an aware datetime"
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from storage.base.text import clean_json
+from storage.base.text import Json, clean_json
 from storage.judging.outbox import NewEvent, event_key
 from storage.judging.values import NewVerdict
+from storage.tables import SENTIMENTS
 
 #: Which new verdicts the platform is told of.
 Report = Literal["all", "flagged", "none"]
@@ -24,51 +25,37 @@ def verdict_created(
 ) -> NewEvent:
     """The event `verdict.created`; `docs/callbacks.md` says what is in it.
 
-    Nothing that the post's author wrote is: no text, and neither words nor addresses of pictures.
+    It holds nothing that the post's author wrote: no text, and neither words nor URLs of pictures.
 
     Args:
         flag_id: of the flag that this verdict opened or renewed.
         created_at: of the verdict; aware.
     """
-    scores = {
-        "negative": float(verdict.negative),
-        "neutral": float(verdict.neutral),
-        "positive": float(verdict.positive),
+    scores = {name: float(getattr(verdict, name)) for name in SENTIMENTS}
+    data = {
+        "post_id": verdict.post_id,
+        "verdict_id": verdict_id,
+        "label": max(scores, key=lambda label: scores[label]),
+        "sentiment": scores,
+        "sarcasm": float(verdict.sarcasm),
+        "text_alone": _alone(verdict.text_alone),
+        "image_alone": _alone(verdict.image_alone),
+        "degraded": _only(("image", "problem"), verdict.degraded),
+        "unread": _only(("what", "index", "problem"), verdict.unread),
+        "flag": _flag(verdict, flag_id),
+        "versions": {
+            name: getattr(verdict, f"{name}_version") for name in ("model", "calibration", "policy")
+        },
+        "content_hash": verdict.content_hash,
+        "created_at": created_at.astimezone(UTC).isoformat(),
     }
+    # `NewVerdict` checked its words and numbers; the rest is cleaned here.
+    key = event_key("verdict", verdict_id, created_at)
     return NewEvent(
         "verdict.created",
         verdict.post_id,
-        event_key("verdict", verdict_id, created_at),
-        {
-            "post_id": verdict.post_id,
-            "verdict_id": verdict_id,
-            "label": max(scores, key=lambda label: scores[label]),
-            "sentiment": scores,
-            "sarcasm": float(verdict.sarcasm),
-            "text_alone": _alone(verdict.text_alone),
-            "image_alone": _alone(verdict.image_alone),
-            "degraded": clean_json(
-                [
-                    {name: image[name] for name in ("image", "problem") if name in image}
-                    for image in verdict.degraded
-                ]
-            ),
-            "unread": clean_json(
-                [
-                    {name: each[name] for name in ("what", "index", "problem") if name in each}
-                    for each in verdict.unread
-                ]
-            ),
-            "flag": _flag(verdict, flag_id),
-            "versions": {
-                "model": verdict.model_version,
-                "calibration": verdict.calibration_version,
-                "policy": verdict.policy_version,
-            },
-            "content_hash": verdict.content_hash,
-            "created_at": created_at.astimezone(UTC).isoformat(),
-        },
-        # `NewVerdict` checked its words and numbers; the rest is cleaned above and below.
+        key,
+        data,
         is_clean=True,
         traceparent=verdict.traceparent,
     )
@@ -76,6 +63,10 @@ def verdict_created(
 
 def _alone(scores: Mapping[str, float] | None) -> dict[str, float] | None:
     return None if scores is None else {name: float(value) for name, value in scores.items()}
+
+
+def _only(names: Sequence[str], items: Sequence[Mapping[str, Any]]) -> Json:
+    return clean_json([{name: each[name] for name in names if name in each} for each in items])
 
 
 def _flag(verdict: NewVerdict, flag_id: int | None) -> dict[str, Any] | None:

@@ -65,7 +65,7 @@ def test_altered_evidence_is_not_given_out(tmp_path: Path) -> None:
     store = EvidenceStore(str(tmp_path))
     sha256 = store.put(b"true")
     (tmp_path / sha256[:2] / sha256[2:4] / sha256).write_bytes(b"fals")
-    with pytest.raises(EvidenceUnavailable, match="is not what was kept"):
+    with pytest.raises(EvidenceUnavailable, match="is not what was stored"):
         store.get(sha256)
 
 

@@ -41,7 +41,7 @@ def test_json_is_cleaned_through_and_through() -> None:
 
 
 def test_what_is_no_json_is_refused() -> None:
-    with pytest.raises(TypeError, match="bytes is no JSON"):
+    with pytest.raises(TypeError, match="bytes cannot be stored as JSON"):
         clean_json({"a": b"x"})
 
 

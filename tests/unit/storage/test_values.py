@@ -45,11 +45,11 @@ def test_other_values_are_refused_too() -> None:
         NewFlag(queue="", priority=1, reasons=[])
     with pytest.raises(ValueError, match="32 bits"):
         NewFlag(queue="q", priority=2**31, reasons=[])
-    with pytest.raises(TypeError, match="bytes is no JSON"):
+    with pytest.raises(TypeError, match="bytes cannot be stored as JSON"):
         NewFlag(queue="q", priority=1, reasons=[{"rule": b"x"}])
-    with pytest.raises(TypeError, match="set is no JSON"):
+    with pytest.raises(TypeError, match="set cannot be stored as JSON"):
         NewVerdict(**(GOOD | {"degraded": [{"image": {1}}]}))
-    with pytest.raises(TypeError, match="object is no JSON"):
+    with pytest.raises(TypeError, match="object cannot be stored as JSON"):
         NewVerdict(**(GOOD | {"explanation": {"words": object()}}))
     with pytest.raises(ValueError, match="NUL"):
         GonePost("\x00", "404")
