@@ -97,7 +97,7 @@ def counts(connection: Connection) -> Counts:
     tallies; what waits is counted in an index.
     """
 
-    def number(condition: ColumnElement[bool]) -> int:
+    def how_many(condition: ColumnElement[bool]) -> int:
         return int(connection.execute(select(func.count()).where(condition)).scalar_one())
 
     states = dict.fromkeys(tables.FLAG_STATES, 0)
@@ -112,8 +112,8 @@ def counts(connection: Connection) -> Counts:
     return Counts(
         verdicts=tallies.total(connection, "verdicts"),
         flags=states,
-        dead_letters=number(tables.dead_letters.c.replayed_at.is_(None)),
-        gone=number(tables.gone_posts.c.id.is_not(None)),
+        dead_letters=how_many(tables.dead_letters.c.replayed_at.is_(None)),
+        gone=how_many(tables.gone_posts.c.id.is_not(None)),
     )
 
 
