@@ -18,7 +18,7 @@ from console.web.words import excerpt
 from console.work import blind
 from deadpan.core.errors import ConfigurationError
 from storage.base.database import transaction
-from storage.flags import batches, claims, worklist
+from storage.flags import claims, decisions, worklist
 from storage.flags.decisions import Said
 from storage.flags.states import is_held
 from storage.flags.worklist import Flag
@@ -88,7 +88,7 @@ def decide(
     shown = _seen(seen)
     said = Said(action=action, reason_code=code, note=note or None)  # type: ignore[arg-type]
     with transaction(console.database) as connection:
-        batch, made, refused = batches.decide_many(
+        batch, made, refused = decisions.decide_batch(
             connection,
             shown,
             me,
@@ -116,7 +116,7 @@ def undo(request: Request, batch: str) -> Response:
     """Take all of it back."""
     console, me = console_of(request), visitor_of(request).moderator
     with transaction(console.database) as connection:
-        undone, refused = batches.undo_batch(
+        undone, refused = decisions.undo_batch(
             connection, clean(batch), me, report=console.report_decisions
         )
         audit.write(

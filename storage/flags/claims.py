@@ -37,11 +37,7 @@ _NAMES: Final = tuple(field.name for field in fields(Standing))
 
 
 def lock(connection: Connection, flag_id: int) -> Row[Any]:
-    """Gives a flag's row and keeps others from changing it until the transaction ends.
-
-    Raises:
-        NotFound: there is no such flag.
-    """
+    """Returns a flag's row, locked until the transaction ends; NotFound if there is none."""
     row = connection.execute(
         select(tables.flags).where(tables.flags.c.id == flag_id).with_for_update()
     ).one_or_none()
@@ -58,13 +54,8 @@ def change(
     now: datetime,
     table: Table = tables.flags,
 ) -> Standing:
-    """Writes where a locked flag stands after an event.
-
-    Args:
-        table: another one whose rows stand as flags do.
-
-    Raises:
-        FlagConflict: the event cannot happen.
+    """Stores where a locked flag (or a row of `table` that stands as flags do) stands after an
+    event; FlagConflict if that cannot happen.
     """
     before = standing_of(row)
     after = transition(before, event, now=now)
@@ -81,7 +72,7 @@ def change(
 
 
 def standing_of(row: Any) -> Standing:
-    """Gives where a flag stands."""
+    """Where a flag stands."""
     return Standing(**{name: getattr(row, name) for name in _NAMES})
 
 
@@ -94,20 +85,14 @@ def claim_next(
     like: Filter | None = None,
     now: datetime | None = None,
 ) -> int | None:
-    """Takes the best flag for a moderator: what they hold already, else the highest priority, then
-    the oldest; leads are given what was escalated first.
+    """Takes the best flag for a moderator, and returns its id, or None when nothing waits: what
+    they hold already, else the highest priority, then the oldest; leads get escalated flags first.
 
     Two who ask at once get two flags: PostgreSQL skips rows that another transaction has locked,
     and on SQLite one transaction writes at a time.
 
     Args:
-        claim_seconds: how long they hold it.
-        queue: only of this one.
-        like: only such, whatever states and queue it names; what they hold already is given
-            without asking.
-
-    Returns:
-        the flag's id, or None when nothing waits.
+        like: only such flags, whatever states and queue it names.
     """
     moment = now if now is not None else datetime.now(UTC)
     held = held_by(connection, moderator, now=moment)
@@ -121,13 +106,13 @@ def claim_next(
             wanted = replace(like, states=(state,), queue=queue)
             row = _best_like(connection, moderator, wanted, moment)
         if row is not None:
-            _claim(connection, row, moderator, claim_seconds, moment)
+            _take(connection, row, moderator, claim_seconds, moment)
             return int(row.id)
     return None
 
 
 def held_by(connection: Connection, moderator: Moderator, *, now: datetime) -> list[int]:
-    """Gives the ids of flags that a moderator holds, the one that ends first, first."""
+    """Returns the ids of flags that a moderator holds, by when their claims end."""
     columns = tables.flags.c
     statement = (
         select(columns.id)
@@ -149,14 +134,14 @@ def claim(
     claim_seconds: float,
     now: datetime | None = None,
 ) -> datetime:
-    """Takes a certain flag, and gives when the claim ends.
+    """Takes a certain flag, and returns when the claim ends.
 
     Raises:
         FlagConflict: somebody else has it, or it is decided.
         NotFound: there is no such flag.
     """
     moment = now if now is not None else datetime.now(UTC)
-    return _claim(connection, lock(connection, flag_id), moderator, claim_seconds, moment)
+    return _take(connection, lock(connection, flag_id), moderator, claim_seconds, moment)
 
 
 def renew(
@@ -167,12 +152,7 @@ def renew(
     claim_seconds: float,
     now: datetime | None = None,
 ) -> datetime:
-    """Goes on holding a flag, and gives when the claim ends.
-
-    Raises:
-        FlagConflict: it is not theirs any more.
-        NotFound: there is no such flag.
-    """
+    """Extends a claim, and returns when it ends; FlagConflict if it is no longer theirs."""
     moment = now if now is not None else datetime.now(UTC)
     until = moment + timedelta(seconds=claim_seconds)
     change(connection, lock(connection, flag_id), Renew(moderator.name, until), now=moment)
@@ -182,23 +162,11 @@ def renew(
 def release(
     connection: Connection, flag_id: int, moderator: Moderator, *, now: datetime | None = None
 ) -> None:
-    """Gives a flag back.
-
-    Raises:
-        FlagConflict: they do not hold it, and are no lead.
-        NotFound: there is no such flag.
-    """
+    """Gives a flag back; FlagConflict if they neither hold it nor are a lead."""
     moment = now if now is not None else datetime.now(UTC)
     row = lock(connection, flag_id)
     change(connection, row, Release(moderator.name, moderator.is_lead), now=moment)
-    audit.write(
-        connection,
-        moderator.name,
-        "flag.release",
-        f"flag {flag_id}",
-        before={"claimed_by": row.claimed_by},
-        now=moment,
-    )
+    _note(connection, moderator.name, "flag.release", row, now=moment)
 
 
 def hand_over(
@@ -210,37 +178,25 @@ def hand_over(
     claim_seconds: float,
     now: datetime | None = None,
 ) -> None:
-    """Gives a flag to another moderator.
-
-    Args:
-        moderator: who holds it, or a lead.
-        to: who holds it from now on.
-        claim_seconds: for how long.
+    """Gives a flag that somebody holds to another moderator.
 
     Raises:
-        FlagConflict: they do not hold it and are no lead, or the other one may not decide it.
+        FlagConflict: they neither hold it nor are a lead, or the other one may not decide it.
         NotFound: there is no such flag.
     """
     moment = now if now is not None else datetime.now(UTC)
     if to.disabled_at is not None or not to.may("moderator"):
-        raise FlagConflict(f"{to.name} does not decide flags; hand it to somebody else")
+        raise FlagConflict(f"{to.name} cannot decide flags; hand it over to somebody else")
     row = lock(connection, flag_id)
     until = moment + timedelta(seconds=claim_seconds)
     event = HandOver(moderator.name, to.name, until, moderator.is_lead)
     change(connection, row, event, now=moment)
-    audit.write(
-        connection,
-        moderator.name,
-        "flag.hand-over",
-        f"flag {flag_id}",
-        before={"claimed_by": row.claimed_by},
-        after={"claimed_by": to.name},
-        now=moment,
-    )
+    after = {"claimed_by": to.name}
+    _note(connection, moderator.name, "flag.hand-over", row, after=after, now=moment)
 
 
 def expire(connection: Connection, *, now: datetime | None = None) -> int:
-    """Ends claims whose time is up, and gives how many there were."""
+    """Ends claims whose time is up, and returns how many there were."""
     moment = now if now is not None else datetime.now(UTC)
     rows = connection.execute(
         select(tables.flags)
@@ -250,14 +206,7 @@ def expire(connection: Connection, *, now: datetime | None = None) -> int:
     ).all()
     for row in rows:
         change(connection, row, Expire(), now=moment)
-        audit.write(
-            connection,
-            str(row.claimed_by),
-            "flag.claim-expired",
-            f"flag {row.id}",
-            before={"claimed_by": row.claimed_by},
-            now=moment,
-        )
+        _note(connection, str(row.claimed_by), "flag.claim-expired", row, now=moment)
     return len(rows)
 
 
@@ -273,7 +222,7 @@ def _is_over(now: datetime) -> Any:
     return and_(columns.state == "claimed", columns.claim_expires_at <= now)
 
 
-def _claim(
+def _take(
     connection: Connection,
     row: Row[Any],
     moderator: Moderator,
@@ -284,23 +233,31 @@ def _claim(
     was_mine = row.claimed_by == moderator.name and is_held(standing_of(row), now)
     change(connection, row, Claim(moderator.name, until, moderator.is_lead), now=now)
     if not was_mine:
+        before = {"state": row.state}
         audit.write(
-            connection,
-            moderator.name,
-            "flag.claim",
-            f"flag {row.id}",
-            before={"state": row.state},
-            now=now,
+            connection, moderator.name, "flag.claim", f"flag {row.id}", before=before, now=now
         )
     return until
+
+
+def _note(
+    connection: Connection,
+    actor: str,
+    action: str,
+    row: Row[Any],
+    *,
+    now: datetime,
+    after: dict[str, Any] | None = None,
+) -> None:
+    before = {"claimed_by": row.claimed_by}
+    audit.write(connection, actor, action, f"flag {row.id}", before=before, after=after, now=now)
 
 
 def _best_like(
     connection: Connection, moderator: Moderator, wanted: Filter, now: datetime
 ) -> Row[Any] | None:
-    """The best of the flags that the list shows, which are found without a lock and taken with one.
-
-    Who is offered none has had the list looked through, up to `_SEARCHES` times what a page is.
+    """The best of the flags that the list shows, found without a lock and taken with one. The
+    search goes through at most `_SEARCHES` pages.
     """
     (state,) = wanted.states
     after = None

@@ -9,25 +9,20 @@ from sqlalchemy import Connection, func, select
 
 from storage import tables
 
-#: So many of each are found at most; whoever looks for another writes it.
+#: At most so many of each are found; other values have to be typed.
 _MOST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class KnownValues:
-    """What flags, in whatever state, have.
-
-    Attributes:
-        rules: that fired, by name.
-        languages: in which they are written, `und` too.
-    """
+    """The names of rules that fired for flags, and the languages of flags, `und` too."""
 
     rules: tuple[str, ...]
     languages: tuple[str, ...]
 
 
 def read(connection: Connection) -> KnownValues:
-    """Gives what flags have now."""
+    """Returns what flags have now."""
     flags, rules = tables.flags.c, tables.flag_rules.c
     languages: set[str] = set()
     for state in tables.FLAG_STATES:

@@ -12,20 +12,18 @@ from sqlalchemy import Connection, Row, delete, exists, select
 
 from deadpan.core.errors import FlagConflict
 from storage import tables
+from storage.flags.decided import is_undone
 from storage.people.moderators import Moderator
 from storage.tables import decisions, review_votes, reviews
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """The share of decisions that somebody else looks at too.
+    """The share (0 to 1) of decisions that somebody else looks at too.
 
-    A flag is in the sample or not by a hash with a key, whoever decides it and how often: nobody
-    who lacks the key can tell beforehand, and undoing and deciding again changes nothing.
-
-    Args:
-        share: from 0 to 1.
-        key: secret, and the same in every process.
+    A keyed hash says whether a flag is in the sample, whoever decides it and how often: nobody can
+    tell beforehand without the key, which is secret and the same in every process, and undoing and
+    deciding again changes nothing.
     """
 
     share: float = 0.0
@@ -47,11 +45,8 @@ def open_after(
     sampling: Sampling,
     not_before: datetime,
 ) -> None:
-    """Opens a second look at a decision, in its transaction, if it is to have one.
-
-    Args:
-        flag: its row, locked.
-        not_before: until then the decision may be undone, and nobody is bothered.
+    """Opens a second look at a decision about a locked flag, in its transaction, if it is to have
+    one. It is not offered before the decision can no longer be undone.
     """
     if action not in ("approve", "remove"):
         return
@@ -77,10 +72,8 @@ def open_after(
 
 
 def withdraw(connection: Connection, decision_id: int, flag_id: int) -> None:
-    """Removes the looks at a decision that is being undone. Its flag's row is locked.
-
-    Raises:
-        FlagConflict: somebody has looked already, or the decision is the outcome of an appeal.
+    """Removes the looks at a decision that is being undone, whose flag is locked; FlagConflict if
+    somebody has looked already, or the decision is the outcome of an appeal.
     """
     mine = select(reviews.c.id).where(reviews.c.flag_id == flag_id)
     looked = exists().where(
@@ -100,7 +93,6 @@ def withdraw(connection: Connection, decision_id: int, flag_id: int) -> None:
 
 def _contradicts(connection: Connection, flag: Row[Any], moderator: Moderator, action: str) -> bool:
     """Whether somebody else decided an earlier flag of the same post the other way."""
-    later = decisions.alias("later")
     others = (
         select(decisions.c.id)
         .join(tables.flags, tables.flags.c.id == decisions.c.flag_id)
@@ -108,7 +100,7 @@ def _contradicts(connection: Connection, flag: Row[Any], moderator: Moderator, a
             tables.flags.c.post_id == flag.post_id,
             decisions.c.moderator_id != moderator.id,
             decisions.c.action == {"approve": "remove", "remove": "approve"}[action],
-            ~exists().where(later.c.undoes == decisions.c.id),
+            ~is_undone(),
         )
         .limit(1)
     )

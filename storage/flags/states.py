@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from deadpan.core.errors import FlagConflict
 
@@ -35,8 +35,7 @@ class Standing:
     outcome: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """`by` takes the flag until `until`; only a lead takes one that was escalated."""
 
     by: str
@@ -44,24 +43,21 @@ class Claim:
     lead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(NamedTuple):
     """`by` goes on holding the flag until `until`."""
 
     by: str
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """`by` gives the flag back; a lead gives back anybody's."""
 
     by: str
     lead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(NamedTuple):
     """`by` gives the flag to `to`, until `until`; a lead gives away anybody's."""
 
     by: str
@@ -70,13 +66,11 @@ class HandOver:
     lead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Expire:
+class Expire(NamedTuple):
     """The time of a claim is up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decide:
+class Decide(NamedTuple):
     """`by` closes the flag."""
 
     by: str
@@ -84,37 +78,29 @@ class Decide:
     lead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Escalate:
+class Escalate(NamedTuple):
     """`by` asks a lead."""
 
     by: str
     lead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(NamedTuple):
     """`by` leaves the flag to others."""
 
     by: str
     lead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Undo:
-    """`by` takes back what they decided; with `until`, they hold the flag again.
-
-    Attributes:
-        action: what is taken back.
-    """
+class Undo(NamedTuple):
+    """`by` takes back what they decided (`action`); with `until`, they hold the flag again."""
 
     by: str
     action: str
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DecideAgain:
+class DecideAgain(NamedTuple):
     """An appeal against what was decided ends with this outcome."""
 
     outcome: Outcome
@@ -124,13 +110,10 @@ Event = Claim | Renew | Release | HandOver | Expire | Decide | Escalate | Skip |
 
 
 def transition(standing: Standing, event: Event, *, now: datetime) -> Standing:
-    """Gives where the flag stands after the event.
+    """Returns where the flag stands after the event, or raises FlagConflict for the moderator.
 
-    A claim that is over still counts while nobody else has taken the flag: who thinks a minute too
-    long loses nothing by it.
-
-    Raises:
-        FlagConflict: with words for the moderator, when it cannot happen.
+    A claim that has run out still counts while nobody else has taken the flag: somebody who thinks
+    a minute too long loses nothing by it.
     """
     match event:
         case Claim():
@@ -157,7 +140,7 @@ def transition(standing: Standing, event: Event, *, now: datetime) -> Standing:
         case Escalate():
             _free_for(standing, event.by, event.lead, now)
             if standing.escalated_at is not None:
-                raise FlagConflict("this flag was escalated already; decide it, or release it")
+                raise FlagConflict("this flag was escalated already; decide it or release it")
             return replace(_waiting(standing), state="escalated", escalated_at=now)
         case Skip():
             _free_for(standing, event.by, event.lead, now)
@@ -199,7 +182,7 @@ def _free_for(standing: Standing, by: str, lead: bool, now: datetime) -> None:
         raise FlagConflict(_who(standing, now))
     mine = standing.state == "claimed" and standing.claimed_by == by
     if standing.escalated_at is not None and not lead and not mine:
-        raise FlagConflict("this flag was escalated; it waits for a lead")
+        raise FlagConflict("this flag was escalated and waits for a lead")
 
 
 def _holder(standing: Standing, by: str, lead: bool, now: datetime) -> None:
@@ -224,5 +207,5 @@ def _who(standing: Standing, now: datetime) -> str:
         done = {"approve": "approved", "remove": "removed"}.get(standing.outcome or "", "decided")
         return f"somebody was faster: this flag was {done}"
     if is_held(standing, now):
-        return f"{standing.claimed_by} has this flag in hand"
-    return "it waits for a lead" if standing.escalated_at else "it waits for whoever takes it next"
+        return f"{standing.claimed_by} has claimed this flag"
+    return "it waits for a lead" if standing.escalated_at else "it is open"

@@ -50,20 +50,13 @@ _FLAG_COLUMNS: Final = tuple(each for each in tables.flags.c if each.name != "se
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which flags.
+    """Which flags; all conditions hold.
 
     Args:
-        states: in one of these.
-        queue: in this one.
         rule: flagged by this rule, among others.
-        author: of this author.
-        post_id: of this post.
-        negative: at least so negative.
-        sarcasm: at least so sarcastic.
-        opened_before: waiting since before then.
-        language: written in this one, `de` or `pt-BR`; `und` for those of which none is known.
-        words: with all of these words, or parts of words, in what was posted; in a form of
-            `storage.base.text.search_form` or not.
+        negative, sarcasm: at least so negative or sarcastic.
+        language: such as `de` or `pt-BR`; `und` for those whose language is unknown.
+        words: with all of these words, or parts of words, in what was posted.
     """
 
     states: Collection[str] = tables.UNCLOSED_STATES
@@ -80,10 +73,9 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page of flags.
+    """A page of flags, in the order of the list.
 
     Attributes:
-        flags: of the page, in the order of the list.
         stopped_at: where the search stopped, though there may be more; give it as `after`. None
             when it looked at all there is, or the page is full.
     """
@@ -95,15 +87,11 @@ class Found:
 def search(
     connection: Connection, wanted: Filter, *, limit: int, after: FlagPosition | None = None
 ) -> Found:
-    """Gives a page of flags, the highest priority first, then the oldest.
+    """Returns a page of flags after a position, the highest priority first, then the oldest.
 
     What an index has in order is read until the page is full; what few flags are, such as those of
     an author or of a rare rule, is read whole. All else (scores, words, what many flags have) is
     looked for in `SEARCHED_AT_ONCE` flags of each state, for it may be in few or none.
-
-    Args:
-        limit: at most so many.
-        after: the position of the last flag seen.
     """
     states = sorted(set(wanted.states))
     of_rule = _few_of_rule(connection, wanted.rule) if wanted.rule is not None else None
@@ -129,16 +117,12 @@ def search(
 def page(
     connection: Connection, wanted: Filter, *, limit: int, after: FlagPosition | None = None
 ) -> list[Flag]:
-    """Gives the flags that `search` finds."""
+    """Returns the flags that `search` finds."""
     return search(connection, wanted, limit=limit, after=after).flags
 
 
 def one(connection: Connection, flag_id: int) -> Flag:
-    """Gives a flag in any state.
-
-    Raises:
-        NotFound: there is none of this id.
-    """
+    """Returns a flag in any state; NotFound if there is none."""
     found = _read(connection, [tables.flags.c.id == flag_id], [], 1)
     if not found:
         raise NotFound(f"there is no flag {flag_id}")
@@ -146,7 +130,7 @@ def one(connection: Connection, flag_id: int) -> Flag:
 
 
 def many(connection: Connection, flag_ids: Collection[int]) -> list[Flag]:
-    """Gives flags by id, those that there are."""
+    """Returns flags by id, those that there are."""
     conditions: list[ColumnElement[bool]] = [tables.flags.c.id.in_(flag_ids)]
     return _read(connection, conditions, [tables.flags.c.id], len(flag_ids))
 
@@ -154,7 +138,7 @@ def many(connection: Connection, flag_ids: Collection[int]) -> list[Flag]:
 def of_author(
     connection: Connection, author: str, *, limit: int, before_id: int | None = None
 ) -> list[Flag]:
-    """Gives the flags of an author in any state, newest first."""
+    """Returns the flags of an author in any state, newest first."""
     columns = tables.flags.c
     conditions: list[ColumnElement[bool]] = [columns.author == author]
     if before_id is not None:
@@ -163,13 +147,13 @@ def of_author(
 
 
 def of_post(connection: Connection, post_id: str, *, limit: int) -> list[Flag]:
-    """Gives the flags of a post in any state, newest first."""
+    """Returns the flags of a post in any state, newest first."""
     columns = tables.flags.c
     return _read(connection, [columns.post_id == post_id], [columns.id.desc()], limit)
 
 
 def waiting(connection: Connection) -> Mapping[str, Mapping[str, int]]:
-    """Counts what waits: by queue, and of each by state. One pass over an index."""
+    """Counts waiting flags by queue and state, in one pass over an index."""
     columns = tables.flags.c
     found: dict[str, dict[str, int]] = {}
     rows = connection.execute(
@@ -183,7 +167,7 @@ def waiting(connection: Connection) -> Mapping[str, Mapping[str, int]]:
 
 
 def oldest(connection: Connection) -> datetime | None:
-    """Gives since when the oldest flag waits."""
+    """Returns since when the oldest flag has been waiting."""
     columns = tables.flags.c
     # By state, in one pass over an index. As one minimum of all, PostgreSQL looks for it among the
     # oldest flags there ever were.

@@ -1,5 +1,5 @@
-"""The audit log: who did what to what. It can be written and read, and nothing else; triggers in
-the database refuse the rest, but for entries that are older than a period that was said beforehand.
+"""The audit log: who did what to what. It can be added to and read; triggers in the database refuse
+anything else, except removing entries older than a period that was announced beforehand.
 """
 
 from __future__ import annotations
@@ -34,10 +34,8 @@ def write(
 
     Args:
         actor: a moderator's name, `COMMAND_LINE` or `OPENID`.
-        action: such as "flag.claim".
-        subject: such as "flag 12".
-        before: what it was; no secrets and no texts of posts.
-        after: what it became.
+        action, subject: such as "flag.claim" and "flag 12".
+        before, after: what it was and became; no secrets and no texts of posts.
         address: where the request came from.
     """
     connection.execute(
@@ -54,11 +52,8 @@ def write(
 
 
 def let_go(connection: Connection, *, before: datetime) -> None:
-    """Says that entries before a moment may be removed, which the database refuses otherwise. To be
-    called in the transaction that removes them.
-
-    Raises:
-        StorageError: the moment is less than 12 hours ago; what was just done never goes.
+    """Announces that entries before a moment may be removed, in the transaction that removes them;
+    StorageError if the moment is less than 12 hours ago.
     """
     statement = insert(connection, audit_retention).values(id=1, entries_before=before)
     connection.execute(
@@ -74,14 +69,7 @@ def read(
     actor: str | None = None,
     action: str | None = None,
 ) -> list[AuditEntry]:
-    """Gives entries, newest first.
-
-    Args:
-        limit: at most so many.
-        before_id: the id of the last one seen.
-        actor: only theirs.
-        action: only such.
-    """
+    """Returns entries, newest first; of one actor or action, if given."""
     columns = audit_log.c
     statement = select(audit_log).order_by(columns.id.desc()).limit(limit)
     if before_id is not None:
@@ -94,7 +82,7 @@ def read(
 
 
 def read_all(connection: Connection) -> Iterator[AuditEntry]:
-    """Gives every entry, oldest first, a thousand at a time."""
+    """Yields every entry, oldest first, read a thousand at a time."""
     last = 0
     while True:
         statement = (

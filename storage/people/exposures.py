@@ -1,4 +1,4 @@
-"""What a moderator had to look at in the last hour: for themselves alone, and kept for a day."""
+"""What a moderator had to look at this hour: shown to them alone, and kept for a day."""
 
 from __future__ import annotations
 
@@ -37,11 +37,7 @@ class Exposure:
 def note(
     database: Engine, moderator: Moderator, kind: Kind, subject: str, *, now: datetime | None = None
 ) -> None:
-    """Counts something that a moderator sees; the same thing counts once an hour.
-
-    Args:
-        subject: such as "flag 12".
-    """
+    """Counts something that a moderator sees, such as "flag 12", once an hour."""
     columns = exposures.c
     hour = _hour(now)
     this = (
@@ -50,7 +46,7 @@ def note(
         columns.kind == kind,
         columns.subject == subject[:80],
     )
-    # Read first: on SQLite, one transaction writes at a time, and most looks are second ones.
+    # Read first: SQLite has one writer at a time, and most looks are repeated ones.
     with transaction(database, read_only=True) as connection:
         if connection.execute(select(columns.hour).where(*this)).one_or_none() is not None:
             return
@@ -60,14 +56,14 @@ def note(
             .values(moderator_id=moderator.id, hour=hour, kind=kind, subject=subject[:80])
             .on_conflict_do_nothing()
         )
-        # Everybody's: who has left writes nothing any more.
+        # Everybody's: those who have left never write again.
         connection.execute(delete(exposures).where(columns.hour < hour - _KEPT))
 
 
 def this_hour(
     connection: Connection, moderator: Moderator, *, now: datetime | None = None
 ) -> Exposure:
-    """Gives what a moderator saw since the beginning of the hour."""
+    """Returns what a moderator saw since the beginning of the hour."""
     columns = exposures.c
     rows = connection.execute(
         select(columns.kind, func.count())

@@ -1,8 +1,8 @@
 """Identities: who an OpenID provider says that a moderator is.
 
-A provider's e-mail address opens an account once, when the provider says that it was verified and
-an admin wrote the same one down; from then on only issuer and subject count, which a provider never
-gives to anybody else, while an address may pass to another person.
+An e-mail address links an account once, if the provider says that it was verified and an admin
+entered the same one; from then on only issuer and subject count, which a provider never gives to
+anybody else, while an address may pass to another person.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ MAX_SUBJECT_CHARACTERS = 255
 def recognise(
     connection: Connection, issuer: str, subject: str, verified_email: str | None
 ) -> Moderator:
-    """Gives the moderator whom a provider has signed in, and remembers a new identity.
-
-    Nobody is added by it.
+    """Returns the moderator whom a provider has signed in, and remembers a new identity. It never
+    adds a moderator.
 
     Args:
-        verified_email: what the provider says was verified, and nothing else.
+        verified_email: an address that the provider says was verified.
 
     Raises:
-        AccessDenied: nobody here is meant, or nobody certain, or the account is disabled.
+        AccessDenied: nobody here, or more than one person, is meant, or the account is disabled.
     """
     known = _moderator_of(connection, issuer, subject)
     if known is None:
@@ -46,10 +45,8 @@ def recognise(
 
 
 def take_role(connection: Connection, moderator: Moderator, role: str) -> Moderator:
-    """Gives a moderator whom the provider signed in the role that it says.
-
-    The last admin's falls as any other: what the provider says counts, and the command line can
-    say otherwise until the next sign-in.
+    """Gives a moderator the role that the provider says, even to the last admin: the command line
+    can change it back until the next sign-in.
     """
     if moderator.role == role:
         return moderator
@@ -59,7 +56,7 @@ def take_role(connection: Connection, moderator: Moderator, role: str) -> Modera
 
 
 def shut_out(connection: Connection, issuer: str, subject: str) -> None:
-    """Ends the sessions of whom the provider gives no role any more; a stranger has none."""
+    """Ends the sessions of somebody who no longer has a role at the provider."""
     known = _moderator_of(connection, issuer, subject)
     if known is not None:
         sessions.end(connection, known, actor=audit.OPENID)
@@ -68,20 +65,15 @@ def shut_out(connection: Connection, issuer: str, subject: str) -> None:
 def bind(
     connection: Connection, moderator: Moderator, issuer: str, subject: str, *, actor: str
 ) -> None:
-    """Says beforehand who a moderator is at a provider.
-
-    Args:
-        issuer: the provider's URL, as it stands in its tokens.
-        subject: who they are there: `sub`, of at most `MAX_SUBJECT_CHARACTERS` characters.
-        actor: who says it, for the audit log.
+    """Says beforehand who a moderator is at a provider: its URL as in its tokens, and their `sub`.
 
     Raises:
-        ConfigurationError: it is no subject, or one of the two has another identity already.
+        ConfigurationError: it is not a subject, or one of the two has another identity already.
     """
     if not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isprintable():
         raise ConfigurationError(
-            f"subject {subject[:80]!r} is none; a provider's `sub` has 1 to "
-            f"{MAX_SUBJECT_CHARACTERS} characters"
+            f"invalid subject {subject[:80]!r}; a provider's `sub` has 1 to "
+            f"{MAX_SUBJECT_CHARACTERS} printable characters"
         )
     try:
         _bind(connection, moderator, issuer, subject, actor=actor)
@@ -90,7 +82,7 @@ def bind(
 
 
 def forget(connection: Connection, moderator: Moderator, *, actor: str) -> None:
-    """Forgets every identity of a moderator, and ends their sessions."""
+    """Removes every identity of a moderator, and ends their sessions."""
     gone = [each.issuer for each in of_everyone(connection).get(moderator.id, ())]
     connection.execute(delete(identities).where(identities.c.moderator_id == moderator.id))
     sessions.end(connection, moderator, actor=actor)
@@ -100,7 +92,7 @@ def forget(connection: Connection, moderator: Moderator, *, actor: str) -> None:
 
 
 def of_everyone(connection: Connection) -> Mapping[int, list[Identity]]:
-    """Gives all identities by their moderator's id."""
+    """Returns all identities by their moderator's id."""
     found: dict[int, list[Identity]] = {}
     for row in connection.execute(select(identities).order_by(identities.c.id)):
         found.setdefault(row.moderator_id, []).append(Identity(**row._mapping))
@@ -108,7 +100,7 @@ def of_everyone(connection: Connection) -> Mapping[int, list[Identity]]:
 
 
 def has_one(connection: Connection, moderator: Moderator) -> bool:
-    """Whether somebody may sign in by a provider."""
+    """Whether somebody can sign in through a provider."""
     statement = select(identities.c.id).where(identities.c.moderator_id == moderator.id).limit(1)
     return connection.execute(statement).first() is not None
 
@@ -125,7 +117,7 @@ def _meant_by(connection: Connection, verified_email: str | None) -> Moderator:
     if verified_email is None:
         raise AccessDenied(
             "the provider does not say that your e-mail address was verified; "
-            "ask an admin to write down your subject instead"
+            "ask an admin to enter your subject instead"
         )
     wanted = _folded(verified_email)
     meant = [
@@ -162,10 +154,10 @@ def _bind(
         if holder is not None and holder.id == moderator.id:
             return
         raise AccessDenied(
-            f"this account of the provider is not the one by which {moderator.name} is known here; "
-            "an admin can forget that one"
+            f"{moderator.name} is linked to another account of this provider; "
+            "an admin can remove that link"
             if holder is None
-            else f"this account of the provider is {holder.name} here; an admin can forget that"
+            else f"this provider account is linked to {holder.name}; an admin can remove that link"
         )
     audit.write(
         connection,

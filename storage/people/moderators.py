@@ -50,17 +50,14 @@ def add(
 ) -> Moderator:
     """Adds a moderator, who cannot sign in before a link is made for them.
 
-    Args:
-        role: one of `ROLES`.
-        actor: who adds them, for the audit log.
-        email: None for none.
-
     Raises:
-        ConfigurationError: the name is taken or no name, or there is no such role.
+        ConfigurationError: the name is taken or unusable, or there is no such role or address.
     """
     _check_name(name)
     if name == audit.OPENID:
-        raise ConfigurationError(f"the audit log calls the provider {name!r}; use another name")
+        raise ConfigurationError(
+            f"the name {name!r} is reserved for the audit log; use another one"
+        )
     _check_role(role)
     _check_email(email)
     statement = (
@@ -71,13 +68,15 @@ def add(
     )
     number = connection.execute(statement).scalar_one_or_none()
     if number is None:
-        raise ConfigurationError(f"there is a moderator {name!r} already; names are never reused")
+        raise ConfigurationError(
+            f"the name {name!r} is taken, and names are never reused; choose another"
+        )
     audit.write(connection, actor, "moderator.add", f"moderator {name}", after={"role": role})
     return by_id(connection, number)
 
 
 def everyone(connection: Connection) -> list[Moderator]:
-    """Gives all moderators by name, disabled ones too."""
+    """Returns all moderators by name, disabled ones too."""
     rows = connection.execute(select(*_COLUMNS).order_by(moderators.c.name))
     return [Moderator(**row._mapping) for row in rows]
 
@@ -88,11 +87,7 @@ def beside(row: Row[Any]) -> Moderator:
 
 
 def by_id(connection: Connection, moderator_id: int) -> Moderator:
-    """Gives a moderator.
-
-    Raises:
-        NotFound: there is none of this id.
-    """
+    """Returns a moderator; NotFound if there is none."""
     found = _one(connection, moderators.c.id == moderator_id)
     if found is None:
         raise NotFound(f"there is no moderator {moderator_id}")
@@ -100,11 +95,7 @@ def by_id(connection: Connection, moderator_id: int) -> Moderator:
 
 
 def by_name(connection: Connection, name: str) -> Moderator:
-    """Gives a moderator.
-
-    Raises:
-        NotFound: there is none of this name.
-    """
+    """Returns a moderator; NotFound if there is none."""
     found = _one(connection, moderators.c.name == name) if _NAME.fullmatch(name) else None
     if found is None:
         raise NotFound(f"there is no moderator {name[:80]!r}; see `deadpan moderators list`")
@@ -112,7 +103,7 @@ def by_name(connection: Connection, name: str) -> Moderator:
 
 
 def password_hash(connection: Connection, name: str) -> tuple[Moderator, str | None] | None:
-    """Gives a moderator with the hash of their password, for comparing."""
+    """Returns a moderator with the hash of their password, for comparing."""
     if not _NAME.fullmatch(name):
         return None
     statement = select(*_COLUMNS, moderators.c.password_hash).where(moderators.c.name == name)
@@ -125,7 +116,7 @@ def password_hash(connection: Connection, name: str) -> tuple[Moderator, str | N
 
 
 def set_password(connection: Connection, moderator_id: int, hashed: str, *, actor: str) -> None:
-    """Keeps the hash of a new password. Links to choose another one end."""
+    """Stores the hash of a new password, and ends links to choose one."""
     _set(connection, moderator_id, password_hash=hashed)
     _end_links(connection, moderator_id)
     who = by_id(connection, moderator_id)
@@ -135,13 +126,10 @@ def set_password(connection: Connection, moderator_id: int, hashed: str, *, acto
 def set_role(
     connection: Connection, name: str, role: str, *, actor: str, keep_an_admin: bool = True
 ) -> Moderator:
-    """Gives a moderator another role. Their sessions and tokens have it from the next request on.
-
-    Args:
-        keep_an_admin: whether the last one has to stay.
+    """Gives a moderator another role, which their sessions and tokens have from the next request.
 
     Raises:
-        ConfigurationError: no such role, or the last admin would be none any more.
+        ConfigurationError: no such role, or (with `keep_an_admin`) they are the last admin.
         NotFound: no such moderator.
     """
     _check_role(role)
@@ -149,40 +137,21 @@ def set_role(
     _set(connection, before.id, role=role)
     if keep_an_admin:
         _keep_an_admin(connection, before)
-    audit.write(
-        connection,
-        actor,
-        "moderator.role",
-        f"moderator {name}",
-        before={"role": before.role},
-        after={"role": role},
-    )
+    _note_change(connection, actor, "role", before, role)
     return by_id(connection, before.id)
 
 
 def set_email(connection: Connection, name: str, email: str | None, *, actor: str) -> Moderator:
-    """Gives a moderator another e-mail address, or none.
-
-    Raises:
-        ConfigurationError: it is no address.
-        NotFound: no such moderator.
-    """
+    """Gives a moderator another e-mail address, or none; ConfigurationError if it is invalid."""
     _check_email(email)
     before = by_name(connection, name)
     _set(connection, before.id, email=email)
-    audit.write(
-        connection,
-        actor,
-        "moderator.email",
-        f"moderator {name}",
-        before={"email": before.email},
-        after={"email": email},
-    )
+    _note_change(connection, actor, "email", before, email)
     return by_id(connection, before.id)
 
 
 def set_disabled(connection: Connection, name: str, disabled: bool, *, actor: str) -> Moderator:
-    """Keeps a moderator out, or lets them in again. Their sessions, tokens and links end at once.
+    """Deactivates or reactivates a moderator; deactivating ends sessions, tokens and links at once.
 
     Raises:
         ConfigurationError: it is the last admin.
@@ -206,7 +175,7 @@ def set_disabled(connection: Connection, name: str, disabled: bool, *, actor: st
 
 
 def set_settings(connection: Connection, moderator: Moderator, settings: Mapping[str, Any]) -> None:
-    """Keeps how a moderator wants the console."""
+    """Stores a moderator's settings of the console."""
     _set(connection, moderator.id, settings=dict(settings))
     audit.write(
         connection,
@@ -227,6 +196,19 @@ def _set(connection: Connection, moderator_id: int, **values: Any) -> None:
     connection.execute(update(moderators).where(moderators.c.id == moderator_id).values(**values))
 
 
+def _note_change(
+    connection: Connection, actor: str, field: str, before: Moderator, after: str | None
+) -> None:
+    audit.write(
+        connection,
+        actor,
+        f"moderator.{field}",
+        f"moderator {before.name}",
+        before={field: getattr(before, field)},
+        after={field: after},
+    )
+
+
 def _end_links(connection: Connection, moderator_id: int) -> None:
     columns = sign_in_links.c
     connection.execute(
@@ -244,22 +226,24 @@ def _keep_an_admin(connection: Connection, changed: Moderator) -> None:
         select(func.count()).where(columns.role == "admin", columns.disabled_at.is_(None))
     ).scalar_one()
     if left == 0:
-        raise ConfigurationError(f"{changed.name} is the last admin; make another one first")
+        raise ConfigurationError(
+            f"{changed.name} is the last admin; make somebody else an admin first"
+        )
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"name {name[:80]!r} is not usable; "
+            f"invalid name {name[:80]!r}; "
             "use at most 64 lower-case letters, digits, ., - and _, a letter or digit first"
         )
 
 
 def _check_email(email: str | None) -> None:
     if email is not None and (len(email) > 254 or not re.fullmatch(r"[^@\s]+@[^@\s]+", email)):
-        raise ConfigurationError(f"email {email[:80]!r} is no address")
+        raise ConfigurationError(f"{email[:80]!r} is not an e-mail address")
 
 
 def _check_role(role: str) -> None:
     if role not in ROLES:
-        raise ConfigurationError(f"role {role[:80]!r} is unknown; known are {', '.join(ROLES)}")
+        raise ConfigurationError(f"unknown role {role[:80]!r}; use one of {', '.join(ROLES)}")

@@ -1,4 +1,4 @@
-"""Who is signed in where: sessions, links that sign in once, and how a guesser is slowed down."""
+"""Who is signed in where: sessions, links that sign in once, and slowing down password guessing."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Final
 from sqlalchemy import Connection, delete, select, update
 
 from deadpan.core.errors import AccessDenied
+from storage import tables
 from storage.base.database import insert
 from storage.base.text import clean_text
-from storage.people import audit
-from storage.people import moderators as people
+from storage.people import audit, moderators
 from storage.people.moderators import Moderator
-from storage.tables import moderators, sessions, sign_in_failures, sign_in_links
+from storage.tables import sessions, sign_in_failures, sign_in_links
 
 SESSION_HOURS: Final = 12
-"""A session is good for a shift."""
+"""A session lasts a shift."""
 IDLE_HOURS: Final = 2
-"""It ends when nothing was done for so long."""
+"""It ends when nothing was done for this long."""
 FREE_FAILURES: Final = 4
-"""Wrong passwords that nobody has to wait after; then 2, 4, 8 … seconds."""
+"""Wrong passwords without a wait; then 2, 4, 8 … seconds."""
 LONGEST_WAIT_SECONDS: Final = 300
 
 
@@ -59,11 +59,10 @@ def start(
     address: str | None,
     by: str | None = None,
 ) -> str:
-    """Starts a session and gives its token; a new one at every sign-in, never one that was there.
+    """Starts a session and returns its token, a new one at every sign-in.
 
     Args:
         client: what the browser calls itself.
-        address: where it is.
         by: how they signed in, for the audit log.
 
     Raises:
@@ -95,34 +94,36 @@ def start(
 
 
 def find(connection: Connection, token: str, *, now: datetime | None = None) -> Session | None:
-    """Gives the living session of a token."""
+    """Returns the session of a token, unless it has ended."""
     moment = now if now is not None else datetime.now(UTC)
     columns = sessions.c
     row = connection.execute(
-        select(columns.id, columns.client, columns.created_at, columns.last_seen_at, *people.BESIDE)
-        .join(moderators, moderators.c.id == columns.moderator_id)
+        select(
+            columns.id, columns.client, columns.created_at, columns.last_seen_at, *moderators.BESIDE
+        )
+        .join(tables.moderators, tables.moderators.c.id == columns.moderator_id)
         .where(
             columns.token_hash == hash_of(token),
             columns.ended_at.is_(None),
             columns.expires_at > moment,
             columns.last_seen_at > moment - timedelta(hours=IDLE_HOURS),
-            moderators.c.disabled_at.is_(None),
+            tables.moderators.c.disabled_at.is_(None),
         )
     ).one_or_none()
     if row is None:
         return None
-    return Session(row.id, row.client, row.created_at, row.last_seen_at, people.beside(row))
+    return Session(row.id, row.client, row.created_at, row.last_seen_at, moderators.beside(row))
 
 
 def touch(connection: Connection, session: Session) -> None:
-    """Notes that the session is used."""
+    """Notes that the session was used."""
     connection.execute(
         update(sessions).where(sessions.c.id == session.id).values(last_seen_at=datetime.now(UTC))
     )
 
 
 def living(connection: Connection, moderator: Moderator) -> list[Session]:
-    """Gives the moderator's sessions, the newest first."""
+    """Returns a moderator's sessions that have not ended, newest first."""
     now = datetime.now(UTC)
     columns = sessions.c
     rows = connection.execute(
@@ -146,12 +147,7 @@ def end(
     session_id: int | None = None,
     keep: int | None = None,
 ) -> None:
-    """Ends sessions of a moderator.
-
-    Args:
-        session_id: only this one; all if left out.
-        keep: but not this one.
-    """
+    """Ends a moderator's sessions: one (`session_id`), or all except one (`keep`), or all."""
     statement = update(sessions).where(
         sessions.c.moderator_id == moderator.id, sessions.c.ended_at.is_(None)
     )
@@ -171,12 +167,10 @@ def make_link(
     sets_password: bool,
     hours: float = 24,
 ) -> str:
-    """Makes a link's token, and gives it; it is good once.
+    """Makes a link that can be used once for so many hours, and returns its token.
 
     Args:
-        actor: who makes it, for the audit log.
-        sets_password: whether it is for choosing a password; then those made before end.
-        hours: how long it is good.
+        sets_password: whether it is for choosing a password; then earlier ones end.
     """
     now = datetime.now(UTC)
     token = secrets.token_urlsafe(32)
@@ -208,31 +202,21 @@ def make_link(
 
 
 def look_at_link(connection: Connection, token: str) -> Link:
-    """Gives what a link would do, without using it.
-
-    Raises:
-        AccessDenied: it was used, is too old, or never was one.
-    """
+    """Returns what a link would do; AccessDenied if it was used, has expired or is unknown."""
     row = connection.execute(
         select(sign_in_links).where(sign_in_links.c.token_hash == hash_of(token))
     ).one_or_none()
     if row is None:
-        raise AccessDenied("this link is not known here, or a newer one was made; ask an admin")
+        raise AccessDenied("this link is unknown, or a newer one was made; ask an admin")
     if row.used_at is not None:
-        raise AccessDenied(
-            "this link was used already; sign in as you always do, or ask for a new link"
-        )
+        raise AccessDenied("this link was already used; sign in as usual, or ask for a new link")
     if row.expires_at <= datetime.now(UTC):
-        raise AccessDenied("this link is too old; ask an admin for a new one")
-    return Link(people.by_id(connection, row.moderator_id), bool(row.sets_password))
+        raise AccessDenied("this link has expired; ask an admin for a new one")
+    return Link(moderators.by_id(connection, row.moderator_id), bool(row.sets_password))
 
 
 def use_link(connection: Connection, token: str) -> Link:
-    """Uses a link up; of two who use it at once, one does.
-
-    Raises:
-        AccessDenied: as `look_at_link`.
-    """
+    """Uses a link, which only one of two at once can do; AccessDenied as in `look_at_link`."""
     link = look_at_link(connection, token)
     used = connection.execute(
         update(sign_in_links)
@@ -240,12 +224,12 @@ def use_link(connection: Connection, token: str) -> Link:
         .values(used_at=datetime.now(UTC))
     )
     if used.rowcount != 1:
-        raise AccessDenied("this link was used already; ask for a new link")
+        raise AccessDenied("this link was already used; ask for a new link")
     return link
 
 
 def seconds_to_wait(connection: Connection, name: str, place: str) -> int:
-    """How long a guesser at this place must wait before the next try of this account."""
+    """How long somebody at this place must wait before the next try of this account."""
     columns = sign_in_failures.c
     row = connection.execute(
         select(columns.failures, columns.last_at).where(
@@ -260,10 +244,8 @@ def seconds_to_wait(connection: Connection, name: str, place: str) -> int:
 
 
 def begin_try(connection: Connection, name: str, place: str) -> int:
-    """Counts a try of a password as wrong before it is looked at, and gives how long the guesser
-    has to wait instead; then it is not counted. Forgets those of yesterday.
-
-    Counted only afterwards, as many as are sent at once would be looked at.
+    """Counts a try of a password as wrong before the password is checked, or returns how many
+    seconds to wait first. Counted only afterwards, any number sent at once would be checked.
     """
     now = datetime.now(UTC)
     columns = sign_in_failures.c
@@ -282,6 +264,6 @@ def begin_try(connection: Connection, name: str, place: str) -> int:
 
 
 def forget_failures(connection: Connection, name: str, place: str) -> None:
-    """The password was right."""
+    """Forgets wrong passwords, because the right one was given."""
     columns = sign_in_failures.c
     connection.execute(delete(sign_in_failures).where(columns.name == name, columns.place == place))

@@ -14,8 +14,7 @@ from sqlalchemy import Connection, delete, select, update
 from deadpan.core.errors import ConfigurationError, FlagConflict, NotFound
 from storage.base.database import insert
 from storage.base.text import clean_json, clean_text
-from storage.people import audit
-from storage.people import moderators as people
+from storage.people import audit, moderators
 from storage.people.moderators import Moderator
 from storage.people.sessions import hash_of
 from storage.tables import api_tokens, idempotency_keys
@@ -35,7 +34,7 @@ SCOPES: Final = (
     "metrics:read",
 )
 _PREFIX: Final = "deadpan_"
-"""So that a token is recognised where it should not be, as in a repository."""
+"""So that scanners recognise a token where it should not be, as in a repository."""
 _KEPT: Final = timedelta(days=1)
 
 
@@ -56,21 +55,15 @@ class ApiToken:
 def make(
     connection: Connection, moderator: Moderator, name: str, scopes: Sequence[str], *, actor: str
 ) -> str:
-    """Makes a token and gives it; it can never be shown again.
-
-    Args:
-        moderator: in whose name it acts.
-        name: says what it is for; at most 100 characters are kept.
-        scopes: of `SCOPES`, at least one.
-        actor: who makes it, for the audit log.
+    """Makes a token that acts in a moderator's name, and returns it; it is never shown again.
 
     Raises:
-        ConfigurationError: a scope that there is not, none at all, or no name.
+        ConfigurationError: an unknown scope, none at all, or no name.
     """
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        said = f"scope {unknown[0][:80]!r} is unknown" if unknown else "a token needs a scope"
-        raise ConfigurationError(f"{said}; known are {', '.join(SCOPES)}")
+        said = f"unknown scope {unknown[0][:80]!r}" if unknown else "a token needs a scope"
+        raise ConfigurationError(f"{said}; use {', '.join(SCOPES)}")
     label = clean_text(name.strip(), 100)
     if not label:
         raise ConfigurationError("a token needs a name that says what it is for")
@@ -96,7 +89,7 @@ def make(
 
 
 def find(connection: Connection, token: str) -> ApiToken | None:
-    """Gives the living token; its moderator may be disabled."""
+    """Returns a token that was not revoked; its moderator may be disabled."""
     row = connection.execute(
         select(api_tokens).where(
             api_tokens.c.token_hash == hash_of(token), api_tokens.c.revoked_at.is_(None)
@@ -106,24 +99,20 @@ def find(connection: Connection, token: str) -> ApiToken | None:
 
 
 def touch(connection: Connection, token: ApiToken) -> None:
-    """Notes that the token is used."""
+    """Notes that the token was used."""
     connection.execute(
         update(api_tokens).where(api_tokens.c.id == token.id).values(last_used_at=datetime.now(UTC))
     )
 
 
 def everything(connection: Connection) -> list[ApiToken]:
-    """Gives all tokens, the newest first, revoked ones too."""
+    """Returns all tokens, newest first, revoked ones too."""
     rows = connection.execute(select(api_tokens).order_by(api_tokens.c.id.desc())).all()
     return [_token(connection, row) for row in rows]
 
 
 def revoke(connection: Connection, token_id: int, *, actor: str) -> None:
-    """Ends a token.
-
-    Raises:
-        NotFound: there is no such token.
-    """
+    """Revokes a token; NotFound if there is none."""
     row = connection.execute(select(api_tokens).where(api_tokens.c.id == token_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no token {token_id}")
@@ -142,17 +131,14 @@ def once(
     request: bytes,
     work: Callable[[], Mapping[str, Any]],
 ) -> Mapping[str, Any]:
-    """Does the work of a write once for each key, and gives the same answer ever after.
+    """Does the work of a write once for each key, and returns the same answer ever after.
 
-    The key is written first: of two requests that come at once, the second waits for the first to
-    commit. Work that raises leaves no key.
-
-    Args:
-        request: what was asked for; another one under the same key is a mistake.
-        work: in the same transaction; its answer must be JSON.
+    The key is stored first: of two requests that come at once, the second waits for the first to
+    commit. Work, whose answer must be JSON, runs in the same transaction and leaves no key when it
+    raises.
 
     Raises:
-        FlagConflict: the key was used for something else.
+        FlagConflict: the key was used for another request.
     """
     columns = idempotency_keys.c
     now = datetime.now(UTC)
@@ -168,7 +154,7 @@ def once(
     if inserted is None:
         row = connection.execute(select(idempotency_keys).where(mine)).one()
         if row.request_hash != fingerprint:
-            raise FlagConflict("this Idempotency-Key was used for another request; take a new one")
+            raise FlagConflict("this Idempotency-Key was used for another request; use a new one")
         answer: Mapping[str, Any] = row.answer
         return answer
     answer = work()
@@ -177,13 +163,5 @@ def once(
 
 
 def _token(connection: Connection, row: Any) -> ApiToken:
-    return ApiToken(
-        id=row.id,
-        name=row.name,
-        scopes=tuple(row.scopes),
-        moderator=people.by_id(connection, row.moderator_id),
-        created_by=row.created_by,
-        created_at=row.created_at,
-        last_used_at=row.last_used_at,
-        revoked_at=row.revoked_at,
-    )
+    values = {name: getattr(row, name) for name in ApiToken.__slots__ if name != "moderator"}
+    return ApiToken(**values, moderator=moderators.by_id(connection, row.moderator_id))

@@ -190,7 +190,7 @@ def vote(
         moderator_id=moderator.id,
         action=said.action,
         reason_code=said.reason_code,
-        note=decisions.cleaned_note(said),
+        note=said.cleaned_note,
         sentiment=said.sentiment,
         sarcastic=said.sarcastic,
         settles=settles,

@@ -94,7 +94,7 @@ def test_being_beaten_is_a_friendly_message_and_no_word_is_lost(
     expect(ann.locator("[data-countdown]")).to_be_visible()
     bob.keyboard.press("Escape")
     bob.keyboard.press("a")
-    expect(bob.get_by_role("alert")).to_contain_text("ann has this flag in hand")
+    expect(bob.get_by_role("alert")).to_contain_text("ann has claimed this flag")
     expect(bob.locator("[data-kept]")).to_contain_text("my own words")
     assert _made(console) == []
 
@@ -115,7 +115,7 @@ def test_a_claim_expires_under_a_moderators_hands(people: People, console: Conso
     page.mouse.move(200, 200)
     expect(page.locator("[data-over]")).to_contain_text("Your claim has ended; bob has this flag")
     page.keyboard.press("a")
-    expect(page.get_by_role("alert")).to_contain_text("bob has this flag in hand")
+    expect(page.get_by_role("alert")).to_contain_text("bob has claimed this flag")
     assert _made(console) == []
 
 

@@ -118,7 +118,7 @@ def test_from_then_on_the_subject_counts_and_not_the_address(
     provider.be(user={"sub": "s2", "email": "ann@x.example", "email_verified": True})
     answer = Browser(console).sign_in(provider)
     assert answer.status_code == 403
-    assert "not the one by which ann is known here" in answer.text
+    assert "ann is linked to another account of this provider" in answer.text
     assert [subject for subject, _ in _identities(console.database)] == ["s1"]
 
 
@@ -470,7 +470,7 @@ def test_the_command_line_writes_down_addresses_and_identities(
     assert run("email", "ann", "ann@x.example") == (
         0, "ann's e-mail address is ann@x.example\n",
     )  # fmt: skip
-    assert "is no address" in run("email", "ann", "nonsense")[1]
+    assert "is not an e-mail address" in run("email", "ann", "nonsense")[1]
     assert "set DEADPAN_OIDC_ISSUER" in run("identity", "ann", "s1")[1]
     for name in ("console_url", "oidc_issuer", "oidc_client_id", "oidc_client_secret"):
         monkeypatch.setenv(f"DEADPAN_{name.upper()}", "https://login.example")

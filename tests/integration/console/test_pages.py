@@ -227,7 +227,7 @@ def test_who_is_beaten_to_a_flag_is_told_so_and_keeps_their_words(console: Conso
     fields = {"action": "remove", "reason_code": "hate", "note": "my words"}
     answer = bob.post(f"/flags/{number}/decide", fields)
     assert answer.status_code == 409
-    assert "ann has this flag in hand" in answer.text
+    assert "ann has claimed this flag" in answer.text
     assert ann.post(f"/flags/{number}/decide", fields).status_code == 303
     answer = bob.post(f"/flags/{number}/decide", fields)
     assert "somebody was faster: this flag was removed" in answer.text

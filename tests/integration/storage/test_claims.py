@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, select
 from deadpan.core.errors import ConfigurationError, FlagConflict
 from storage import tables
 from storage.base.database import connect, transaction
-from storage.flags import batches, claims, decisions, worklist
+from storage.flags import claims, decisions, worklist
 from storage.flags.decisions import Said
 from storage.flags.worklist import Filter
 from storage.judging import queries
@@ -97,7 +97,7 @@ def test_a_claim_that_is_over_goes_back_to_where_it_was(
         assert claims.claim_next(connection, people["bob"], claim_seconds=60, now=later) == one
         said = [entry.action for entry in audit.read(connection, limit=9, actor="ann")]
         assert said[0] == "flag.claim-expired"
-        with pytest.raises(FlagConflict, match="your claim has ended; bob has this flag in hand"):
+        with pytest.raises(FlagConflict, match="your claim has ended; bob has claimed this flag"):
             claims.renew(connection, one, people["ann"], claim_seconds=60, now=later)
 
 
@@ -107,7 +107,7 @@ def test_a_flag_is_handed_to_somebody_who_may_decide(
     one = flag(database, "a")
     with transaction(database) as connection:
         claims.claim(connection, one, people["ann"], claim_seconds=60)
-        with pytest.raises(FlagConflict, match="vic does not decide flags"):
+        with pytest.raises(FlagConflict, match="vic cannot decide flags"):
             claims.hand_over(connection, one, people["ann"], people["vic"], claim_seconds=60)
         claims.hand_over(connection, one, people["ann"], people["bob"], claim_seconds=60)
     assert _state(database, one) == ("claimed", "bob")
@@ -165,7 +165,7 @@ def test_what_was_decided_can_be_undone_for_a_minute(
             decisions.undo(connection, done.id, people["bob"], claim_seconds=60, now=NOW)
         event = decisions.undo(connection, done.id, people["ann"], claim_seconds=60, now=NOW)
         assert (event.action, event.undoes) == ("undo", done.id)
-        with pytest.raises(FlagConflict, match="undone already"):
+        with pytest.raises(FlagConflict, match="already undone"):
             decisions.undo(connection, done.id, people["ann"], claim_seconds=60, now=NOW)
         assert decisions.by_id(connection, done.id).undone
     assert _state(database, one) == ("claimed", "ann")
@@ -179,7 +179,7 @@ def test_undo_gives_way_to_a_newer_flag_of_the_post(
         done = decisions.decide(connection, one, people["ann"], REMOVE)
     flag(database, "a", content="edited")
     with transaction(database) as connection:
-        with pytest.raises(FlagConflict, match="flagged anew"):
+        with pytest.raises(FlagConflict, match="flagged again"):
             decisions.undo(connection, done.id, people["ann"], claim_seconds=60)
         assert worklist.one(connection, one).state == "decided"
 
@@ -192,11 +192,11 @@ def test_many_are_decided_and_undone_together(
         seen = {each.id: each.verdict_id for each in worklist.many(connection, ids)}
         claims.claim(connection, ids[0], people["bob"], claim_seconds=60)
         claims.claim(connection, ids[1], people["ann"], claim_seconds=60)
-        batch, made, refused = batches.decide_many(connection, seen, people["ann"], REMOVE)
+        batch, made, refused = decisions.decide_batch(connection, seen, people["ann"], REMOVE)
     assert [decision.flag_id for decision in made] == ids[1:]
-    assert refused == {ids[0]: "bob has this flag in hand"}
+    assert refused == {ids[0]: "bob has claimed this flag"}
     with transaction(database) as connection:
-        undone, refused = batches.undo_batch(connection, batch, people["ann"])
+        undone, refused = decisions.undo_batch(connection, batch, people["ann"])
         assert (len(undone), refused) == (3, {})
     assert [_state(database, one)[0] for one in ids] == ["claimed", "open", "open", "open"]
 

@@ -40,7 +40,7 @@ def test_missing_evidence_is_named_with_the_remedy(store: EvidenceStore) -> None
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "0" * 63, "0" * 64 + "\n", "A" * 64])
 def test_what_is_no_sha256_never_becomes_a_path(store: EvidenceStore, name: str) -> None:
-    with pytest.raises(ValueError, match="no SHA-256"):
+    with pytest.raises(ValueError, match="not a SHA-256"):
         store.get(name)
 
 

@@ -44,7 +44,7 @@ def test_a_flag_is_taken_by_one_and_by_nobody_else() -> None:
     assert (taken.state, taken.claimed_by, taken.claim_expires_at) == ("claimed", "ann", SOON)
     assert after(taken, Claim("ann", SOON)).claimed_by == "ann"
     for event in (Claim("bob", SOON), Decide("bob", "remove"), Escalate("bob"), Skip("bob")):
-        with pytest.raises(FlagConflict, match="ann has this flag in hand"):
+        with pytest.raises(FlagConflict, match="ann has claimed this flag"):
             after(taken, event)
 
 
@@ -52,7 +52,7 @@ def test_a_claim_that_is_over_goes_to_whoever_comes_first() -> None:
     assert after(OVER, Claim("bob", SOON)).claimed_by == "bob"
     assert after(OVER, Decide("ann", "approve")).outcome == "approve"
     assert after(OVER, Renew("ann", SOON)).claim_expires_at == SOON
-    with pytest.raises(FlagConflict, match="your claim has ended; bob has this flag in hand"):
+    with pytest.raises(FlagConflict, match="your claim has ended; bob has claimed this flag"):
         after(after(OVER, Claim("bob", SOON)), Renew("ann", SOON))
 
 
