@@ -121,7 +121,7 @@ def transition(standing: Standing, event: Event, *, now: datetime) -> Standing:
             return _held(standing, event.by, event.until)
         case Renew():
             if standing.state != "claimed" or standing.claimed_by != event.by:
-                raise FlagConflict(f"your claim has ended; {_who(standing, now)}")
+                raise FlagConflict(f"your claim has expired; {_who(standing, now)}")
             return replace(standing, claim_expires_at=event.until)
         case Release():
             _holder(standing, event.by, event.lead, now)

@@ -97,7 +97,7 @@ def test_a_claim_that_is_over_goes_back_to_where_it_was(
         assert claims.claim_next(connection, people["bob"], claim_seconds=60, now=later) == one
         said = [entry.action for entry in audit.read(connection, limit=9, actor="ann")]
         assert said[0] == "flag.claim-expired"
-        with pytest.raises(FlagConflict, match="your claim has ended; bob has claimed this flag"):
+        with pytest.raises(FlagConflict, match="your claim has expired; bob has claimed this flag"):
             claims.renew(connection, one, people["ann"], claim_seconds=60, now=later)
 
 

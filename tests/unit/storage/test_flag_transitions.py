@@ -52,7 +52,7 @@ def test_a_claim_that_is_over_goes_to_whoever_comes_first() -> None:
     assert after(OVER, Claim("bob", SOON)).claimed_by == "bob"
     assert after(OVER, Decide("ann", "approve")).outcome == "approve"
     assert after(OVER, Renew("ann", SOON)).claim_expires_at == SOON
-    with pytest.raises(FlagConflict, match="your claim has ended; bob has claimed this flag"):
+    with pytest.raises(FlagConflict, match="your claim has expired; bob has claimed this flag"):
         after(after(OVER, Claim("bob", SOON)), Renew("ann", SOON))
 
 
