@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from deadpan.core.errors import FlagConflict
 
@@ -35,7 +35,8 @@ class Standing:
     outcome: str | None = None
 
 
-class Claim(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Claim:
     """`by` takes the flag until `until`; only a lead takes one that was escalated."""
 
     by: str
@@ -43,21 +44,24 @@ class Claim(NamedTuple):
     lead: bool = False
 
 
-class Renew(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Renew:
     """`by` goes on holding the flag until `until`."""
 
     by: str
     until: datetime
 
 
-class Release(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Release:
     """`by` gives the flag back; a lead gives back anybody's."""
 
     by: str
     lead: bool = False
 
 
-class HandOver(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HandOver:
     """`by` gives the flag to `to`, until `until`; a lead gives away anybody's."""
 
     by: str
@@ -66,11 +70,13 @@ class HandOver(NamedTuple):
     lead: bool = False
 
 
-class Expire(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Expire:
     """The time of a claim is up."""
 
 
-class Decide(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Decide:
     """`by` closes the flag."""
 
     by: str
@@ -78,21 +84,24 @@ class Decide(NamedTuple):
     lead: bool = False
 
 
-class Escalate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Escalate:
     """`by` asks a lead."""
 
     by: str
     lead: bool = False
 
 
-class Skip(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Skip:
     """`by` leaves the flag to others."""
 
     by: str
     lead: bool = False
 
 
-class Undo(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Undo:
     """`by` takes back what they decided (`action`); with `until`, they hold the flag again."""
 
     by: str
@@ -100,7 +109,8 @@ class Undo(NamedTuple):
     until: datetime | None = None
 
 
-class DecideAgain(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DecideAgain:
     """An appeal against what was decided ends with this outcome."""
 
     outcome: Outcome

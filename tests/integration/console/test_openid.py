@@ -118,7 +118,7 @@ def test_from_then_on_the_subject_counts_and_not_the_address(
     provider.be(user={"sub": "s2", "email": "ann@x.example", "email_verified": True})
     answer = Browser(console).sign_in(provider)
     assert answer.status_code == 403
-    assert "ann is linked to another account of this provider" in answer.text
+    assert "is linked to another account of this provider" in answer.text
     assert [subject for subject, _ in _identities(console.database)] == ["s1"]
 
 
@@ -425,7 +425,7 @@ def test_an_admin_says_who_somebody_is_and_forgets_it(
         bob = moderators.add(connection, "bob", "lead", actor="test")
         identities.bind(connection, bob, provider.issuer, "subject of bob", actor="test")
         ann = moderators.by_name(connection, "ann")
-        with pytest.raises(ConfigurationError, match="is bob here"):
+        with pytest.raises(ConfigurationError, match="is linked to bob"):
             identities.bind(connection, ann, provider.issuer, "subject of bob", actor="test")
         with pytest.raises(ConfigurationError, match="not the one by which bob"):
             identities.bind(connection, bob, provider.issuer, "another", actor="test")

@@ -87,7 +87,7 @@ def test_a_decided_flag_moves_no_more() -> None:
 def test_a_flag_is_handed_over_by_its_holder_or_a_lead() -> None:
     assert after(MINE, HandOver("ann", "bob", SOON)).claimed_by == "bob"
     assert after(MINE, HandOver("eve", "bob", SOON, lead=True)).claimed_by == "bob"
-    with pytest.raises(FlagConflict, match="ann has this flag"):
+    with pytest.raises(FlagConflict, match="ann has claimed this flag"):
         after(MINE, HandOver("bob", "bob", SOON))
     with pytest.raises(FlagConflict, match="nobody holds"):
         after(OPEN, Release("ann"))
