@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from deadpan.commands.output import AsJson
+from deadpan.commands.output import AsJson, print_json
 from deadpan.core import logs, variables
 from deadpan.core.errors import ConfigurationError
+from deadpan.core.settings import load
 
 SERVING = ("worker", "autoscale", "console", "housekeeping")
 """Commands whose standard error is a log."""
@@ -24,9 +25,9 @@ def demo(
         Path | None,
         typer.Option(help="Serve this JSONL file of posts instead of the demo's own."),
     ] = None,
-    folder: Annotated[
-        Path, typer.Option(help="Where the demo keeps its files; emptied at each start.")
-    ] = Path(".deadpan/demo"),
+    folder: Annotated[Path, typer.Option(help="The demo's folder; emptied at each start.")] = Path(
+        ".deadpan/demo"
+    ),
     picture: Annotated[
         Path | None, typer.Option(help="Also write the table as an SVG picture.")
     ] = None,
@@ -34,7 +35,7 @@ def demo(
         bool | None,
         typer.Option(
             "--stay/--no-stay",
-            help="Open the console on the flags until Ctrl-C; by default on a terminal only.",
+            help="Keep the console open until Ctrl-C; by default only on a terminal.",
             show_default=False,
         ),
     ] = None,
@@ -43,29 +44,31 @@ def demo(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Run the main job on embedded services: a sample platform, Valkey, SQLite, one worker.
+    """Run a sample platform, embedded Valkey, SQLite and one worker, and judge the demo's posts.
 
-    On a terminal it stays until Ctrl-C, with a link to the console; with --json it ends when all
-    posts are through.
+    On a terminal it runs until Ctrl-C, with a link to the console; with --json it ends when all
+    posts have an outcome.
     """
     from deadpan.demo.run import run_demo
     from worker.local.embedded import free_port
 
     if stay and as_json:
-        raise ConfigurationError("--stay and --json: with --json the demo ends; give one of them")
+        raise ConfigurationError("--stay and --json exclude each other: with --json the demo ends")
     if stay is None:
         stay = sys.stdout.isatty() and not as_json
     run_demo(
         posts=posts,
         folder=folder,
         picture=picture,
-        as_json=as_json,
+        show=(lambda rows, summary: print_json(summary)) if as_json else None,
         console_port=(port or free_port()) if stay else None,
     )
 
 
 def up(
-    folder: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path(".deadpan/up"),
+    folder: Annotated[Path, typer.Option(help="Folder for all data and logs.")] = Path(
+        ".deadpan/up"
+    ),
     port: Annotated[int, typer.Option(help="Port of the console.", min=1, max=65535)] = 8000,
     redis_port: Annotated[
         int, typer.Option(help="Port of the embedded Valkey.", min=1, max=65535)
@@ -73,21 +76,20 @@ def up(
 ) -> None:
     """Run everything on one machine with embedded services, until Ctrl-C.
 
-    Without DEADPAN_SOURCE it shows the demo's posts on a terminal, and refuses to start elsewhere.
-    The worker answers on DEADPAN_METRICS_PORT, if that is set, and housekeeping on the port after.
+    Without DEADPAN_SOURCE it runs the demo on a terminal, and refuses to start elsewhere. If
+    DEADPAN_METRICS_PORT is set, the worker uses it, and housekeeping the next port.
     """
     from deadpan.commands.up import run_up
-    from deadpan.core.settings import load
 
     if sys.stdout.isatty() and not load().source:
         from deadpan.demo.run import run_demo
 
         shown = folder / "demo"
         typer.echo(
-            f"DEADPAN_SOURCE is not set: these are the demo's posts, kept in {shown}, which each "
-            "start empties"
+            f"DEADPAN_SOURCE is not set: these are the demo's posts, kept in {shown}, which is "
+            "emptied at each start"
         )
-        run_demo(posts=None, folder=shown, picture=None, as_json=False, console_port=port)
+        run_demo(posts=None, folder=shown, console_port=port)
         return
     run_up(folder=folder, console_port=port, redis_port=redis_port)
 
@@ -95,11 +97,13 @@ def up(
 def worker(
     name: Annotated[
         str,
-        typer.Option(help="Its name, without the host; no other worker of the host may have it."),
+        typer.Option(help="Its name, without the host; unique on this host."),
     ] = "",
     with_housekeeping: Annotated[
         bool,
-        typer.Option("--with-housekeeping", help="Keep house too, in a thread of this worker."),
+        typer.Option(
+            "--with-housekeeping", help="Run housekeeping too, in a thread of this worker."
+        ),
     ] = False,
 ) -> None:
     """Run one worker: the Celery worker with the warm model."""
@@ -109,15 +113,14 @@ def worker(
         raise ConfigurationError(f"--name is {name!r}; use letters, digits, dots, - and _")
     import celery.bin.worker  # noqa: F401 - completes celery's lazy module before the app uses it
 
-    from deadpan.core.settings import load
     from worker import app
     from worker.app import OrderlyEnd
 
-    # By default Celery names a worker after its host alone, so that two look like one.
+    # By default Celery names a worker after its host alone, so two would look like one.
     named = f"{name or f'worker-{os.getpid()}'}@%h"
     house: AbstractContextManager[None] = nullcontext()
     if with_housekeeping:
-        # Not before: a worker that keeps no house shows no metrics of it.
+        # Only here: other workers must not show housekeeping's metrics.
         from worker.housekeeping import beside
 
         settings = load()
@@ -129,8 +132,7 @@ def worker(
 
 
 def housekeeping() -> None:
-    """Deliver callbacks, end expired claims, forget what is old. Several may run; one leads."""
-    from deadpan.core.settings import load
+    """Deliver callbacks, end expired claims, delete old data. Several may run; one leads."""
     from worker.housekeeping import run
 
     logs.begin()
@@ -141,16 +143,16 @@ def housekeeping() -> None:
 def autoscale(
     no_workers: Annotated[
         bool,
-        typer.Option("--no-workers", help="Start none: only say how many are wanted, for KEDA."),
+        typer.Option("--no-workers", help="Start none: only report how many are needed, for KEDA."),
     ] = False,
-    folder: Annotated[Path, typer.Option(help="Where the workers' logs are kept.")] = Path(
+    folder: Annotated[Path, typer.Option(help="Folder for the workers' logs.")] = Path(
         ".deadpan/autoscale"
     ),
     as_json: AsJson = False,
 ) -> None:
     """Run as many workers on this machine as the latency goal needs, until Ctrl-C.
 
-    Says how many are wanted at /api/v1/scaling of DEADPAN_METRICS_PORT.
+    The number is served at /api/v1/scaling on DEADPAN_METRICS_PORT.
     """
     from worker.fleet.autoscale import run_autoscale
 

@@ -42,20 +42,19 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
     problems = checks.configuration_problems(settings)
     if not settings.source:
         problems.append(
-            "to look around first, `deadpan demo` has posts of its own and opens the same console"
+            "to look around first, run `deadpan demo`: it brings its own posts and opens the same "
+            "console"
         )
     if problems:
         raise ConfigurationError(problems)
     folder = folder.resolve()
     require_ports(console_port, redis_port, settings.metrics_port)
     environment = {
+        "DEADPAN_DATABASE_URL": f"sqlite:///{folder / 'deadpan.db'}",
+        "DEADPAN_EVIDENCE_URL": str(folder / "evidence"),
+        "DEADPAN_SECRET_KEY": secrets.token_urlsafe(48),
         **os.environ,
         "DEADPAN_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-        "DEADPAN_DATABASE_URL": os.environ.get(
-            "DEADPAN_DATABASE_URL", f"sqlite:///{folder / 'deadpan.db'}"
-        ),
-        "DEADPAN_EVIDENCE_URL": os.environ.get("DEADPAN_EVIDENCE_URL", str(folder / "evidence")),
-        "DEADPAN_SECRET_KEY": os.environ.get("DEADPAN_SECRET_KEY", secrets.token_urlsafe(48)),
     }
     settings = load(environment)
     with Interrupts(), Running() as running:
@@ -83,22 +82,23 @@ def run_up(*, folder: Path, console_port: int, redis_port: int) -> None:
 
 
 def require_ports(console_port: int, redis_port: int, metrics_port: int) -> None:
-    """Each process gets a port of its own, which is free.
+    """Each process needs a free port of its own.
 
     Raises:
-        ConfigurationError: two would have the same, or somebody else has it.
+        ConfigurationError: two would share one, or another process has it.
     """
-    wanted = {
-        "the console (--port)": (console_port, "--port"),
-        "Valkey (--redis-port)": (redis_port, "--redis-port"),
-        "the worker (DEADPAN_METRICS_PORT)": (metrics_port, "DEADPAN_METRICS_PORT"),
-        "housekeeping (the one after DEADPAN_METRICS_PORT)": (
+    wanted = (
+        ("the console (--port)", console_port, "--port"),
+        ("Valkey (--redis-port)", redis_port, "--redis-port"),
+        ("the worker (DEADPAN_METRICS_PORT)", metrics_port, "DEADPAN_METRICS_PORT"),
+        (
+            "housekeeping (the one after DEADPAN_METRICS_PORT)",
             housekeeping_port(metrics_port),
             "DEADPAN_METRICS_PORT",
         ),
-    }
+    )
     takers: dict[int, list[str]] = {}
-    for taker, (port, _) in wanted.items():
+    for taker, port, _ in wanted:
         if port:
             takers.setdefault(port, []).append(taker)
     if problems := [
@@ -107,7 +107,7 @@ def require_ports(console_port: int, redis_port: int, metrics_port: int) -> None
         if len(those) > 1
     ]:
         raise ConfigurationError(problems)
-    for port, option in wanted.values():
+    for _, port, option in wanted:
         if port:
             require_free_port(port, option)
 
@@ -122,20 +122,14 @@ def _announce(
             waiting = sum(sum(states.values()) for states in worklist.waiting(connection).values())
     finally:
         database.dispose()
+    queue = "its queue is empty: push ids as above, and flagged posts appear by themselves"
+    if waiting:
+        queue = f"{waiting} flag{'s' if waiting != 1 else ''} in its queue"
     sys.stdout.write(
         f"ready. Push post ids:  redis-cli -u {redis_url} RPUSH {prefix}:posts 12345\n"
         f"console:               {link}\n"
-        f"                       {_in_words(waiting)}\n"
+        f"                       {queue}; the link works once\n"
         f"logs and data:         {folder}\n"
-        "Ctrl-C stops everything; what waits is kept.\n"
+        "Ctrl-C stops everything; data and waiting ids are kept.\n"
     )
     sys.stdout.flush()
-
-
-def _in_words(waiting: int) -> str:
-    if waiting:
-        return f"{waiting} flag{'s' if waiting != 1 else ''} in its queue; the link works once"
-    return (
-        "its queue is empty: push ids as above, and what is flagged appears by itself; "
-        "the link works once"
-    )

@@ -77,8 +77,8 @@ def driver_problem(url: URL) -> str | None:
         if package := _DIALECTS.get(kind):
             return f"{kind} needs a package that is not installed: pip install {package}"
         return (
-            f"{name!r:.80} is no database that SQLAlchemy knows here; known are "
-            f"{', '.join(sorted(_SYNCHRONOUS))}, others need a package of their own"
+            f"{name!r:.80} is not a database that SQLAlchemy knows here; it knows "
+            f"{', '.join(sorted(_SYNCHRONOUS))}; others need a package of their own"
         )
     if dialect.is_async:
         instead = _SYNCHRONOUS.get(url.get_backend_name(), "one that is not")
@@ -97,5 +97,5 @@ def _unknown_option(url: URL) -> str | None:
         if option not in known:
             near = get_close_matches(option, known, n=1)
             meant = f"did you mean {near[0]}?" if near else "leave it out"
-            return f"its option {option!r:.80} is none that PostgreSQL's client knows; {meant}"
+            return f"its option {option!r:.80} is unknown to PostgreSQL's client; {meant}"
     return None

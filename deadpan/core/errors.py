@@ -3,30 +3,30 @@
     DeadpanError                    exit 1
     ├── ConfigurationError          exit 2   settings, policy, command line; all problems at once
     │   ├── SettingsError
-    │   └── PolicyError
-    ├── DataError                   exit 2   a file of posts, or of post ids
+    │   ├── PolicyError
+    │   └── DataError                        a file of posts or of post ids
     ├── ModelError
-    │   ├── CheckpointError         a model folder that is missing, cut short or of another version
-    │   ├── NotFinite               the model gave NaN or infinity
-    │   ├── OutOfMemory             not even one text or picture at a time has room
-    │   ├── DeviceLost              the device that the model runs on failed
-    │   └── ModelBroken             the model fails at every post; another process may do better
-    ├── SourceError                 the post source answered something that is not a post
-    ├── SourceUnavailable           the post source answers nothing, whatever post is asked for
-    ├── ImageError                  one image could not be downloaded or decoded
-    ├── QueueUnavailable            Redis cannot be reached, or refuses
-    │   └── QueueRefused            a password, user or database number is wrong
-    │       └── QueueUnfit          exit 2   a Redis Cluster, a Sentinel or a replica
-    ├── QueueStateError             a Redis key does not hold what it should
-    ├── AccessDenied                nobody is signed in, or may not do this
-    ├── SignInUnavailable           the OpenID provider cannot be reached, or used
-    ├── FlagConflict                another moderator was faster, or the post has changed
-    ├── NotFound                    there is no such flag, moderator or token
+    │   ├── CheckpointError
+    │   ├── NotFinite
+    │   ├── OutOfMemory
+    │   ├── DeviceLost
+    │   └── ModelBroken
+    ├── SourceError
+    ├── SourceUnavailable
+    ├── ImageError
+    ├── QueueUnavailable
+    │   └── QueueRefused
+    │       └── QueueUnfit          exit 2
+    ├── QueueStateError
+    ├── AccessDenied
+    ├── SignInUnavailable
+    ├── FlagConflict
+    ├── NotFound
     └── StorageError
-        ├── DatabaseUnavailable     the database cannot be reached
-        │   └── DatabaseRefused     a password, user, name or file is wrong
-        ├── SchemaError             the database is behind or ahead of this version
-        └── EvidenceUnavailable     the evidence store cannot be read or written
+        ├── DatabaseUnavailable
+        │   └── DatabaseRefused
+        ├── SchemaError
+        └── EvidenceUnavailable
 
 A message names the offending value and the remedy. Third-party exceptions that can reach a user are
 mapped onto this tree where they arise.
@@ -44,10 +44,10 @@ class DeadpanError(Exception):
 
 
 class ConfigurationError(DeadpanError):
-    """Something a person wrote is wrong.
+    """A setting, file or command line is wrong.
 
     Args:
-        problems: one sentence each; all of them are shown at once.
+        problems: one sentence each; all are shown at once.
     """
 
     exit_code = 2
@@ -78,18 +78,18 @@ class CheckpointError(ModelError):
 
 
 class NotFinite(ModelError):
-    """The model gave NaN or infinity, which is no prediction."""
+    """The model returned NaN or infinity."""
 
 
 class OutOfMemory(ModelError):
-    """Memory, of the device or of the process, does not suffice for one text or picture."""
+    """Not even one text or picture at a time fits into memory."""
 
 
-class DeviceLost(ModelError):
-    """The device that the model runs on failed; nothing mends that but another process.
+class _ModelFailure(ModelError):
+    """The model cannot go on in this process.
 
     Args:
-        first: whether it failed now, and not in an earlier pass.
+        first: whether it failed over the posts in hand, and not in an earlier pass.
     """
 
     def __init__(self, message: str, *, first: bool) -> None:
@@ -97,52 +97,20 @@ class DeviceLost(ModelError):
         self.first = first
 
 
-class ModelBroken(ModelError):
-    """The model, or what it runs on, fails whatever post it gets; another process may do better.
+class DeviceLost(_ModelFailure):
+    """The device that the model runs on failed; only another process can help."""
+
+
+class ModelBroken(_ModelFailure):
+    """The model, or what it runs on, fails whatever post it gets; another process may do better."""
+
+
+class _FetchError(DeadpanError):
+    """A post or image could not be fetched.
 
     Args:
-        first: whether it broke over the posts in hand, and not before them.
-    """
-
-    def __init__(self, message: str, *, first: bool) -> None:
-        super().__init__(message)
-        self.first = first
-
-
-class SourceError(DeadpanError):
-    """The post source answered something that is not a post.
-
-    Args:
-        transient: whether the same question may be answered well later.
-        retry_after_seconds: what the source itself asked for, if it did.
-    """
-
-    def __init__(
-        self, message: str, *, transient: bool, retry_after_seconds: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.transient = transient
-        self.retry_after_seconds = retry_after_seconds
-
-
-class SourceUnavailable(DeadpanError):
-    """The post source answers nothing, whatever post is asked for.
-
-    Args:
-        wait_seconds: how long to leave it alone.
-    """
-
-    def __init__(self, message: str, *, wait_seconds: float) -> None:
-        super().__init__(message)
-        self.wait_seconds = wait_seconds
-
-
-class ImageError(DeadpanError):
-    """One image could not be downloaded or decoded.
-
-    Args:
-        transient: whether the same image may arrive well later.
-        retry_after_seconds: what the host itself asked for, if it did.
+        transient: whether the same request may succeed later.
+        retry_after_seconds: what the other side asked for, if it did.
     """
 
     def __init__(
@@ -153,16 +121,36 @@ class ImageError(DeadpanError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class SourceError(_FetchError):
+    """The post source returned something that is not a post."""
+
+
+class SourceUnavailable(DeadpanError):
+    """The post source does not respond, whatever post is asked for.
+
+    Args:
+        wait_seconds: how long to leave it alone.
+    """
+
+    def __init__(self, message: str, *, wait_seconds: float) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+
+
+class ImageError(_FetchError):
+    """One image could not be downloaded or decoded."""
+
+
 class QueueUnavailable(DeadpanError):
-    """Redis cannot be reached, or refuses what was asked of it."""
+    """Redis cannot be reached, or refuses a command."""
 
 
 class QueueRefused(QueueUnavailable):
-    """Redis answers, and will not have us: waiting mends nothing, a person has to."""
+    """Redis rejects our password, user or database number; waiting does not help."""
 
 
 class QueueUnfit(QueueRefused):
-    """Redis answers, and is of a kind that cannot hold the intake."""
+    """Redis is a cluster, a Sentinel or a replica, which cannot hold the intake."""
 
     exit_code = 2
 
@@ -172,10 +160,10 @@ class QueueStateError(DeadpanError):
 
 
 class AccessDenied(DeadpanError):
-    """Somebody is not signed in, or may not do what they asked for.
+    """Somebody is not signed in, or lacks permission.
 
     Args:
-        signed_in: whether it is known who asks.
+        signed_in: whether it is known who asked.
     """
 
     def __init__(self, message: str, *, signed_in: bool = False) -> None:
@@ -184,11 +172,11 @@ class AccessDenied(DeadpanError):
 
 
 class SignInUnavailable(DeadpanError):
-    """The OpenID provider cannot be reached, or answers what cannot be used."""
+    """The OpenID provider cannot be reached, or its response cannot be used."""
 
 
 class FlagConflict(DeadpanError):
-    """A flag is no longer what the moderator saw: taken, decided or changed meanwhile."""
+    """A flag was claimed, decided or changed since the moderator saw it."""
 
 
 class NotFound(DeadpanError):
@@ -200,15 +188,15 @@ class StorageError(DeadpanError):
 
 
 class DatabaseUnavailable(StorageError):
-    """The database cannot be reached, or gave up in the middle."""
+    """The database cannot be reached, or failed in the middle."""
 
 
 class DatabaseRefused(DatabaseUnavailable):
-    """The database answers, and will not have us: waiting mends nothing, a person has to."""
+    """The database rejects our password, user, name or file; waiting does not help."""
 
 
 class SchemaError(StorageError):
-    """The database has another schema than this version of Deadpan needs."""
+    """The database's schema is not the one this version of Deadpan needs."""
 
 
 class EvidenceUnavailable(StorageError):

@@ -1,4 +1,4 @@
-"""Files that people write and name: read with a bound, as UTF-8, and refused in words.
+"""Files that people write: read with a size limit, as UTF-8, with errors in plain words.
 
 UTF-8 with or without its mark is read. Other encodings are named and refused rather than guessed:
 what was guessed wrong is a post id or a word that nobody wrote. Data sets of others, whose lines
@@ -57,7 +57,7 @@ def read_bytes(path: Path, *, max_bytes: int | None = MAX_BYTES, pipes: bool = F
     try:
         mode = os.fstat(descriptor).st_mode
         if not (stat.S_ISREG(mode) or (pipes and stat.S_ISFIFO(mode))):
-            raise UnreadableFileError("is no file but " + _kind(mode))
+            raise UnreadableFileError("is not a file but " + _kind(mode))
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read() if max_bytes is None else file.read(max_bytes + 1)
     except OSError as error:

@@ -1,8 +1,7 @@
 """What DEADPAN_REDIS_URL says, read once for everybody: redis-py, Celery's transport and `check`.
 
-redis-py and kombu read a URL differently: each takes options that the other refuses, and what one
-refuses the other overlooks (a database that is no number, a password that breaks the URL). So
-nobody else takes it apart.
+redis-py and kombu read a URL differently: each accepts options that the other rejects, and misses
+mistakes that the other finds (a database that is not a number, a password that breaks the URL).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 FORMS: Final = "write redis://HOST:PORT/DB, rediss://… for TLS, or unix:///PATH?db=DB"
 DEFAULT_PORT: Final = 6379
 LEAST_CONNECTIONS: Final = 16
-"""What a worker's threads may need at once; fewer would end it in the middle of its work."""
+"""A worker's threads may need as many at once; with fewer it would fail in the middle of work."""
 
 _SCHEMES: Final = {
     "redis": "redis",
@@ -33,13 +32,13 @@ _SCHEMES: Final = {
     "redis+unix": "unix",
 }
 _SIGNS: Final = (
-    "signs such as @ : / ? # % and spaces in a user name or password are percent-encoded: "
+    "special characters (@ : / ? # % and spaces) in a user name or password are percent-encoded: "
     "# is written %23, / is %2F, @ is %40"
 )
 
 
 def _yes(value: str) -> bool:
-    # As redis-py reads it, and said where that would take a misspelling for yes.
+    # As redis-py reads it, but a misspelling is not a yes.
     if value.lower() in ("1", "true", "t", "yes", "y", "on"):
         return True
     if value.lower() in ("0", "false", "f", "no", "n", "off"):
@@ -81,7 +80,7 @@ def _folder(value: str) -> str:
 
 
 def _certificates(value: str) -> str:
-    # kombu's spelling is taken too: URLs are copied from other Celery projects.
+    # kombu's spelling works too: URLs are copied from other Celery projects.
     wanted = value.lower().removeprefix("cert_")
     if wanted not in ("none", "optional", "required"):
         raise ValueError("write none, optional or required")
@@ -129,16 +128,9 @@ _TLS: Final[Mapping[str, Callable[[str], Any]]] = {
     "ssl_min_version": _tls_version,
     "ssl_password": _text,
 }
-_ALL: Final[Mapping[str, Callable[[str], Any]]] = {
-    "db": _whole(0, 10**6),
-    "password": _text,
-    "username": _text,
-    **_ANY,
-    **_TLS,
-}
+_ALL: Final = {"db": _whole(0, 10**6), "password": _text, "username": _text, **_ANY, **_TLS}
 _NOT_OVER_A_SOCKET_FILE: Final = (
-    *("host", "port", "socket_connect_timeout"),
-    *("socket_keepalive", "socket_keepalive_options"),
+    *("host", "port", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"),
 )
 _REPLIES: Final = frozenset(
     {"decode_responses", "encoding", "encoding_errors", "legacy_responses", "parser_class"}
@@ -146,13 +138,13 @@ _REPLIES: Final = frozenset(
 _OTHERWISE: Final = (
     (
         re.compile(r"sentinel", re.IGNORECASE),
-        "Redis Sentinel is not asked for the primary; name an address that follows it, such as "
-        "that of a proxy (HAProxy) or of a Kubernetes service: redis://HOST:PORT/DB",
+        "Redis Sentinel is not supported; use an address that follows the primary, such as a "
+        "proxy (HAProxy) or a Kubernetes service: redis://HOST:PORT/DB",
     ),
     (
         re.compile(r"cluster", re.IGNORECASE),
-        "a Redis Cluster cannot be used, for Deadpan moves post ids between several keys at once; "
-        "use one Redis or Valkey that runs without cluster mode: redis://HOST:PORT/DB",
+        "Redis Cluster is not supported, because Deadpan moves post ids between several keys at "
+        "once; use one Redis or Valkey without cluster mode: redis://HOST:PORT/DB",
     ),
     (re.compile(r"socket", re.IGNORECASE), "for a socket file write unix:///PATH?db=DB"),
 )
@@ -160,13 +152,13 @@ _OTHERWISE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """A Redis URL, taken apart. Its `repr` holds no secret.
+    """A parsed Redis URL. Its `repr` holds no secret.
 
     Attributes:
         scheme: redis, rediss or unix.
-        host: name or address, without brackets; of a socket file, its path.
+        host: name or address, without brackets; the path of a socket file.
         port: 0 for a socket file.
-        options: as redis-py's connections take them.
+        options: as redis-py's connections accept them.
     """
 
     scheme: str
@@ -179,12 +171,12 @@ class RedisUrl:
 
     @property
     def shown(self) -> str:
-        """Fit to be shown: no password, and no options, which may hold one too."""
+        """For display: no password, and no options, which may hold one too."""
         return self._written("***" if self.password is not None else None)
 
     @property
     def plain(self) -> str:
-        """Password and all, in the one spelling that every reader of URLs agrees on; no options."""
+        """With the password, in the one spelling that all parsers agree on; no options."""
         return self._written(None if self.password is None else quote(self.password, safe=""))
 
     def _written(self, password: str | None) -> str:
@@ -197,11 +189,7 @@ class RedisUrl:
         return f"{self.scheme}://{who}{host}:{self.port}/{self.db}"
 
     def arguments(self, **defaults: Any) -> dict[str, Any]:
-        """Arguments of redis-py's connection pools.
-
-        Args:
-            defaults: where the URL says nothing.
-        """
+        """Arguments of redis-py's connection pools; `defaults` hold where the URL says nothing."""
         from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
         given: dict[str, Any] = {**defaults, **self.options, "db": self.db}
@@ -216,34 +204,28 @@ class RedisUrl:
         return {**given, "host": self.host, "port": self.port, "connection_class": kind}
 
     def client(self, *, insist: Mapping[str, Any] | None = None, **defaults: Any) -> redis.Redis:
-        """A client that connects on first use.
-
-        Args:
-            insist: arguments that count whatever the URL says.
-            defaults: as `arguments`.
-        """
+        """A client that connects on first use; `insist` overrides the URL, which overrides
+        `defaults`."""
         import redis
 
         arguments = self.fitting({**self.arguments(**defaults), **(insist or {})})
         return redis.Redis.from_pool(redis.ConnectionPool(**arguments))
 
     def fitting(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments without those that a connection of this kind does not take."""
+        """Arguments without those that this kind of connection does not accept."""
         unwanted = _NOT_OVER_A_SOCKET_FILE if self.scheme == "unix" else ()
         return {name: value for name, value in arguments.items() if name not in unwanted}
 
 
 def read(url: str) -> RedisUrl:
-    """Take a Redis URL apart. White space around it, as files of secrets have it, is no part of it.
+    """Parse a Redis URL; white space around it, as files of secrets have it, is ignored.
 
     Raises:
-        ValueError: it cannot be used; its text says why and quotes no secret.
+        ValueError: it cannot be used; the text says why and quotes no secret.
     """
     url = url.strip()
     if url[:1] in "\"'" and url:
-        raise ValueError(
-            "it begins with a quotation mark; leave the quotes out, some files keep them"
-        )
+        raise ValueError("it begins with a quotation mark; leave the quotes out")
     scheme, separator, _ = url.partition("://")
     if not separator or (kind := _SCHEMES.get(scheme.lower())) is None:
         for pattern, said in _OTHERWISE:
@@ -256,10 +238,10 @@ def read(url: str) -> RedisUrl:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise ValueError(f"its host or port is none; {FORMS}; {_SIGNS}") from None
+        raise ValueError(f"its host or port is invalid; {FORMS}; {_SIGNS}") from None
     cut = "@" in parts.path or ("@" in parts.query and "@" not in parts.netloc)
     if "#" in url or cut:
-        raise ValueError(f"it is cut in two by one of its signs; {_SIGNS}")
+        raise ValueError(f"a special character cuts it in two; {_SIGNS}")
     options = _options(parts.query, tls=kind == "rediss")
     username = options.pop("username", None) or unquote(parts.username or "") or None
     password = options.pop("password", None)
@@ -275,11 +257,11 @@ def read(url: str) -> RedisUrl:
         return RedisUrl(kind, path, 0, db or 0, username, password, options)
     if "," in host or ";" in parts.netloc:
         raise ValueError(
-            "it names several hosts; Deadpan uses one Redis or Valkey, and neither Sentinel nor a "
-            f"Redis Cluster; {FORMS}"
+            "it names several hosts; Deadpan uses one Redis or Valkey, no Sentinel or cluster; "
+            f"{FORMS}"
         )
     if port == 0:
-        raise ValueError(f"port 0 is none; {FORMS}")
+        raise ValueError(f"port 0 is invalid; {FORMS}")
     return RedisUrl(
         kind,
         unquote(host) or "localhost",
@@ -297,7 +279,7 @@ def _database(path: str) -> int:
         return _whole(0, 10**6)(name or "0")
     except ValueError:
         raise ValueError(
-            f"its database is {name!r:.80}, which is no number; write redis://HOST:PORT/0"
+            f"its database is {name!r:.80}, which is not a number; write redis://HOST:PORT/0"
         ) from None
 
 
@@ -307,10 +289,7 @@ def _options(query: str, *, tls: bool) -> dict[str, Any]:
         if name in found:
             raise ValueError(f"its option {name!r} is given twice; keep one")
         if name in _REPLIES:
-            raise ValueError(
-                f"its option {name!r} changes what Redis answers, which Deadpan reads itself; "
-                "leave it out"
-            )
+            raise ValueError(f"its option {name!r} changes what Redis answers; leave it out")
         if name in _TLS and not tls:
             raise ValueError(f"its option {name!r} is for TLS; begin the URL with rediss://")
         if (reader := _ALL.get(name)) is None:

@@ -1,7 +1,4 @@
-"""Variables that begin as our settings do and are none.
-
-Every process says them: a misspelt one has no other effect than that a default is used.
-"""
+"""Variables that look like settings but are not: a misspelt one would silently have no effect."""
 
 from __future__ import annotations
 
@@ -23,8 +20,7 @@ _told = False
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Names that begin with DEADPAN_ and mean nothing, each with the setting that was most likely
-    meant, or nothing."""
+    """Unknown names that begin with DEADPAN_, each with the setting most likely meant, or ""."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     variables = os.environ if environment is None else environment
     found = {}
@@ -38,16 +34,16 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str,
 
 
 def complaints(environment: Mapping[str, str] | None = None) -> list[str]:
-    """The same in words, one sentence each."""
+    """The same as one sentence each."""
     return [
-        f"{name} is no setting of Deadpan and has no effect; "
-        + (f"did you mean {meant}?" if meant else "`deadpan settings` lists all")
+        f"{name} is not a setting of Deadpan and has no effect; "
+        + (f"did you mean {meant}?" if meant else "`deadpan settings` lists them all")
         for name, meant in unknown_variables(environment).items()
     ]
 
 
 def tell() -> None:
-    """Say them on standard error, in the form of the log, once in a process."""
+    """Say so on standard error, in the form of the log, once in a process."""
     global _told
     if not _told:
         _told = True

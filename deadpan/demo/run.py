@@ -9,14 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
 from console.people.links import FIRST_NAME, local_link
-from deadpan.commands.output import print_json
 from deadpan.core.errors import AccessDenied, ConfigurationError, DeadpanError
 from deadpan.core.settings import load
 from deadpan.demo.platform import SamplePlatform
@@ -24,7 +22,6 @@ from deadpan.demo.table import Row, print_rows
 from storage import tables
 from storage.base.database import connect, transaction
 from storage.flags import worklist
-from storage.flags.worklist import Filter
 from storage.judging import queries
 from storage.people import moderators, sessions
 from tasks.intake.intake import Intake
@@ -43,44 +40,25 @@ from worker.local.processes import ChildProcess, Interrupts, Running
 
 OWN_POSTS = Path(__file__).parent / "posts.jsonl"
 
-# What a person may vary about the demo; every other setting is the demo's own.
+# Settings that the demo takes from the environment; all others are its own.
 _KEPT_SETTINGS = (
-    "EXPLAIN",
-    "EXPLAIN_UP_TO",
-    "MODEL",
-    "POLICY",
-    "DEVICE",
-    "ENGINE",
-    "OCR",
-    "CHUNK_SIZE",
-    "SLOTS",
-    "LOG_LEVEL",
+    *("EXPLAIN", "EXPLAIN_UP_TO", "MODEL", "POLICY", "DEVICE"),
+    *("ENGINE", "OCR", "CHUNK_SIZE", "SLOTS", "LOG_LEVEL"),
 )
 
 _STALLED_SECONDS = 180.0
 _MARKER = "demo"
 
-
-@dataclass(slots=True)
-class Result:
-    """What became of the demo's posts."""
-
-    outcomes: dict[str, str] = field(default_factory=dict)
-    verdicts: dict[str, tables.Verdict] = field(default_factory=dict)
-    letters: dict[str, str] = field(default_factory=dict)
-    flags: int = 0
-    waiting: int = 0
-    rows: list[Row] = field(default_factory=list)
-    seconds: float = 0.0
-    first_verdict_seconds: float | None = None
+Show = Callable[[Sequence[Row], dict[str, Any]], object]
+"""Shows what became of every post, and a summary."""
 
 
 def run_demo(
     *,
     posts: Path | None,
     folder: Path,
-    picture: Path | None,
-    as_json: bool,
+    picture: Path | None = None,
+    show: Show | None = None,
     console_port: int | None = None,
 ) -> None:
     """Serve posts over HTTP, push their ids, and show what became of them.
@@ -89,16 +67,22 @@ def run_demo(
         posts: a JSONL file to serve instead of the demo's own posts.
         folder: emptied, then holds Valkey's data, the database, the evidence and the logs.
         picture: where to write the table as SVG.
-        console_port: serve the console there, give its link as soon as it answers, and stay until
+        show: shows the results instead of the table, with nothing else said.
+        console_port: serve the console there, show its link as soon as it answers, and stay until
             Ctrl-C; None ends when every post has an outcome.
 
     Raises:
-        ConfigurationError: the folder or the port cannot be taken.
+        ConfigurationError: the folder or the port is in use.
         DeadpanError: a process ended, or nothing moved for minutes; with the end of its log.
     """
     began = time.monotonic()
-    say = _Narrator(quiet=as_json)
+    say = _Narrator(quiet=show is not None)
     folder = folder.resolve()
+    if show is None:
+
+        def show(rows: Sequence[Row], summary: dict[str, Any]) -> None:
+            print_rows(rows, summary, folder=folder, picture=picture)
+
     if console_port is not None:
         require_free_port(console_port, "--port")
     with Interrupts(), Running() as running:
@@ -107,10 +91,14 @@ def run_demo(
         say(f"sample platform: {len(set(platform.post_ids))} posts at {platform.source}")
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey"))
         environment = _environment(folder, valkey.url, platform.source)
-        if posts is None and importlib.util.find_spec("rapidocr_onnxruntime"):
-            # The demo's own memes are few; a file of many posts is a matter of throughput.
-            environment.setdefault("DEADPAN_OCR", "on")
-        # Here and not by a process that ends for it half a minute later.
+        if posts is None:
+            if importlib.util.find_spec("rapidocr_onnxruntime"):
+                # The demo's own memes are few; OCR would slow down a file of many posts.
+                environment.setdefault("DEADPAN_OCR", "on")
+            if console_port is not None:
+                # So that the queue fills gradually while somebody looks at it.
+                environment.setdefault("DEADPAN_CHUNK_SIZE", "8")
+        # Now, rather than by a process that fails because of it half a minute later.
         if problems := configuration_problems(load(environment)):
             raise ConfigurationError(problems)
         migrate_database(environment["DEADPAN_DATABASE_URL"])
@@ -119,9 +107,6 @@ def run_demo(
         say(f"embedded Valkey at {valkey.url}, SQLite in {folder / 'deadpan.db'}")
         console = link = None
         if console_port is not None:
-            if posts is None:
-                # So that the queue fills while somebody looks at it, and not with all at the end.
-                environment.setdefault("DEADPAN_CHUNK_SIZE", "8")
             console = running.enter_context(
                 console_process(environment, port=console_port, log_path=folder / "console.log")
             )
@@ -130,7 +115,7 @@ def run_demo(
         running.callback(intake.close)
         pushed = list(platform.post_ids)
         if console is not None and console_port is not None:
-            # The ids wait in Redis until the worker is warm, and the console says that they do.
+            # The ids wait in Redis until the worker is warm, and the console shows that they do.
             _push(pushed, intake, say)
             with say.waiting("starting the console"):
                 wait_until_served(console, console_port)
@@ -140,37 +125,25 @@ def run_demo(
             wait_until_ready(worker, intake)
         if link is None:
             _push(pushed, intake, say)
-        result = _wait(pushed, database, worker, say)
-        if result.first_verdict_seconds is not None:
-            say(f"first verdict {result.first_verdict_seconds - began:.1f} seconds after the start")
-        _read_results(platform, database, result)
+        outcomes, seconds = _wait(pushed, database, worker, say, began)
+        rows, summary, undecided = _results(platform, database, outcomes, seconds)
         if link is not None:
-            # Whoever presses Ctrl-C from here on is done: that is how this ends, not a failure.
+            # Ctrl-C from here on is how this ends, not a failure.
             with suppress(KeyboardInterrupt):
-                _show(platform, result, as_json=as_json, folder=folder, picture=picture)
+                show(rows, summary)
                 running.enter_context(
                     housekeeping_process(environment, log_path=folder / "housekeeping.log")
                 )
-                link.give_again(result.waiting)
+                link.give_again(undecided)
                 while True:
                     time.sleep(1)
                     link.renew()
             return
-    _show(platform, result, as_json=as_json, folder=folder, picture=picture)
-
-
-def _show(
-    platform: SamplePlatform, result: Result, *, as_json: bool, folder: Path, picture: Path | None
-) -> None:
-    summary = _summary(platform, result)
-    if as_json:
-        print_json(summary)
-    else:
-        print_rows(result.rows, summary, folder=folder, picture=picture)
+    show(rows, summary)
 
 
 class _Link:
-    """The link into the console: given as soon as it is of use, and again below the table."""
+    """The link to the console: given as soon as it works, and again below the table."""
 
     def __init__(self, database: Engine, port: int) -> None:
         self._database = database
@@ -178,19 +151,19 @@ class _Link:
         self._link = local_link(database, self._address)
 
     def give(self) -> None:
-        """Tell where the console is, before there is anything in it."""
+        """Say where the console is, before there is anything in it."""
         self._tell(
-            "Open this link, it signs you in once; the queue fills while the posts are judged:",
+            "Open this link to sign in (it works once); the queue fills while posts are judged:",
             self._link,
         )
 
-    def give_again(self, waiting: int) -> None:
-        """Tell it once more; `waiting` flags are not decided yet."""
-        flags = f"Now decide: {waiting} flag{'s' if waiting != 1 else ''} in the queue."
+    def give_again(self, undecided: int) -> None:
+        """Say it once more, with the number of flags to decide."""
+        flags = f"Now decide: {undecided} flag{'s' if undecided != 1 else ''} in the queue."
         if self._is_used():
             self._tell(f"{flags} The console, in the browser that is signed in:", self._address)
         else:
-            self._tell(f"{flags} Open this link, it signs you in once:", self._link)
+            self._tell(f"{flags} Open this link to sign in (it works once):", self._link)
         _write("Ctrl-C stops everything.\n")
 
     def renew(self) -> None:
@@ -217,14 +190,14 @@ class _Link:
 
 
 def _write(words: str) -> None:
-    # Not through rich, which would break a link where the terminal ends.
+    # Not with rich, which would break a link at the terminal's edge.
     sys.stdout.write(words)
     sys.stdout.flush()
 
 
 @contextmanager
 def _emptied(folder: Path) -> Iterator[None]:
-    """The demo's folder, empty and held; refuses to empty a folder that a demo has not made."""
+    """The demo's folder, emptied and locked; refuses a folder that is not a demo's."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise ConfigurationError(
             f"--folder {folder} holds other files; give a folder that does not exist yet"
@@ -247,7 +220,7 @@ def _environment(folder: Path, redis_url: str, source: str) -> dict[str, str]:
         "DEADPAN_EVIDENCE_URL": str(folder / "evidence"),
         "DEADPAN_SOURCE": source,
         "DEADPAN_SECRET_KEY": secrets.token_urlsafe(48),
-        # The sample platform's pictures are on this machine; nothing else private is opened.
+        # The sample platform's pictures are on this machine; nothing else private is allowed.
         "DEADPAN_ALLOW_PRIVATE_ADDRESSES": "127.0.0.0/8",
     }
 
@@ -260,92 +233,100 @@ def _push(pushed: Sequence[str], intake: Intake, say: _Narrator) -> None:
             intake.client.rpush(intake.list_key("normal"), post_id)
 
 
-def _wait(pushed: Sequence[str], database: Engine, worker: ChildProcess, say: _Narrator) -> Result:
-    """Wait until each of the ids has an outcome."""
-    result = Result()
+def _wait(
+    pushed: Sequence[str], database: Engine, worker: ChildProcess, say: _Narrator, began: float
+) -> tuple[dict[str, str], float]:
+    """Wait until each id has an outcome; returns outcomes by id, and the seconds it took."""
+    outcomes: dict[str, str] = {}
     waiting = set(pushed)
-    started = time.monotonic()
-    moved = started
+    first_verdict_at = None
+    moved = started = time.monotonic()
     with say.progress(len(waiting)) as advance:
         while waiting:
             with transaction(database, read_only=True) as connection:
                 known = queries.outcome_of(connection, sorted(waiting))
             now = time.monotonic()
             if known:
-                result.outcomes |= known
+                outcomes |= known
                 waiting -= known.keys()
                 moved = now
-                if result.first_verdict_seconds is None and "judged" in known.values():
-                    result.first_verdict_seconds = now
-                advance(len(result.outcomes))
+                if first_verdict_at is None and "judged" in known.values():
+                    first_verdict_at = now
+                advance(len(outcomes))
             elif worker.exit_code == 2 or now - moved > _STALLED_SECONDS:
                 raise DeadpanError(
-                    f"{len(waiting)} posts have no outcome, and nothing moved for "
-                    f"{now - moved:.0f} seconds; the worker's last words:\n{worker.last_words()}"
+                    f"{len(waiting)} posts have no outcome, and nothing has moved for "
+                    f"{now - moved:.0f} seconds; the end of the worker's log:\n"
+                    f"{worker.last_words()}"
                 )
             time.sleep(0.05)
-    result.seconds = time.monotonic() - started
-    return result
+    if first_verdict_at is not None:
+        say(f"first verdict {first_verdict_at - began:.1f} seconds after the start")
+    return outcomes, time.monotonic() - started
 
 
-def _read_results(platform: SamplePlatform, database: Engine, result: Result) -> None:
+def _results(
+    platform: SamplePlatform, database: Engine, outcomes: dict[str, str], seconds: float
+) -> tuple[list[Row], dict[str, Any], int]:
+    """A row a post, a summary, and the number of flags not decided yet."""
     ids = list(dict.fromkeys(platform.post_ids))
     with transaction(database, read_only=True) as connection:
-        result.verdicts = queries.verdicts_of(connection, ids)
+        verdicts = queries.verdicts_of(connection, ids)
+        every = worklist.Filter(tables.FLAG_STATES)
         flags = {
-            flag.post_id: flag
-            for flag in worklist.page(connection, Filter(tables.FLAG_STATES), limit=len(ids) + 1)
+            flag.post_id: flag for flag in worklist.page(connection, every, limit=len(ids) + 1)
         }
-        result.flags = len(flags)
-        # Somebody may have decided some of them meanwhile.
-        result.waiting = sum(flag.state in tables.UNCLOSED_STATES for flag in flags.values())
-        result.letters = {
+        letters = {
             letter.post_id: f"{letter.stage}: {letter.error}"
             for letter in queries.dead_letters(connection, limit=len(ids) + 1)
         }
-    for post_id in ids:
-        flag = flags.get(post_id)
-        result.rows.append(
-            Row(
-                post_id=post_id,
-                about=platform.notes.get(post_id, ""),
-                outcome=result.outcomes[post_id],
-                verdict=result.verdicts.get(post_id),
-                reasons=tuple(flag.reasons) if flag else (),
-                error=result.letters.get(post_id, ""),
-            )
+    rows = [
+        Row(
+            post_id=post_id,
+            about=platform.notes.get(post_id, ""),
+            outcome=outcomes[post_id],
+            verdict=verdicts.get(post_id),
+            reasons=tuple(flags[post_id].reasons) if post_id in flags else (),
+            error=letters.get(post_id, ""),
         )
-
-
-def _summary(platform: SamplePlatform, result: Result) -> dict[str, Any]:
-    outcomes = list(result.outcomes.values())
-    summary: dict[str, Any] = {
-        "posts": len(outcomes),
-        "judged": outcomes.count("judged"),
-        "degraded": sum(bool(verdict.degraded) for verdict in result.verdicts.values()),
-        "gone": outcomes.count("gone"),
-        "dead_letters": outcomes.count("dead_letter"),
-        "flags": result.flags,
-        "seconds": round(result.seconds, 2),
-        "posts_per_second": round(len(outcomes) / result.seconds, 1),
+        for post_id in ids
+    ]
+    became = list(outcomes.values())
+    summary = {
+        "posts": len(became),
+        "judged": became.count("judged"),
+        "degraded": sum(bool(verdict.degraded) for verdict in verdicts.values()),
+        "gone": became.count("gone"),
+        "dead_letters": became.count("dead_letter"),
+        "flags": len(flags),
+        "seconds": round(seconds, 2),
+        "posts_per_second": round(len(became) / seconds, 1),
     }
-    labelled = {
-        post_id: labels["sentiment"]
-        for post_id, labels in platform.labels.items()
-        if labels.get("sentiment") and post_id in result.verdicts
-    }
-    if labelled:
-        import numpy as np
+    summary |= _scores(
+        [
+            (labels["sentiment"], verdicts[post_id].sentiment)
+            for post_id, labels in platform.labels.items()
+            if labels.get("sentiment") and post_id in verdicts
+        ]
+    )
+    # Somebody may have decided some of them meanwhile.
+    return rows, summary, sum(flag.state in tables.UNCLOSED_STATES for flag in flags.values())
 
-        from models.evaluation.metrics import measure
-        from models.posts.prediction import SENTIMENTS
 
-        wanted = [SENTIMENTS.index(label) for label in labelled.values()]
-        said = [SENTIMENTS.index(result.verdicts[post_id].sentiment) for post_id in labelled]
-        measured = measure(np.eye(len(SENTIMENTS))[said], wanted, SENTIMENTS, resamples=0)
-        assert measured is not None
-        summary |= {name: round(measured[name]["value"], 4) for name in ("accuracy", "macro_f1")}
-    return summary
+def _scores(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Accuracy and macro F1 of labels and verdicts; empty without labels."""
+    if not pairs:
+        return {}
+    import numpy as np
+
+    from models.evaluation.metrics import measure
+    from models.posts.prediction import SENTIMENTS
+
+    wanted = [SENTIMENTS.index(label) for label, _ in pairs]
+    said = [SENTIMENTS.index(sentiment) for _, sentiment in pairs]
+    measured = measure(np.eye(len(SENTIMENTS))[said], wanted, SENTIMENTS, resamples=0)
+    assert measured is not None
+    return {name: round(measured[name]["value"], 4) for name in ("accuracy", "macro_f1")}
 
 
 class _Narrator:
@@ -371,7 +352,7 @@ class _Narrator:
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int], None]]:
-        """Show how many of the posts have an outcome; gives a function that takes the number."""
+        """Show how many posts have an outcome; gives a function that takes the number."""
         if not self._console.is_terminal:
             yield lambda done: self(f"{done} of {total} posts have an outcome")
             return

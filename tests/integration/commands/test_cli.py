@@ -79,7 +79,7 @@ def test_enqueue_takes_ids_from_arguments_a_file_or_standard_input(
         (["train"], "--data", 2),
         (["demo", "--posts", "/nowhere.jsonl"], "/nowhere.jsonl", 2),
         (["up"], "DEADPAN_SOURCE", 2),
-        (["up"], "`deadpan demo` has posts of its own", 2),
+        (["up"], "run `deadpan demo`: it brings its own posts", 2),
         (["demo", "--stay", "--json"], "--stay and --json", 2),
     ],
 )

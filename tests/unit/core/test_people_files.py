@@ -52,9 +52,9 @@ def test_only_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path, says in (
         (large, "is larger than 1,048,576 bytes"),
-        (pipe, "is no file but a pipe"),
-        (Path("/dev/zero"), "is no file but a device"),
-        (tmp_path, "is no file but a folder"),
+        (pipe, "is not a file but a pipe"),
+        (Path("/dev/zero"), "is not a file but a device"),
+        (tmp_path, "is not a file but a folder"),
         (tmp_path / "none", "cannot be read: No such file"),
         (Path("a\0b"), "cannot be read"),
     ):
@@ -129,7 +129,7 @@ def test_a_device_that_never_ends_is_no_file_of_ids() -> None:
         ids.start(None)
     ids.close()
     for never_ends in (lambda: read_posts(Path("/dev/zero")), lambda: read_policy("/dev/zero")):
-        with pytest.raises((DataError, PolicyError), match="is no file but a device"):
+        with pytest.raises((DataError, PolicyError), match="is not a file but a device"):
             never_ends()
 
 

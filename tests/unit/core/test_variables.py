@@ -29,7 +29,7 @@ def test_a_misspelt_variable_is_found_with_what_was_meant() -> None:
         "DEADPAN_REDIS": "DEADPAN_REDIS_URL",
     }
     said = "\n".join(complaints(given))
-    assert "DEADPAN_CHUNKSIZE is no setting of Deadpan and has no effect; did you mean" in said
+    assert "DEADPAN_CHUNKSIZE is not a setting of Deadpan and has no effect; did you mean" in said
 
 
 def test_what_kubernetes_sets_beside_a_service_is_not_taken_for_a_misspelling() -> None:
@@ -71,7 +71,7 @@ def test_every_process_says_a_misspelt_variable_once(
     lines = [line for line in done.stderr.splitlines() if "DEADPAN_CHUNKSIZE" in line]
     assert len(lines) == 1, done.stderr
     if style == "people":
-        assert lines[0].startswith("warning: DEADPAN_CHUNKSIZE is no setting")
+        assert lines[0].startswith("warning: DEADPAN_CHUNKSIZE is not a setting")
         assert json.loads(done.stdout)
     else:
         assert json.loads(lines[0])["level"] == "warning"
