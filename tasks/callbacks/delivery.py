@@ -41,17 +41,11 @@ def _jitter() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How often a callback is tried, and how long it rests in between.
+    """How often a callback is tried before it is parked, and how long it rests in between."""
 
-    Attributes:
-        base_seconds: delay after the first failed try; it doubles with each.
-        max_attempts: tries before it is parked.
-        jitter: gives a factor for each delay, so that they do not all come back at once.
-    """
-
-    base_seconds: float = 5.0
+    base_seconds: float = 5.0  # after the first failed try; doubles with each
     max_attempts: int = MAX_ATTEMPTS
-    jitter: Callable[[], float] = _jitter
+    jitter: Callable[[], float] = _jitter  # a factor, so that they do not all come back at once
 
     def delay_seconds(self, attempts: int, *, asked_seconds: float | None = None) -> float | None:
         """How long to wait after so many tries; None when that was the last.
@@ -71,9 +65,6 @@ class Patience:
 
     Without it, each of a million waiting events would be tried 27 times against a receiver that is
     down, and be parked or hours late when it comes back.
-
-    Args:
-        clock: gives seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,11 +74,7 @@ class Patience:
         self._lock = threading.Lock()
 
     def saw(self, answer: Answer, *, attempts: int) -> None:
-        """Take note of what came of a try.
-
-        Args:
-            attempts: of that event, with this one.
-        """
+        """Take note of what came of a try, the so-manieth of its event."""
         tells = answer.is_receivers and attempts <= _TELLING_ATTEMPTS
         with self._lock:
             if answer.delivered:
@@ -110,11 +97,7 @@ class Patience:
 
 
 class Deliverer:
-    """Delivers what is due; one thread calls `turn` again and again.
-
-    Args:
-        connections: how many events are on their way at once.
-    """
+    """Delivers what is due, over so many connections; one thread calls `turn` again and again."""
 
     def __init__(
         self,
@@ -173,11 +156,7 @@ class Deliverer:
         self._stopping.set()
 
     def close(self, database: Engine | None) -> None:
-        """Wait for the tries under way, settle them, and give back the others.
-
-        Args:
-            database: None where it is away: then all that is in hand is tried again later.
-        """
+        """Wait for the tries under way, and settle them, unless the database is away (None)."""
         self.stop()
         self._threads.shutdown(wait=True)
         self._gather(0.0)

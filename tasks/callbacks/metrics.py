@@ -11,7 +11,7 @@ OLDEST_AGE_SECONDS = Gauge(
 LEADS = Gauge("deadpan_housekeeping_leads", "1 while this process leads in housekeeping.")
 READY = Gauge("deadpan_housekeeping_ready", "1 while this process can do its job.")
 FLAGS_OPEN = Gauge("deadpan_flags_open", "Flags that wait for a moderator.", ["queue"])
-EXPIRED_CLAIMS = Counter("deadpan_expired_claims", "Claims that ended by themselves.")
+EXPIRED_CLAIMS = Counter("deadpan_expired_claims", "Claims that expired.")
 
 # A rate sees no first one of a series that was not there before: without this the first callback
 # that is parked would be missed.

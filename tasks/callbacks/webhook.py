@@ -38,21 +38,13 @@ _MAX_BODY_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one try.
-
-    Attributes:
-        delivered: the receiver accepted it.
-        error: why not, in words.
-        is_final: the receiver wants no further try.
-        is_receivers: the receiver as a whole is in trouble, and not with this event alone.
-        retry_after_seconds: what the receiver asked for.
-    """
+    """What came of one try."""
 
     delivered: bool
-    error: str = ""
-    is_final: bool = False
-    is_receivers: bool = False
-    retry_after_seconds: float | None = None
+    error: str = ""  # why not, in words
+    is_final: bool = False  # the receiver wants no further try
+    is_receivers: bool = False  # the receiver is in trouble as a whole, not with this event alone
+    retry_after_seconds: float | None = None  # what the receiver asked for
 
 
 def body_of(event: TakenEvent) -> bytes:
@@ -87,9 +79,9 @@ def receiver_problem(url: str, allowed_networks: Sequence[Network]) -> str | Non
     try:
         parts = urlsplit(canonical(url))
     except ValueError as error:
-        return f"DEADPAN_CALLBACK_URL is {url!r}: {error}; write https://HOST/PATH"
+        return f"DEADPAN_CALLBACK_URL is {url!r}: {error}; use the form https://HOST/PATH"
     host = parts.hostname or ""
-    # Of a name nothing is known before it is looked up, when something is sent.
+    # A name tells nothing until it is looked up, when something is sent.
     problems = [
         _address_problem(host, address, parts.scheme == "https", allowed_networks)
         for address in written_addresses(host)
@@ -104,12 +96,12 @@ def _address_problem(
         return None
     if not is_public(address):
         return (
-            f"the receiver's host {host} is at the private address {address}; "
-            "name its network in DEADPAN_ALLOW_PRIVATE_ADDRESSES if it is meant"
+            f"the receiver's host {host} has the private address {address}; "
+            "if that is intended, add its network to DEADPAN_ALLOW_PRIVATE_ADDRESSES"
         )
     if not is_secure:
         return (
-            f"the receiver's host {host} is at the public address {address}, and "
+            f"the receiver's host {host} has the public address {address}, and "
             "DEADPAN_CALLBACK_URL begins with http://; use https://"
         )
     return None
@@ -126,7 +118,7 @@ class Sender:
         connections: kept open.
 
     Raises:
-        ValueError: the URL is none.
+        ValueError: the URL is invalid.
     """
 
     def __init__(
@@ -233,7 +225,7 @@ def _meaning_of(response: Response) -> Answer:
     except ValueError:
         said = f"the receiver answered {status}"
     if 300 <= status < 400:
-        said += "; redirects are not followed: set DEADPAN_CALLBACK_URL to where it leads"
+        said += "; redirects are not followed: set DEADPAN_CALLBACK_URL to the final address"
     asks_to_wait = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
     return Answer(
         delivered=False,

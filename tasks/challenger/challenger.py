@@ -47,16 +47,11 @@ _STOP_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class JudgedPost:
-    """A post as the champion judged it.
-
-    Attributes:
-        images: the files as they were fetched, or why one is not there.
-        verdict: the champion's.
-    """
+    """A post as the champion judged it."""
 
     text: str
-    images: tuple[bytes | ImageProblem, ...]
-    verdict: NewVerdict
+    images: tuple[bytes | ImageProblem, ...]  # files as they were fetched, or why one is missing
+    verdict: NewVerdict  # the champion's
 
     @property
     def size(self) -> int:
@@ -140,7 +135,7 @@ class Challenger:
         try:
             model = self._load()
         except Exception as error:
-            log.error("challenger left out", error=f"{type(error).__name__}: {error}")
+            log.error("challenger left out", error=error_text(error))
         else:
             if model is None:
                 # The champion itself misses no post: nothing may look as if it did.
@@ -194,14 +189,14 @@ class Challenger:
                 log.warning(
                     "challenger failed; the champion's verdict stands",
                     post_id=posts[0].verdict.post_id,
-                    error=f"{type(error).__name__}: {error}"[:1000],
+                    error=error_text(error),
                 )
                 return
             for post in posts:
                 self._judge(model, [post])
 
     def _give_up(self, posts: Sequence[JudgedPost], error: Exception) -> None:
-        """It fails for want of memory or of a device, and so would each of these posts alone."""
+        """It is out of memory or lost its device: each of these posts would fail alone too."""
         why = error_text(error)
         log.error("challenger given up; the champion goes on", error=why)
         metrics.POSTS.labels("failed").inc(len(posts))

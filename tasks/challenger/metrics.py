@@ -7,7 +7,7 @@ POSTS = Counter(
 )
 DISAGREEMENTS = Counter(
     "deadpan_challenger_disagreements",
-    "Posts that the challenger sees otherwise than the champion, by what they disagree on.",
+    "Posts on which challenger and champion disagree, by what they disagree on.",
     ["on"],
 )
 SECONDS = Counter("deadpan_challenger_seconds", "Time that the challenger was at work.")

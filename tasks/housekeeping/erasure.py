@@ -19,12 +19,8 @@ def erase(
     nothing says yet that it is done, and doing it again goes on.
 
     Args:
-        kind: what `subject` is: "post" or "author".
-        subject: the post id, or the author as the platform names them.
+        kind, subject: "post" and its id, or "author" as the platform names them.
         requested_by: who asked for it, for the receipt and the audit log.
-
-    Raises:
-        DatabaseUnavailable, EvidenceUnavailable: it is not done; try again.
     """
     with transaction(database) as connection:
         found = erasure.erase(connection, kind, subject, requested_by=requested_by)

@@ -73,7 +73,7 @@ class Housekeeper:
         self._challenger_days = challenger_days
         self._lease_seconds = lease_seconds
         self._stopping = threading.Event()
-        self._not_ready: str | None = "the database was not asked yet"
+        self._not_ready: str | None = "the database has not answered yet"
         self._has_schema = False
         self._leads_until = 0.0
         self._was_leading = False
@@ -113,7 +113,7 @@ class Housekeeper:
                 self._stopping.wait(_PAUSE_SECONDS)
             except Exception as error:
                 log.exception("housekeeping failed unexpectedly")
-                self._set_ready(f"it failed unexpectedly: {error!r}")
+                self._set_ready(f"unexpected error: {error!r}")
                 self._stopping.wait(_PAUSE_SECONDS)
             else:
                 if not busy:
@@ -180,7 +180,7 @@ class Housekeeper:
             expired = claims.expire(connection)
         if expired:
             metrics.EXPIRED_CLAIMS.inc(expired)
-            log.info("claims ended by themselves", flags=expired)
+            log.info("claims expired", flags=expired)
         return expired > 0
 
     def _forget(self) -> bool:
@@ -189,7 +189,7 @@ class Housekeeper:
         with transaction(self._database) as connection:
             forgotten = outbox.forget_delivered(connection, days=self._retention_days)
         if forgotten:
-            log.info("old callbacks forgotten", callbacks=forgotten)
+            log.info("old callbacks deleted", callbacks=forgotten)
         return forgotten > 0
 
     def _retain(self) -> bool:
@@ -199,7 +199,7 @@ class Housekeeper:
             return self._retention.turn(self._database)
         except StorageError as error:
             # An evidence store that is away is no reason to keep callbacks waiting.
-            log.warning("what is old is forgotten later", error=str(error))
+            log.warning("old rows are deleted later", error=str(error))
             return False
 
     def _forget_challenger(self) -> bool:
@@ -228,6 +228,6 @@ class Housekeeper:
                 with transaction(self._database) as connection:
                     lease.release(connection, _NAME, holder=self._holder)
         except StorageError as error:
-            log.warning("what was in hand is tried again later", error=str(error))
+            log.warning("callbacks in hand are tried again later", error=str(error))
         metrics.LEADS.set(0)
         log.info("housekeeping ended", holder=self._holder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -17,25 +17,18 @@ from storage.keeping.retention import Before, Place
 log = structlog.get_logger(__name__)
 
 _BEGIN_ANEW = timedelta(days=1)
+_Forget = Callable[..., retention.Step]
 
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """Days; 0 keeps for good.
+    """How many days what is kept; 0 keeps it for good."""
 
-    Attributes:
-        verdicts: without a flag, from when they were judged.
-        evidence: of posts whose flags are all closed, from the last closing.
-        decisions: of closed flags, from the last of them.
-        audit: entries of the audit log.
-        evidence_queues, decisions_queues: other days for flags of these queues.
-    """
-
-    verdicts: float = 0
-    evidence: float = 0
-    decisions: float = 0
+    verdicts: float = 0  # without a flag, from when they were judged
+    evidence: float = 0  # of posts whose flags are all closed, from the last closing
+    decisions: float = 0  # of closed flags, from the last of them
     audit: float = 0
-    evidence_queues: Mapping[str, float] = field(default_factory=dict)
+    evidence_queues: Mapping[str, float] = field(default_factory=dict)  # other days, by queue
     decisions_queues: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -48,17 +41,13 @@ class Retention:
 
     def __init__(self, periods: Periods, evidence: EvidenceStore) -> None:
         self._evidence = evidence
-        by_queue = (periods.evidence_queues, periods.decisions_queues)
-        self._chores = [
-            (name, step, days, queues)
-            for name, step, days, queues in (
-                ("verdicts", retention.forget_verdicts, periods.verdicts, {}),
-                ("evidence", retention.forget_evidence, periods.evidence, by_queue[0]),
-                ("decisions", retention.forget_decisions, periods.decisions, by_queue[1]),
-                ("audit log", retention.forget_audit, periods.audit, {}),
-            )
-            if days or any(queues.values())
-        ]
+        kinds: Sequence[tuple[str, _Forget, float, Mapping[str, float]]] = (
+            ("verdicts", retention.forget_verdicts, periods.verdicts, {}),
+            ("evidence", retention.forget_evidence, periods.evidence, periods.evidence_queues),
+            ("decisions", retention.forget_decisions, periods.decisions, periods.decisions_queues),
+            ("audit log", retention.forget_audit, periods.audit, {}),
+        )
+        self._chores = [kind for kind in kinds if kind[2] or any(kind[3].values())]
         self._places: dict[str, Place] = {}
         self._began: dict[str, datetime] = {}
 
@@ -90,7 +79,7 @@ class Retention:
                 self._began[name] = moment
             self._began.setdefault(name, moment)
             if done.removed:
-                log.info("old rows forgotten", kind=name, rows=done.removed)
+                log.info("old rows deleted", kind=name, rows=done.removed)
         return more
 
 

@@ -75,15 +75,12 @@ class Sample:
 class Waiting:
     """Posts of one priority that wait in the intake.
 
-    Attributes:
-        posts: how many.
-        oldest_age_seconds: of the first one; 0 when none waits.
-        profile: pairs of an age and how many posts are at least so old, the oldest first; an age
-            is never too low, and a few dozen pairs stand for all.
+    `profile` has pairs of an age and how many posts are at least so old, the oldest first; an age
+    is never too low, and a few dozen pairs stand for all.
     """
 
     posts: int = 0
-    oldest_age_seconds: float = 0.0
+    oldest_age_seconds: float = 0.0  # 0 when none waits
     profile: tuple[tuple[float, int], ...] = ()
 
 
@@ -136,10 +133,6 @@ def read_signal(intake: Intake, *, ready: int | None = None) -> Signal:
 
     Args:
         ready: workers that are ready, if the caller knows.
-
-    Raises:
-        QueueUnavailable: Redis cannot be reached.
-        QueueStateError: a key holds what Deadpan did not write.
     """
     ready = _ready_workers(intake) if ready is None else ready
     now, lengths, taken, in_hand, retries, lines = _take_sample(intake, ready=ready, read=True)
@@ -151,7 +144,7 @@ def read_signal(intake: Intake, *, ready: int | None = None) -> Signal:
 
 
 def note_sample(intake: Intake, *, ready: int | None = None) -> None:
-    """Note a sample, unless somebody just did. Raises as `read_signal`."""
+    """Note a sample, unless somebody just did."""
     _take_sample(intake, ready=_ready_workers(intake) if ready is None else ready, read=False)
 
 

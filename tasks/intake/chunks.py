@@ -31,17 +31,11 @@ class Dispatched:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One post id in a chunk.
+    """One post id in a chunk."""
 
-    Attributes:
-        raw: h, n or l for its priority, and the bytes that the producer pushed.
-        attempts: failed tries so far.
-        trace: to be handed on with the post; see `traced_entry`.
-    """
-
-    raw: bytes
-    attempts: int
-    trace: TraceContext = field(default_factory=trace.new)
+    raw: bytes  # h, n or l for its priority, and the bytes that the producer pushed
+    attempts: int  # that failed so far
+    trace: TraceContext = field(default_factory=trace.new)  # is handed on with the post
 
     @property
     def id_bytes(self) -> bytes:
@@ -113,12 +107,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """An entry to be tried again after a delay.
-
-    Attributes:
-        counts: whether this was one of its tries; not so when it was never really asked for.
-    """
+    """An entry to be tried again after a delay."""
 
     entry: Entry
     delay_seconds: float
-    counts: bool = True
+    counts: bool = True  # as one of its tries; not when it was never really asked for

@@ -161,7 +161,7 @@ class IntakeRedis:
         except ResponseError as error:
             if "WRONGTYPE" in str(error):
                 raise QueueStateError(
-                    f"a Redis key under {self.prefix}: has another type than Deadpan needs "
+                    f"a Redis key under {self.prefix}: does not have the type that Deadpan needs "
                     f"({error}); give Deadpan a prefix of its own (DEADPAN_PREFIX)"
                 ) from error
             if isinstance(error, _CLUSTER_ANSWERS) or _OF_A_CLUSTER.search(str(error)):
@@ -172,8 +172,7 @@ class IntakeRedis:
         except RedisError as error:
             if _is_refused(error):
                 raise QueueRefused(
-                    f"Redis at {self.shown_url} refused: {error}; see that DEADPAN_REDIS_URL is "
-                    "right"
+                    f"Redis at {self.shown_url} refused: {error}; check DEADPAN_REDIS_URL"
                 ) from error
             raise QueueUnavailable(
                 f"cannot reach Redis at {self.shown_url} ({error}); "

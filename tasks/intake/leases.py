@@ -17,10 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class LeaseKeeper:
-    """A thread that renews every lease three times before it would run out.
-
-    Args:
-        lease_seconds: how long a renewed lease lasts.
+    """A thread that renews every lease three times before it would expire.
 
     Attributes:
         taken: chunks taken since the start.
@@ -80,18 +77,11 @@ class LeaseKeeper:
     def taken_in_hand(self, chunk_id: str, *, owner: str) -> Iterator[Chunk | None]:
         """Take a dispatched chunk, and keep its lease while the block runs.
 
-        Yields:
-            The chunk, or None when it is finished, held elsewhere, or this worker takes no more.
-
-        Raises:
-            QueueUnavailable: Redis cannot be reached.
+        Yields the chunk, or None when it is finished, held elsewhere, or this worker takes no more.
         """
         with self._lock:
-            if self._closed:
-                taking = False
-            else:
-                taking = True
-                self._taking += 1
+            taking = not self._closed
+            self._taking += taking
         if not taking:
             yield None
             return
@@ -114,16 +104,10 @@ class LeaseKeeper:
                     self._lost.discard(chunk_id)
 
     def give_back_all(self, *, patience_seconds: float = 2.0) -> int:
-        """Take nothing more, and give back, whole and at once, what is held.
+        """Take nothing more, and give back, whole and at once, what is held; says how many.
 
         Args:
             patience_seconds: longest wait for a chunk that is being taken at this moment.
-
-        Returns:
-            How many chunks were given back.
-
-        Raises:
-            QueueUnavailable: Redis cannot be reached; the leases will run out.
         """
         with self._lock:
             self._closed = True

@@ -16,7 +16,7 @@ def id_problem(raw: bytes) -> str | None:
     except UnicodeDecodeError as error:
         return f"post id {printable(raw)} is not UTF-8 at byte {error.start}; push ids as UTF-8"
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
-        return f"post id {printable(raw)} holds a control character; push ids without"
+        return f"post id {printable(raw)} contains a control character; push ids without any"
     return None
 
 

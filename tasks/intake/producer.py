@@ -34,17 +34,14 @@ class Producer(IntakeRedis):
         *,
         trace: TraceContext | None = None,
     ) -> int:
-        """Push post ids, in order.
+        """Push post ids, in order, and say how many they were.
 
         Args:
             trace: that all of these posts belong to; each gets its own, if left out.
 
-        Returns:
-            How many were pushed.
-
         Raises:
-            ConfigurationError: an id that can be no post id, or an unknown priority; ids before
-                a wrong one in the same 5,000 are not pushed.
+            ConfigurationError: an invalid id (ids before it in the same 5,000 are not pushed), or
+                an unknown priority.
         """
         if priority not in PRIORITIES:
             raise ConfigurationError(
@@ -71,7 +68,7 @@ def enqueue(
     prefix: str | None = None,
     traceparent: str | None = None,
 ) -> int:
-    """Push post ids onto the intake, as `RPUSH deadpan:posts ID` does.
+    """Push post ids onto the intake, as `RPUSH deadpan:posts ID` does, and say how many they were.
 
     In a program that records spans by OpenTelemetry, the push is one of them, and the posts go on
     in its trace.
@@ -82,12 +79,9 @@ def enqueue(
         redis_url, prefix: as in DEADPAN_REDIS_URL and DEADPAN_PREFIX, which are read when left out.
         traceparent: the trace that these posts belong to, as W3C Trace Context writes it.
 
-    Returns:
-        How many ids were pushed.
-
     Raises:
-        ConfigurationError: an id that can be no post id, a wrong setting, or no `traceparent`.
-        QueueUnavailable: Redis cannot be reached; nothing of the last 5,000 ids was pushed.
+        ConfigurationError: an invalid id, setting or `traceparent`.
+        QueueUnavailable: Redis cannot be reached; none of the last 5,000 ids was pushed.
     """
     if redis_url is None or prefix is None:
         settings = load()
@@ -105,11 +99,7 @@ def enqueue(
 def given(traceparent: str | None, name: str) -> TraceContext | None:
     """The trace that a person or a program named.
 
-    Args:
-        name: of what it was given as, for the error.
-
-    Raises:
-        ConfigurationError: it is no `traceparent`.
+    Raises ConfigurationError where it is not a `traceparent`; `name` is what it was given as.
     """
     if traceparent is None:
         return None

@@ -27,17 +27,11 @@ ERASED = "post was erased"
 
 @dataclass(slots=True)
 class Replayed:
-    """What became of many dead letters.
+    """What became of many dead letters."""
 
-    Attributes:
-        by_stage: how many were meant, by the stage in which they failed.
-        pushed: post ids that were pushed again.
-        left_out: how many were not, by why.
-    """
-
-    by_stage: dict[str, int] = field(default_factory=dict)
+    by_stage: dict[str, int] = field(default_factory=dict)  # how many matched, by where they failed
     pushed: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)  # how many were not pushed, by why
 
     @property
     def matched(self) -> int:
@@ -51,12 +45,8 @@ def replay(connection: Connection, ids: Sequence[int], intake: Intake) -> list[s
     In this order, and in the caller's transaction, so that nothing is lost in between: should the
     commit fail, the post is judged again and its dead letter stays, which does no harm.
 
-    Returns:
-        The post ids that were pushed.
-
     Raises:
-        ConfigurationError: an id that no waiting dead letter has, or whose post id can never be
-            one; then nothing is pushed.
+        ConfigurationError: dead letters that cannot be replayed; then nothing is pushed.
     """
     problems, post_ids = [], []
     for letter_id in ids:
@@ -72,10 +62,10 @@ def replay(connection: Connection, ids: Sequence[int], intake: Intake) -> list[s
         elif letter.stage == "intake":
             problems.append(
                 f"dead letter {letter_id} has no usable post id ({letter.error}); "
-                "push the right id instead"
+                "push the correct id instead"
             )
         elif letter.post_id in erasure.erased(connection, [letter.post_id]):
-            problems.append(f"dead letter {letter_id}: its post was erased, and stays so")
+            problems.append(f"dead letter {letter_id}: its post was erased; it stays erased")
         elif problem := id_problem(letter.post_id.encode()):
             problems.append(f"dead letter {letter_id}: {problem}")
         else:
@@ -96,7 +86,7 @@ def replay_all(
     dry_run: bool = False,
     said: Callable[[int, int], object] = lambda done, total: None,
 ) -> Replayed:
-    """Push the posts of all dead letters that are meant, a part at a time, and mark them.
+    """Push the posts of all matching dead letters, a part at a time, and mark them.
 
     Each is held while it is pushed, so that of two who do this at once one pushes it. Those that
     come meanwhile (a post may fail again at once) are left for the next time.
@@ -105,9 +95,6 @@ def replay_all(
         actor: for the audit log.
         dry_run: only count.
         said: is told how many were looked at, and of how many.
-
-    Raises:
-        QueueUnavailable, StorageError: away; what was pushed by then is marked.
     """
     with transaction(database, read_only=True) as connection:
         up_to_id = dead_letters.last_id(connection)

@@ -39,9 +39,6 @@ class Spoilt:
     """Puts messages aside. Safe to use from several threads.
 
     What Redis does not take now (it is away, or full) is kept in this process until `flush`.
-
-    Args:
-        worker: which worker met them.
     """
 
     def __init__(self, intake: Intake, *, worker: str) -> None:
@@ -55,7 +52,7 @@ class Spoilt:
         """Keep a message that cannot be worked on, and say so. Raises nothing."""
         SPOILT_MESSAGES.inc()
         log.error(
-            "message put aside: it is none of Deadpan's",
+            "message put aside: Deadpan did not write it",
             why=why,
             bytes=len(message),
             begins=message[:_SHOWN_BYTES].decode("ascii", "backslashreplace"),
@@ -84,7 +81,10 @@ class Spoilt:
                     self._held.popleft()
             except DeadpanError as error:
                 if not self._waits:
-                    log.warning("messages put aside wait for Redis", error=str(error))
+                    log.warning(
+                        "messages put aside are kept in memory until Redis takes them",
+                        error=str(error),
+                    )
             self._waits = bool(self._held)
 
 

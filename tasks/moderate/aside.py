@@ -32,14 +32,9 @@ LATE_SECONDS = 0.5
 
 @dataclass(eq=False, slots=True)
 class Held:
-    """A chunk of which some posts wait for pictures.
+    """A chunk of which some posts wait for pictures."""
 
-    Attributes:
-        chunk: as it was taken, with all of its entries that are still in hand.
-        posts: that wait.
-    """
-
-    chunk: Chunk
+    chunk: Chunk  # as it was taken, with all of its entries that are still in hand
     posts: list[Awaited]
     ready_since: float | None = None
     is_busy: bool = False
@@ -83,11 +78,7 @@ class Aside:
         )
 
     def hold(self, chunk: Chunk, posts: list[Awaited]) -> bool:
-        """Take over posts of a chunk in hand.
-
-        Returns:
-            False when it is closed, and takes nothing more.
-        """
+        """Take over posts of a chunk in hand; False when this is closed, and takes nothing."""
         with self._change:
             if self._is_closed:
                 return False
@@ -102,11 +93,7 @@ class Aside:
         return True
 
     def close(self, *, patience_seconds: float = 10.0) -> list[Chunk]:
-        """Take nothing more, let waves under way end, and give up the rest.
-
-        Returns:
-            The chunks of posts that still wait; they are the caller's again.
-        """
+        """Take nothing more, let waves under way end, and give the caller back the other chunks."""
         with self._change:
             self._is_closed = True
             self._change.notify_all()

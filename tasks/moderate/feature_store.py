@@ -139,7 +139,7 @@ class RedisFeatures:
         with self._lock:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
         log.warning(
-            "features of pictures are not shared for a while",
+            "image features are not shared through Redis for a while",
             error=str(error),
             pause_seconds=PAUSE_SECONDS,
         )

@@ -194,7 +194,7 @@ class Judge:
             (post,) = asked.values()
             if not chunk.is_revisit:
                 error = (
-                    f"the worker ended or failed {chunk.losses} times while it held this post alone"
+                    f"the worker died or failed {chunk.losses} times while it held only this post"
                 )
                 letter = NewDeadLetter(post.post_id, "worker", error, chunk.losses)
                 outcomes.is_dead(letter, post.entry)

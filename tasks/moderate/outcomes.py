@@ -98,7 +98,7 @@ class Outcomes:
         if self.is_revisit:
             if transient:
                 self.revisits.append(asked.entry)
-            log.info("post not looked at again", **asked.log_fields, stage=stage, error=error)
+            log.info("post not revisited", **asked.log_fields, stage=stage, error=error)
         elif transient and attempts < self.tries.max_attempts:
             delay = max(self.tries.delay_seconds(asked.entry.attempts), at_least_seconds or 0.0)
             self.retries.append(Retry(asked.entry, delay))
@@ -133,7 +133,10 @@ class Outcomes:
         delay = max(self.tries.delay_seconds(0), at_least_seconds or 0.0)
         self.retries.append(Retry(asked.entry, delay, counts=False))
         log.info(
-            "post waits, untried", **asked.log_fields, error=error, delay_seconds=round(delay, 2)
+            "post waits without using up a try",
+            **asked.log_fields,
+            error=error,
+            delay_seconds=round(delay, 2),
         )
 
     def _revisit(self, post: Fetched) -> None:

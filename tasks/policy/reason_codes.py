@@ -20,14 +20,7 @@ _CODE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 def read_policy(path: str = "") -> Mapping[str, Any]:
-    """Read a policy's file, unchecked.
-
-    Args:
-        path: a TOML file; empty takes the policy that ships with Deadpan.
-
-    Raises:
-        PolicyError: it cannot be read, or is not TOML.
-    """
+    """Read a policy's TOML file, unchecked; without a path the policy that ships with Deadpan."""
     try:
         if not path:
             return toml_of((resources.files("tasks.policy") / SHIPPED).read_text(encoding="utf-8"))
@@ -40,13 +33,9 @@ def read_policy(path: str = "") -> Mapping[str, Any]:
 
 
 def read_reason_codes(path: str = "") -> ReasonCodes:
-    """Give the reason codes of a policy; those of the policy that ships where it has none.
+    """The reason codes of a policy, or of the policy that ships where it has none.
 
-    Args:
-        path: as `read_policy`.
-
-    Raises:
-        PolicyError: with everything that is wrong with them.
+    Raises PolicyError with everything that is wrong with them.
     """
     data = read_policy(path)
     if "reason_codes" not in data:
@@ -58,11 +47,7 @@ def read_reason_codes(path: str = "") -> ReasonCodes:
 
 
 def parse_reason_codes(given: Any, *, shown: str) -> tuple[ReasonCodes, list[str]]:
-    """Check what a policy has as `[reason_codes]`.
-
-    Returns:
-        the codes that can be used, and what is wrong with the others.
-    """
+    """Check `[reason_codes]`: gives the usable codes, and what is wrong with the others."""
     if not isinstance(given, dict) or not given:
         return {}, [
             f"{shown}: write reason_codes as a table [reason_codes] with lines such as "

@@ -153,23 +153,15 @@ class Policy:
 
 
 def load_policy(path: str = "") -> Policy:
-    """Read and check a policy.
+    """Read and check a policy's TOML file; without a path the policy that ships with Deadpan.
 
-    Args:
-        path: a TOML file; empty takes the policy that ships with Deadpan.
-
-    Raises:
-        PolicyError: with everything that is wrong in the file.
+    Raises PolicyError with everything that is wrong in it.
     """
     return parse_policy(read_policy(path), shown=path or SHIPPED)
 
 
 def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
-    """Check a policy's data and give it its version.
-
-    Raises:
-        PolicyError: with everything that is wrong.
-    """
+    """Check a policy's data and give it its version; raises as `load_policy`."""
     problems = [
         f"{shown}: unknown field {key!r}; known are [[rules]] and [reason_codes]"
         for key in sorted(data.keys() - {"rules", "reason_codes"})

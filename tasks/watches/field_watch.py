@@ -39,7 +39,7 @@ class FieldWatch:
                 is_first = field not in self._told
                 self._told.add(field)
             if is_first:
-                log.warning("a field cannot be read; told once", post_id=post.id, why=sentence)
+                log.warning("a field cannot be read; logged once", post_id=post.id, why=sentence)
         if self._seen < FIRST_POSTS:
             self._count(post)
 

@@ -9,15 +9,16 @@ REVISITS = Counter(
     ["outcome"],
 )
 AWAITING_PICTURES = Gauge(
-    "deadpan_posts_awaiting_pictures", "Posts that wait for pictures of slow hosts, out of the way."
+    "deadpan_posts_awaiting_pictures",
+    "Posts that wait for pictures from slow hosts, outside the slots.",
 )
 CLOSED_IMAGE_HOSTS = Gauge(
-    "deadpan_image_hosts_closed", "Image hosts that are not asked now, because they hang."
+    "deadpan_image_hosts_closed", "Image hosts that are left alone for now, because they hang."
 )
 REPEATED_POSTS = Counter(
-    "deadpan_repeated_posts", "Posts with the content of another one, which were not computed."
+    "deadpan_repeated_posts", "Posts with the content of another post, whose prediction was reused."
 )
-FLAGGED_POSTS = Counter("deadpan_flagged_posts", "Judged posts that a rule of the policy named.")
+FLAGGED_POSTS = Counter("deadpan_flagged_posts", "Judged posts that a rule of the policy flagged.")
 SCORES = Summary("deadpan_score", "Scores of judged posts: sums and counts, for means.", ["score"])
 CHUNK_POSTS = Histogram(
     "deadpan_chunk_posts",
@@ -36,29 +37,26 @@ STAGE_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 SOURCE_DOWN = Gauge(
-    "deadpan_source_down", "1 while the post source answers nothing: posts wait, untried."
+    "deadpan_source_down",
+    "1 while the post source answers nothing: posts wait without using up tries.",
 )
 UNREAD_FIELDS = Counter(
     "deadpan_unread_fields",
     "Fields of posts that are not where the settings say, or that cannot be read.",
     ["field", "why"],
 )
-SOURCE_PAUSES = Counter(
-    "deadpan_source_pauses", "How often the post source asked to be left alone for a while."
-)
-SOURCE_PAUSED = Gauge(
-    "deadpan_source_paused", "1 while the post source is left alone, as it asked."
-)
+SOURCE_PAUSES = Counter("deadpan_source_pauses", "How often the post source asked for a pause.")
+SOURCE_PAUSED = Gauge("deadpan_source_paused", "1 during a pause that the post source asked for.")
 SOURCE_SILENT = Gauge(
     "deadpan_source_silent_seconds",
     "For how long the post source has failed or refused without an answer; 0 when it answers.",
 )
 SOURCE_AT_ONCE = Gauge(
-    "deadpan_source_requests_at_once", "Requests that the post source may be asked at once."
+    "deadpan_source_requests_at_once", "Requests that the post source may get at the same time."
 )
 SOURCE_PER_SECOND = Gauge(
     "deadpan_source_requests_per_second",
-    "Requests that the post source may be asked in a second; +Inf without a limit.",
+    "Requests that the post source may get per second; +Inf without a limit.",
 )
 WORKER_READY = Gauge("deadpan_worker_ready", "1 while the worker can do its job.")
 MODEL_INFO = Info("deadpan_model", "The model that this worker keeps warm.")

@@ -36,7 +36,7 @@ def note(intake: Intake, *, worker: str, why: str) -> None:
         told = {"worker": worker, "why": why, "at": intake.now()}
         intake.put(_KEY, json.dumps(told), seconds=SHOWN_SECONDS)
     except DeadpanError as error:
-        log.warning("nobody is told that the model broke", error=str(error))
+        log.warning("could not tell Redis that the model broke", error=str(error))
 
 
 def last(intake: Intake) -> dict[str, Any] | None:

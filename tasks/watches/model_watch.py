@@ -72,11 +72,7 @@ class ModelWatch:
                 )
 
     def all_failed(self, posts: int, error: Exception) -> None:
-        """Say that each of these posts, several, failed alone, although the good one did not.
-
-        Raises:
-            ModelBroken: always.
-        """
+        """Raise ModelBroken: several posts failed alone, although the known good one did not."""
         with self._lock:
             self.require()
             self._break(

@@ -23,7 +23,6 @@ class Pace:
 
     Args:
         largest: posts in a chunk, whatever the pace.
-        chunk_seconds: what a chunk may take.
     """
 
     def __init__(self, largest: int, *, chunk_seconds: float = CHUNK_SECONDS) -> None:

@@ -26,9 +26,6 @@ PARTING_SECONDS = 35.0
 class Round:
     """What one fetch asks a source, and what came of it.
 
-    Args:
-        clock: seconds that only grow.
-
     Attributes:
         results: the last of each post that was asked for.
         answered: posts that the source answered, in whatever way.

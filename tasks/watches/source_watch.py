@@ -175,7 +175,7 @@ class SourceWatch:
         Raises SourceUnavailable where nothing may be asked now.
         """
         left_seconds = self._throttle.limits.paused_seconds
-        error = "the post source asked to be left alone for a while"
+        error = "the post source asked for a pause"
         with self._lock:
             if left_seconds <= 0.0:
                 if not self._is_down():
@@ -228,7 +228,7 @@ class SourceWatch:
     def _said_of(self, post_id: str, asking: Round) -> FetchResult:
         result = asking.results.get(post_id)
         if result is None:
-            error = "the post source was not asked for it yet"
+            error = "the post source has not been asked for it yet"
             return FetchFailure(post_id, error, True, PROBE_SECONDS, untried=True)
         if not isinstance(result, FetchFailure) or not result.transient:
             return result
@@ -291,7 +291,7 @@ class SourceWatch:
         self._down = True
         self._ask_fresh_at = self._ask_again_at = self._clock() + PROBE_SECONDS
         metrics.SOURCE_DOWN.set(1)
-        log.warning("the post source is down; posts wait, untried", error=error)
+        log.warning("the post source is down; posts wait without using up tries", error=error)
 
     def _count_pauses(self) -> None:
         pauses = self._throttle.limits.pauses
@@ -299,7 +299,7 @@ class SourceWatch:
             metrics.SOURCE_PAUSES.inc(pauses - self._pauses)
             limits = self._throttle.limits
             log.warning(
-                "the post source asked to be left alone; it is asked less",
+                "the post source asked for a pause; it gets fewer requests",
                 seconds=round(limits.paused_seconds, 1),
                 requests_at_once=limits.at_once,
                 requests_per_second=limits.per_second and round(limits.per_second, 2),

@@ -15,17 +15,11 @@ def _jitter() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """How often, and how long in between.
+    """How often, and how long in between."""
 
-    Attributes:
-        max_attempts: tries of one post before it becomes a dead letter.
-        base_seconds: delay after the first failed try; doubles with each.
-        jitter: gives a factor for each delay, so that retries do not come back all at once.
-    """
-
-    max_attempts: int
-    base_seconds: float
-    jitter: Callable[[], float] = _jitter
+    max_attempts: int  # of one post, before it becomes a dead letter
+    base_seconds: float  # after the first failed try; doubles with each
+    jitter: Callable[[], float] = _jitter  # a factor, so that retries do not all come back at once
 
     def delay_seconds(self, failures: int) -> float:
         """How long to wait after so many failures before this one."""

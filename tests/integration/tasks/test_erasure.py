@@ -155,7 +155,7 @@ def test_an_erased_post_is_not_replayed(
     with transaction(database) as connection:
         (letter,) = queries.dead_letters(connection, limit=9)
         assert letter.error == erasure.ERASED
-        with pytest.raises(ConfigurationError, match="was erased, and stays so"):
+        with pytest.raises(ConfigurationError, match="was erased; it stays erased"):
             replay(connection, [letter.id], Intake.at("redis://127.0.0.1:1/0"))
 
 
