@@ -12,8 +12,8 @@ from deadpan.core import people_files
 from deadpan.core.errors import DataError
 from deadpan.core.people_files import UnreadableFileError, encoding_problem
 from deadpan.core.post_fields import MISSING, WrongFieldError, read_id, read_images, read_text
+from models.posts.normal_form.normalise import normalise_text
 from models.posts.prediction import SENTIMENTS
-from models.posts.text import normalise_text
 
 _MAX_PROBLEMS = 50
 

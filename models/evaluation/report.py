@@ -21,7 +21,7 @@ from models.evaluation.conflict_auc import conflict_scores
 from models.evaluation.judge import LABELS, Judged
 from models.evaluation.metrics import ECE_BINS, METRICS
 from models.posts.images import decode_image
-from models.posts.text import normalise_text
+from models.posts.normal_form.normalise import normalise_text
 
 MISTAKES = 12
 """The worst of each head that are shown."""

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
 
 from deadpan.core.errors import CheckpointError
 from models.posts.normal_form.normalise import MAX_CHARACTERS, normalise_text, trace_text
-from models.posts.prediction import Unread, Window
+from models.posts.prediction import PreparedPost, Unread, Window
 from models.posts.windows import MAX_WINDOWS, cut
-
-__all__ = [
-    "MAX_CHARACTERS",
-    "MAX_OCR_CHARACTERS",
-    "OCR_MARKER",
-    "PreparedText",
-    "TextPreparer",
-    "join_ocr",
-    "normalise_text",
-    "split_ocr",
-    "trace_text",
-    "words_of",
-]
 
 MAX_OCR_CHARACTERS = 1000
 """Words in all pictures of a post together are cut to this."""
@@ -59,23 +45,6 @@ def split_ocr(joined: str) -> tuple[str, str]:
     """A post's words and those in its pictures, from what `join_ocr` gave."""
     text, _, words = joined.partition(OCR_MARKER)
     return text, words
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedText:
-    """A post's words, ready for the model.
-
-    Attributes:
-        text: what `join_ocr` gives; empty when there are no words.
-        token_ids: of the first window, or of all of it; not padded.
-        windows: none where one holds all of it.
-        unread: what is in no window.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    windows: tuple[Window, ...] = ()
-    unread: tuple[Unread, ...] = ()
 
 
 class TextPreparer:
@@ -119,11 +88,11 @@ class TextPreparer:
         token_ids = self.encode(joined)
         return (joined, token_ids) if token_ids else ("", ())
 
-    def all(self, posts: Sequence[tuple[str, Iterable[str]]]) -> list[PreparedText]:
+    def all(self, posts: Sequence[tuple[str, Iterable[str]]]) -> list[PreparedPost]:
         """Normalise and tokenise posts together; the tokenizer takes a batch without the GIL.
 
         Takes texts as their authors wrote them, each with what stands in its pictures, and returns
-        of each, in order, its words as the model reads them.
+        posts without images, in order.
         """
         texts = [text for text, _ in posts]
         in_pictures = [words_of(ocr_texts) for _, ocr_texts in posts]
@@ -136,12 +105,12 @@ class TextPreparer:
             texts, in_pictures, joined, self._encode_all(joined), strict=True
         ):
             if not ids:
-                found.append(PreparedText("", (), (), _unread(text, None, words)))
+                found.append(PreparedPost("", (), (), _unread(text, None, words)))
                 continue
             windows, after = self._windows(whole) if is_cut else ((), None)
             unread = _unread(text, after, words)
             first = windows[0].token_ids if windows else ids
-            found.append(PreparedText(whole, first, windows, unread))
+            found.append(PreparedPost(whole, first, (), unread, windows))
         return found
 
     def encode(self, joined: str) -> tuple[int, ...]:

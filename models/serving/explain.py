@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.posts import frames
+from models.posts.normal_form.normalise import trace_text
 from models.posts.prediction import Prediction, PreparedImage, PreparedPost, Scores, Window
-from models.posts.text import OCR_MARKER, trace_text
+from models.posts.text import OCR_MARKER
 
 MAX_WORDS = 128
 """Words looked at; the model reads at most as many tokens, and a word is at least one."""

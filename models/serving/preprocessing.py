@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from deadpan.core.errors import ImageError
 from models.engines.base import available_cpus
@@ -84,9 +85,7 @@ class Preparer:
         words = [self._words_in(images) for images in prepared]
         texts = self.text.all([(text, ocr) for (text, _), ocr in zip(posts, words, strict=True)])
         return [
-            PreparedPost(
-                read.text, read.token_ids, images, read.unread + _unseen(images), read.windows
-            )
+            replace(read, images=images, unread=read.unread + _unseen(images))
             for read, images in zip(texts, prepared, strict=True)
         ]
 

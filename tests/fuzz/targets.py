@@ -28,7 +28,7 @@ from deadpan.core.post_fields import (
 )
 from models.posts.images import PictureFile
 from models.posts.normal_form import letters
-from models.posts.text import MAX_CHARACTERS, normalise_text, trace_text
+from models.posts.normal_form.normalise import MAX_CHARACTERS, normalise_text, trace_text
 from sources.answer import read_answer
 from sources.files import FileSource
 from sources.mapping import PostMapping, post_of

@@ -8,7 +8,7 @@ import string
 import pytest
 
 from models.posts.normal_form import letters
-from models.posts.text import normalise_text, trace_text
+from models.posts.normal_form.normalise import normalise_text, trace_text
 
 SAID = "I hate this so much"
 

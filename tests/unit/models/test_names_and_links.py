@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.posts.text import normalise_text
+from models.posts.normal_form.normalise import normalise_text
 from tests.fuzz.targets import TARGETS
 
 WORDS = [

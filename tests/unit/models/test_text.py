@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from models.network.config import mini_config
 from models.network.encoders import encoder_folder
-from models.posts.text import (
-    MAX_CHARACTERS,
-    MAX_OCR_CHARACTERS,
-    TextPreparer,
-    join_ocr,
-    normalise_text,
-    split_ocr,
-)
+from models.posts.normal_form.normalise import MAX_CHARACTERS, normalise_text
+from models.posts.text import MAX_OCR_CHARACTERS, TextPreparer, join_ocr, split_ocr
 
 PIECES = [
     *"aA@<>&;:/ .\\u0RTd8#\t\n\0😂❤👩🏽🇺\u200d\ufe0f\u20e3",

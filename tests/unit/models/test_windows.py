@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from models.network.config import mini_config
 from models.network.encoders import encoder_folder
-from models.posts.text import MAX_CHARACTERS, TextPreparer, split_ocr
+from models.posts.normal_form.normalise import MAX_CHARACTERS
+from models.posts.text import TextPreparer, split_ocr
 from models.posts.windows import MAX_WINDOWS, cut
 
 
