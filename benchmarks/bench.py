@@ -162,8 +162,8 @@ def main() -> None:
     notes = dict.fromkeys(note for result in results for note in result.notes)
     given = [f"DEADPAN_{name}" for name in KEPT_SETTINGS if f"DEADPAN_{name}" in os.environ]
     about = [
-        f"posts: {workload.about}; more than there are come again with a word and some bytes more, "
-        "so that no cache knows them",
+        f"posts: {workload.about}; where more are needed, they repeat with an extra word and extra "
+        "bytes, so that no cache knows them",
         f"{wanted.rounds} interleaved rounds, medians; {wanted.count} posts a row, fewer where the "
         f"table says so; half load for {wanted.latency_seconds:g} s",
         f"the run took {(time.monotonic() - began) / 60:.1f} minutes",

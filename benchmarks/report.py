@@ -22,7 +22,7 @@ TITLES = {
     "deadpan": "**`deadpan`**: RPUSH to commit",
     "deadpan, repeated": "the same posts under new ids",
     "deadpan, unchanged": "the same ids again",
-    "deadpan, by stage": "with a clock at each stage",
+    "deadpan, by stage": "with timers at each stage",
     "naive": "`naive`: the article's way",
     "celery-batches": "Celery with celery-batches",
     "ray-serve": "Ray Serve, `@serve.batch`",
@@ -52,7 +52,7 @@ class Ratio:
         if self.measured is None:
             return "not measured"
         sign = 1 if self.higher else -1
-        for word, wanted in (("goal", self.goal), ("at the least", self.least)):
+        for word, wanted in (("goal", self.goal), ("minimum", self.least)):
             if sign * self.measured >= sign * wanted:
                 return word
         return "missed"
@@ -113,7 +113,7 @@ def block(results: Sequence[Result], about: Sequence[str], picture: str) -> str:
     rows = by_row(results)
     lines = ["", *(f"- {line}" for line in [machine(), *about]), ""]
     lines += _throughput(rows, results)
-    lines += ["", "| ratio | goal | at the least | measured | |", "|---|---|---|---|---|"]
+    lines += ["", "| ratio | goal | minimum | measured | |", "|---|---|---|---|---|"]
     for ratio in ratios(results):
         measured = "" if ratio.measured is None else f"{ratio.measured:.2f}{ratio.unit}"
         lines.append(

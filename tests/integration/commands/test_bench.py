@@ -52,12 +52,12 @@ def test_ratios_are_those_of_rows_in_the_same_round() -> None:
     assert found["deadpan / limit"].measured == pytest.approx(0.9)
     assert found["deadpan / limit"].standing == "goal"
     assert found["deadpan / naive"].measured == pytest.approx(20)
-    assert found["deadpan / naive"].standing == "at the least"
+    assert found["deadpan / naive"].standing == "minimum"
     assert found["deadpan / best peer on the same engine"].measured == pytest.approx(1.5)
     assert found["posts repeated from cache / fresh posts"].measured == pytest.approx(4)
     outside = found["CPU per post outside model, decode and tokeniser"]
     assert outside.measured == pytest.approx(0.7)
-    assert outside.standing == "at the least"
+    assert outside.standing == "minimum"
 
 
 def test_a_ratio_without_its_rows_is_not_measured() -> None:
