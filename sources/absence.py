@@ -35,7 +35,6 @@ class Question:
     """Ids that are asked for together.
 
     Attributes:
-        ids: those of which something is to be known.
         given_before: how many posts the answer gave that left all of these out; None for those
             that are asked for the first time.
         known: an id that is known to exist, and is asked for behind them.
@@ -63,13 +62,7 @@ Outcome = tuple[dict[str, Found], list[Question]]
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What a source was seen to do in one answer.
-
-    Attributes:
-        reads: ids of a question; it gave two of them at least.
-        known: the last one that it gave.
-        at: when, on the clock.
-    """
+    """A source was seen to read so many ids of a question; `known` is the last that it gave."""
 
     reads: int
     known: str
@@ -101,7 +94,6 @@ class Absence:
         ids_per_question: at most.
         source: what to call it, such as "the post source".
         id_field: where an id stands.
-        clock: seconds that only grow.
     """
 
     def __init__(

@@ -65,7 +65,6 @@ def read_answer(answer: Any, mapping: PostMapping, asked: Collection[str]) -> An
     """Find the posts in an answer.
 
     Args:
-        answer: parsed JSON.
         asked: ids; an object may have them as names.
 
     Returns:
@@ -238,12 +237,7 @@ def _short(value: Any) -> str:
 
 
 def resemblance(asked: str, given: Sequence[Given]) -> str:
-    """How another post may be the one that is missing; begins with "; ", or is empty.
-
-    Args:
-        asked: the id that is missing.
-        given: all posts of the answer.
-    """
+    """How another post may be the one that is missing; begins with "; ", or is empty."""
     for post_id, value in given:
         if post_id is None:
             names = _fields_that_hold(asked, value)

@@ -144,7 +144,6 @@ def read_only_engine(
     """An engine that cannot write.
 
     Args:
-        timeout_seconds: to connect.
         statement_seconds: for one statement; as long as to connect when left out.
     """
     limit_seconds = timeout_seconds if statement_seconds is None else statement_seconds

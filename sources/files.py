@@ -56,8 +56,6 @@ class FileSource(PicturedSource):
     Args:
         path: the file. Image paths in it are relative to its folder and may not leave it.
         limits: for its images, read or downloaded.
-        threads: images at once.
-        look: is shown the object of each post.
 
     Raises:
         SettingsError: the file cannot be read.

@@ -48,7 +48,6 @@ class HttpSource(PicturedSource):
         timeout_seconds: for one request, from its first packet to the last byte of its answer.
         ids_per_request: at most, where the template takes many.
         threads: requests at once over all fetches, and again as many images.
-        look: is shown what the source gave for each post.
         throttle: says when to ask for how much; one of its own when left out.
     """
 

@@ -29,12 +29,10 @@ class PostMapping:
 
     Attributes:
         posts: from the answer to the list of posts; empty where the answer is the list itself.
-        id: from a post to its id. This and the following start at one post.
-        text: to its text.
+            The other paths start at one post.
         images: to the list of its image URLs, or to the only one.
-        author: to the author's name.
         created_at: to the time, in a form that `deadpan.core.times` reads.
-        language: to the language of its text, a tag such as `de` or `pt-BR`.
+        language: to a tag such as `de` or `pt-BR`.
         named: the fields whose paths somebody gave.
     """
 

@@ -24,12 +24,6 @@ def check_source_spec(
 ) -> list[str]:
     """What is wrong with the settings of a post source, without asking it anything.
 
-    Args:
-        spec: `DEADPAN_SOURCE`.
-        token: that an HTTP source is asked with.
-        database_url: of the platform's database, for "database".
-        database_query: its query, for "database".
-
     Returns:
         One sentence for each problem; none if `open_source` may be tried.
     """
@@ -38,8 +32,7 @@ def check_source_spec(
 
         return database_problems(database_url, database_query)
     if spec.startswith("file:"):
-        path = spec.removeprefix("file:")
-        return _file_problems(path)
+        return _file_problems(spec.removeprefix("file:"))
     if spec.lower().startswith(("http://", "https://")):
         return _url_problems(spec, token)
     if not spec:
@@ -109,16 +102,11 @@ def open_source(
     Args:
         spec: `http(s)://…{ids}…` (many ids, comma-separated), `http(s)://…{id}…` (one each),
             `file:PATH.jsonl`, or `database`.
-        token: bearer token for an HTTP source.
         timeout_seconds: for one request or query, as a whole.
-        limits: what an image may cost, and where it may come from.
         mapping: where an HTTP source or a file keeps a post's fields.
-        ids_per_request: at most in one request or query.
         threads: requests at once, and images at once, over all fetches of this source.
-        database_url: for `database`.
-        database_query: for `database`; see `sources.database`.
-        look: is shown what the source gives for each post, before it is read.
-        throttle: of an HTTP source; see `sources.net.throttle`.
+        database_query: see `sources.database`.
+        throttle: of an HTTP source.
 
     Raises:
         SettingsError: with all that is wrong.

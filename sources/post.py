@@ -12,12 +12,12 @@ class Post:
     """One item of the platform.
 
     Attributes:
-        id: the post id, 1 to 256 bytes of UTF-8.
+        id: 1 to 256 bytes of UTF-8.
         text: as its author wrote it; may be empty.
-        images: where its images are, in order: URLs, or paths for a JSONL source.
+        images: URLs in their order, or paths for a JSONL source.
         author: the platform's name for the author, if it tells.
-        created_at: when it was posted, with a time zone, if the platform tells.
-        language: in which it is written, as the platform says it, such as `de` or `pt-BR`.
+        created_at: with a time zone, if the platform tells.
+        language: as the platform says it, such as `de` or `pt-BR`.
         absent: fields that `DEADPAN_SOURCE_FIELDS` names a place for, and that are not there.
         unreadable: a sentence for each field that is left out because nobody can read it.
     """

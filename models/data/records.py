@@ -65,7 +65,6 @@ class PostsFile:
     """A data set that was read.
 
     Attributes:
-        path: of the file or folder.
         sha256: of the file, in hexadecimal; of a folder, over names and contents of its label and
             text files. Names the data in a model card.
         posts: in the order of the file.
@@ -79,11 +78,7 @@ class PostsFile:
 
 
 class Collector:
-    """Gathers the posts of one data set, and all that is wrong with it.
-
-    Args:
-        path: of the file or folder.
-    """
+    """Gathers the posts of one data set, and all that is wrong with it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -92,11 +92,6 @@ def calibrate(
     Posts that have only words tell the temperature of words; where they are too few, the words of
     pairs do, and likewise for pictures. A pattern with fewer than `MIN_POSTS` keeps 1.
 
-    Args:
-        logits: of held-out posts.
-        files: where the posts come from.
-        seed: of folds and bootstrap.
-
     Returns:
         The calibration, and a sentence for every pattern that was left alone.
     """

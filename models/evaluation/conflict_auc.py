@@ -19,8 +19,6 @@ def auc(
     Args:
         scores: float [posts].
         truth: bool [posts].
-        seed: of the bootstrap over posts.
-        resamples: of the bootstrap.
 
     Returns:
         {"n", "true", "value", "low", "high"}; None unless there are posts of both kinds.
@@ -66,12 +64,6 @@ def measure_conflict(
     consistent: Judged, conflicting: Judged, *, seed: int = 0, resamples: int = 1000
 ) -> dict[str, Any]:
     """Whether disagreement finds posts whose words and picture contradict each other.
-
-    Args:
-        consistent: posts whose words and picture go together.
-        conflicting: posts whose words and picture do not.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
 
     Returns:
         Each of `conflict_scores` with its `auc`; posts without words or picture are left out.

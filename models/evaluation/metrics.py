@@ -40,10 +40,7 @@ def measure(
 
     Args:
         probabilities: float [posts, classes], rows that sum to 1.
-        labels: int [posts], the right class of each.
-        names: of the classes.
-        seed: of the resampling.
-        resamples: how many.
+        labels: int [posts].
 
     Returns:
         "n", "accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece" and "per_class", each
@@ -90,12 +87,8 @@ def compare(
     for both does not widen the interval.
 
     Args:
-        first: float [posts, classes].
-        second: float [posts, classes].
+        first, second: float [posts, classes].
         labels: int [posts], at least one.
-        names: of the classes.
-        seed: of the resampling.
-        resamples: how many.
 
     Returns:
         "n", and each of `METRICS` as {"value", "low", "high"}, first minus second.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,8 @@ SIDE = 200
 _LEFT, _TOP, _RIGHT, _BOTTOM = 52, 8, 10, 36
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A curve in the unit square.
-
-    Attributes:
-        style: a class of the style sheet.
-        points: (x, y), each 0 to 1.
-    """
+class Line(NamedTuple):
+    """A curve in the unit square, drawn in a class of the style sheet."""
 
     style: str
     points: Sequence[tuple[float, float]]
@@ -63,19 +57,11 @@ def curves(
     """Curves in a unit square.
 
     Args:
-        lines: the curves.
-        x: what the horizontal axis is.
-        y: what the vertical axis is.
-        title: read out instead of the plot.
         base: height of a dotted line: what guessing would reach.
     """
     parts = []
     if base is not None:
-        parts.append(
-            Markup('<line class="base" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                _x(0), _x(1), _y(base), _y(base)
-            )
-        )
+        parts.append(_line("base", (0, base), (1, base)))
     parts += [_polyline(line.style, _thin(line.points)) for line in lines]
     return _plot(parts, x=x, y=y, title=title)
 
@@ -86,19 +72,12 @@ def reliability(confidence: Array, hit: Bools, *, bins: int, style: str, title: 
     Args:
         confidence: float [posts], of the answer given.
         hit: bool [posts], whether it was right.
-        bins: of equal width.
-        style: a class of the style sheet.
-        title: read out instead of the plot.
     """
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(index, minlength=bins)
     mean = np.bincount(index, confidence, bins) / np.maximum(count, 1)
     right = np.bincount(index, hit, bins) / np.maximum(count, 1)
-    parts = [
-        Markup('<line class="base" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
-            _x(0), _y(0), _x(1), _y(1)
-        )
-    ]
+    parts = [_line("base", (0, 0), (1, 1))]
     for number in np.flatnonzero(count):
         share = count[number] / len(confidence)
         left, width = _x(number / bins), SIDE / bins - 1
@@ -112,19 +91,14 @@ def reliability(confidence: Array, hit: Bools, *, bins: int, style: str, title: 
         # two standard errors of a share of so few posts
         error = 2 * np.sqrt(max(right[number] * (1 - right[number]), 0.01) / count[number])
         low, high = max(0.0, right[number] - error), min(1.0, right[number] + error)
-        at = _x(mean[number])
         points.append((float(mean[number]), float(right[number])))
-        parts.append(
-            Markup('<line class="error {}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                style, at, at, _y(low), _y(high)
-            )
-        )
+        parts.append(_line(f"error {style}", (mean[number], low), (mean[number], high)))
         parts.append(
             Markup(
                 '<circle class="dot {}" cx="{}" cy="{}" r="3"><title>{}</title></circle>'
             ).format(
                 style,
-                at,
+                _x(mean[number]),
                 _y(right[number]),
                 f"{count[number]} posts: said {mean[number]:.0%}, right {right[number]:.0%}",
             )
@@ -138,9 +112,6 @@ def histograms(groups: Mapping[str, Array], *, bins: int, x: str, title: str) ->
 
     Args:
         groups: by class of the style sheet, float [posts].
-        bins: of equal width.
-        x: what the score is.
-        title: read out instead of the plot.
     """
     shares = {
         style: np.histogram(values, bins, (0.0, 1.0))[0] / max(1, len(values))
@@ -155,6 +126,12 @@ def histograms(groups: Mapping[str, Array], *, bins: int, x: str, title: str) ->
         lines.append(Line(style, [*points, (1.0, 0.0)]))
     parts = [_polyline(line.style, line.points) for line in lines]
     return _plot(parts, x=x, y="share of posts", title=title, top=top)
+
+
+def _line(style: str, start: tuple[float, float], end: tuple[float, float]) -> Markup:
+    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
+        style, _x(start[0]), _y(start[1]), _x(end[0]), _y(end[1])
+    )
 
 
 def _polyline(style: str, points: Sequence[tuple[float, float]]) -> Markup:
@@ -180,10 +157,8 @@ def _plot(parts: Sequence[Markup], *, x: str, y: str, title: str, top: float = 1
 def _axes(x: str, y: str, top: float) -> Iterator[Markup]:
     for number in range(5):
         at = number / 4
-        yield Markup(
-            '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>'
-            '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>'
-        ).format(_x(at), _x(at), _y(0), _y(1), _x(0), _x(1), _y(at), _y(at))
+        yield _line("grid", (at, 0), (at, 1))
+        yield _line("grid", (0, at), (1, at))
         yield Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
             _x(at), _TOP + SIDE + 14, f"{at:g}"
         )

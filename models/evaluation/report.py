@@ -75,9 +75,7 @@ def render_report(
     """The page as HTML.
 
     Args:
-        judged: posts and answers.
         measured: as `models.evaluation.judge.measure_judged` gives it.
-        files: where the posts come from.
         conflicting: posts whose words and picture contradict each other, judged too.
         conflict: as `models.evaluation.conflict_auc.measure_conflict` gives it.
     """

@@ -32,12 +32,10 @@ class Row:
     """What a threshold would have done on a file.
 
     Attributes:
-        threshold: flags are posts with at least this score.
-        flagged: labelled posts flagged.
-        right: of these, how many deserve it.
-        precision: {"value", "low", "high"}, with a Wilson interval.
-        recall: the same.
-        share: of all posts, labelled or not, how many are flagged.
+        threshold: posts with at least this score are flagged.
+        flagged: labelled posts that are flagged; `right` of them deserve it.
+        precision: {"value", "low", "high"}, with a Wilson interval; `recall` likewise.
+        share: of all posts, labelled or not, that are flagged.
     """
 
     threshold: float
@@ -48,7 +46,7 @@ class Row:
     share: float
 
     def as_row(self, posts_per_day: float | None = None) -> dict[str, Any]:
-        """Plain objects; with the flags a day, where the posts a day are known."""
+        """For JSON, with the flags a day where the posts a day are known."""
         per_day = None if posts_per_day is None else self.share * posts_per_day
         return {**asdict(self), "flags_per_day": per_day}
 
@@ -82,16 +80,8 @@ def rows(scores: Array, truth: npt.NDArray[np.int64]) -> list[Row]:
     for threshold in STEPS.tolist():
         over = scores >= threshold
         flagged, right = int((over & known).sum()), int((over & (truth == 1)).sum())
-        found.append(
-            Row(
-                threshold,
-                flagged,
-                right,
-                wilson(right, flagged),
-                wilson(right, deserving),
-                float(over.mean()),
-            )
-        )
+        precision, recall = wilson(right, flagged), wilson(right, deserving)
+        found.append(Row(threshold, flagged, right, precision, recall, float(over.mean())))
     return found
 
 
@@ -101,9 +91,7 @@ def for_precision(
     """The smallest threshold that reaches a precision.
 
     Args:
-        found: of `rows`.
         wanted: the precision, between 0 and 1.
-        score: its name, for the message.
         bound: "low" asks it of the lower end of the interval, so that the file's luck is not taken
             for the score's; "value" of the precision as measured.
 
@@ -130,12 +118,6 @@ def for_flags(
 
     It holds as far as the platform's posts come as those of the file.
 
-    Args:
-        found: of `rows`.
-        flags_per_day: at most.
-        posts_per_day: that the platform has.
-        score: its name, for the message.
-
     Raises:
         ConfigurationError: even the highest threshold flags more.
     """
@@ -156,7 +138,6 @@ class Wanted:
     Attributes:
         precisions: by score.
         flags: at most, a day, by score.
-        posts_per_day: that the platform has.
         bound: as in `for_precision`.
     """
 
@@ -179,13 +160,7 @@ class Wanted:
         *,
         bound: str = "low",
     ) -> Wanted:
-        """Read what a person wrote.
-
-        Args:
-            precisions: "SCORE=P" each.
-            flags: "SCORE=N" each, or "N" where exactly one precision is wanted.
-            posts_per_day: that the platform has.
-            bound: "low" or "value".
+        """Read "SCORE=P" and "SCORE=N" each, or "N" where exactly one precision is wanted.
 
         Raises:
             ConfigurationError: with all that is wrong.
@@ -233,13 +208,11 @@ class Choice:
 
 
 def choose(score: str, values: Array, truth: npt.NDArray[np.int64], wanted: Wanted) -> Choice:
-    """The smallest threshold that gives all that is wanted of a score.
+    """The smallest threshold that gives all that is wanted of one of `SCORES`.
 
     Args:
-        score: one of `SCORES`.
         values: float [posts], of the score.
         truth: int [posts], as `rows` takes it.
-        wanted: what it should reach.
 
     Raises:
         ConfigurationError: no threshold does, or no post has the label.

@@ -11,15 +11,8 @@ from models.training.dataset import Corpus, Removed
 from models.training.recipe import Recipe
 
 _PACKAGES = (
-    "deadpan",
-    "torch",
-    "timm",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "safetensors",
-    "pillow",
-    "numpy",
+    *("deadpan", "torch", "timm", "transformers", "tokenizers", "accelerate", "safetensors"),
+    *("pillow", "numpy"),
 )
 
 
@@ -33,14 +26,7 @@ def account_of(
     device: str,
     epochs: Sequence[float],
 ) -> dict[str, Any]:
-    """What `models.checkpoint.checkpoint.save` writes beside the weights.
-
-    Args:
-        removed: what was not learnt from.
-        scores: by dev file.
-        device: that it was trained on.
-        epochs: that each stage took.
-    """
+    """What `models.checkpoint.checkpoint.save` writes beside the weights."""
     return {
         "data": {
             "train": train.describe(),

@@ -32,7 +32,6 @@ class Row:
     """A post, ready for the encoders.
 
     Attributes:
-        post: as it was read.
         file: index of its file.
         text_key: of its words, whatever their case; "" when it has none.
         token_ids: of its words.
@@ -76,11 +75,7 @@ class Corpus:
     """Rows of several files, with what the encoders need for them."""
 
     def __init__(self, files: Sequence[DataFile], prepare: TextPreparer) -> None:
-        """Read every file.
-
-        Raises:
-            DataError: with the problems of all files at once.
-        """
+        """Read every file, or raise a DataError with the problems of all of them."""
         self.files = tuple(files)
         self.read: list[PostsFile] = []
         self.rows: list[Row] = []
@@ -170,20 +165,12 @@ def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed, list[
             leave_out(row, "repeated", what, kept[identity].post)
         else:
             kept[identity] = row
-    removed = Removed(
-        **{name: counts[name] for name in ("text_in_dev", "image_in_dev", "repeated", "unlabelled")}
-    )
+    removed = Removed(**{each.name: counts[each.name] for each in dataclasses.fields(Removed)})
     return list(kept.values()), removed, listed
 
 
 def with_ocr(rows: Sequence[Row], texts: Mapping[str, str], prepare: TextPreparer) -> list[Row]:
-    """The rows with the words in their pictures.
-
-    Args:
-        rows: of a corpus.
-        texts: what stands in a picture, by its SHA-256.
-        prepare: joins and tokenises.
-    """
+    """The rows with the words in their pictures; `texts` are by a picture's SHA-256."""
     found = []
     for row in rows:
         read = [texts[key] for key in row.image_keys if texts.get(key)]
@@ -205,7 +192,6 @@ class PostSet(Dataset[dict[str, Any]]):
         """Gather labels and weights.
 
         Args:
-            rows: at least one.
             files: that the rows' `file` counts in; each weighs its labels by its `class_balance`.
             images: by SHA-256; a picture that is not in it could not be decoded.
             ocr_share: how often words in pictures are joined to a post's own, by chance.

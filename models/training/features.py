@@ -13,10 +13,10 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,6 @@ SHARD_ITEMS = 256
 
 Features = npt.NDArray[Any]
 Report = Callable[[str], None]
-Item = TypeVar("Item")
 
 
 class FeatureCache:
@@ -112,10 +111,6 @@ def image_features(
     Args:
         images: files by the SHA-256 of their content.
         encoders: compute features that are not in the cache; None for pixels.
-        config: of the model.
-        folder: of all caches.
-        max_image_pixels: a picture with more is not decoded.
-        report: gets lines of progress.
 
     Returns:
         The cache, of [regions, dim] or of [height, width, 3] each, and why, for every picture that
@@ -131,7 +126,6 @@ def image_features(
     cache = FeatureCache(folder, identity, "uint8" if encoders is None else "float16")
     todo = sorted(key for key in images if key not in cache)
     problems: dict[str, str] = {}
-    done = 0
 
     def decode(key: str) -> npt.NDArray[np.uint8] | str:
         try:
@@ -143,7 +137,8 @@ def image_features(
             return str(error)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for keys in _batches(todo, SHARD_ITEMS):
+        for start in range(0, len(todo), SHARD_ITEMS):
+            keys = todo[start : start + SHARD_ITEMS]
             decoded = dict(zip(keys, pool.map(decode, keys), strict=True))
             problems |= {key: why for key, why in decoded.items() if isinstance(why, str)}
             pixels = {key: one for key, one in decoded.items() if not isinstance(one, str)}
@@ -153,8 +148,7 @@ def image_features(
                     np.stack(values) if encoders is None else encoders.encode_images(values).numpy()
                 )
                 cache.add(list(pixels), found)
-            done += len(keys)
-            report(f"features of pictures: {done} of {len(todo)}")
+            report(f"features of pictures: {start + len(keys)} of {len(todo)}")
     return cache, problems
 
 
@@ -166,8 +160,6 @@ def ocr_texts(
     Args:
         images: files by the SHA-256 of their content.
         cache: a JSONL file; a line for every picture that was read.
-        max_image_pixels: a picture with more is not decoded.
-        report: gets lines of progress.
 
     Returns:
         What stands in each picture; "" where nothing does.
@@ -207,8 +199,3 @@ def ocr_texts(
             "make room or choose another --cache, then start again: what is there is reused"
         ) from error
     return texts
-
-
-def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -59,12 +59,8 @@ def fit(
         module: network and stage.
         train: to learn from.
         dev: to measure on after every epoch, and to choose the epoch by.
-        collate: makes batches.
         run: folder for the state of the stage; when it holds one, training goes on from there.
         seed: of order, dropout and dropped modalities.
-        device: "cpu" or "cuda".
-        tensorboard: folder for its logs; written where TensorBoard is installed.
-        report: gets lines of progress.
 
     Returns:
         The number of epochs trained.

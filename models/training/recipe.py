@@ -27,12 +27,10 @@ class Recipe:
     """What `models.training.run.train` takes.
 
     Attributes:
-        name: of the model.
         train: files to learn from.
         dev: files to choose and measure on.
         stages: in their order; at least one.
         settings: of the model and the run.
-        notes: for the model card.
     """
 
     name: str

@@ -83,12 +83,9 @@ def train(
     stopped, and ends with the same model.
 
     Args:
-        recipe: data, stages and settings; `models.training.recipe.load_recipe` reads one.
         output: folder of the checkpoint; one that stands there is replaced at the end.
         cache_dir: keeps features, interrupted runs and TensorBoard's logs.
         device: "auto", "cpu" or "cuda".
-        max_image_pixels: a picture with more is not decoded.
-        report: gets lines of progress.
 
     Raises:
         DataError: with every problem of every file.

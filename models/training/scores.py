@@ -36,11 +36,8 @@ def dev_scores(
     Args:
         network: is moved to the device; its encoders compute in bfloat16 where that can.
         dev_set: the posts of `dev`, in its order.
-        collate: makes batches of them.
         dev: whose files are reported one by one.
         train: whose words and pictures are not "unseen".
-        device: "cpu" or "cuda".
-        seed: of the bootstrap.
 
     Returns:
         By file, "all" and "unseen", each as `models.evaluation.judge.measure_answers` gives it.

@@ -33,18 +33,13 @@ def train_stage(
     tensorboard: Path,
     report: Callable[[str], None],
 ) -> float:
-    """Train a stage, or take what it ended with when it was through already.
+    """Train a stage, or take what it ended with when it was finished already.
 
     Args:
-        network: is trained where it stands; on the CPU afterwards.
+        network: is trained in place, and on the CPU afterwards.
         number: of the stage, from 1.
-        posts: to learn from; see `rows_of`.
-        dev: to see by when to stop.
+        dev: tells when to stop.
         run: folder of the run, where what a stage ended with is kept.
-        seed: of the run.
-        device: "cpu" or "cuda".
-        tensorboard: folder for the stage's logs.
-        report: gets lines of progress.
 
     Returns:
         The epochs that it took.

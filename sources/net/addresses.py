@@ -10,7 +10,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
@@ -143,7 +144,6 @@ def resolve(
 
     Args:
         host: a name or an address, without brackets.
-        port: 1 to 65535.
         seconds: how long to wait.
         lookups: bounds how many names are looked up at once, those that nobody waits for among
             them.
@@ -154,41 +154,38 @@ def resolve(
     Raises:
         NameLookupError: there is none, or none in time.
     """
-    answer: list[Sequence[object]] = []
-    failure: list[Exception] = []
-
-    def look_up() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            answer.extend(entry[4] for entry in found)
-        except (OSError, UnicodeError, ValueError) as error:
-            failure.append(error)
-        finally:
-            if lookups is not None:
-                lookups.release()
-
     try:
         return [ip_address(host)]
     except ValueError:
         pass
+    found: Future[list[Address]] = Future()
+
+    def look_up() -> None:
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result(list(dict.fromkeys(ip_address(str(at[4][0])) for at in entries)))
+        except (OSError, UnicodeError, ValueError) as error:
+            found.set_exception(error)
+        finally:
+            if lookups is not None:
+                lookups.release()
+
     # getaddrinfo cannot be given a time limit, nor interrupted; it ends by itself after the
     # resolver's own (up to half a minute). A daemon thread waits for that instead of the caller.
-    thread = threading.Thread(target=look_up, name="deadpan-lookup", daemon=True)
     ends_at = time.monotonic() + seconds
     if lookups is not None and not lookups.acquire(timeout=max(0.0, seconds)):
         raise NameLookupError("too many names are being looked up", transient=True)
-    thread.start()
-    thread.join(max(0.0, ends_at - time.monotonic()))
-    if thread.is_alive():
-        raise NameLookupError("the name server did not answer in time", transient=True)
-    if failure:
-        error = failure[0]
+    threading.Thread(target=look_up, name="deadpan-lookup", daemon=True).start()
+    try:
+        addresses = found.result(max(0.0, ends_at - time.monotonic()))
+    except TimeoutError:
+        raise NameLookupError("the name server did not answer in time", transient=True) from None
+    except (OSError, UnicodeError, ValueError) as error:
         again = isinstance(error, socket.gaierror) and error.errno in (
             socket.EAI_AGAIN,
             socket.EAI_SYSTEM,
         )
-        raise NameLookupError("the host name is not known", transient=again)
-    addresses = dict.fromkeys(ip_address(str(entry[0])) for entry in answer)
+        raise NameLookupError("the host name is not known", transient=again) from None
     if not addresses:
         raise NameLookupError("the host name has no address", transient=False)
-    return list(addresses)
+    return addresses

@@ -37,11 +37,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 
 
 class NotNowError(Exception):
-    """The source is not to be asked now.
-
-    Args:
-        seconds: until it may be asked again.
-    """
+    """The source is not to be asked for so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"not to be asked for {seconds:.1f} seconds")
@@ -50,15 +46,13 @@ class NotNowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a source may be asked now.
+    """What a source may be asked now: requests at once and per second, and ids in each.
 
     Attributes:
-        at_once: requests.
-        ids: in one request.
-        per_second: requests; None without a limit.
+        per_second: None without a limit.
         paused_seconds: for so long it is not asked at all.
         pauses: that it asked for, since the start.
-        slowed: whether any of these is less than it could be.
+        slowed: whether any of the limits is lower than it could be.
     """
 
     at_once: int
@@ -79,7 +73,6 @@ class Throttle:
     Args:
         at_once: requests, at most.
         ids: in one request, at most.
-        clock: seconds that only grow.
         jitter: gives a factor for each pause whose length the source left to us, so that workers
             do not come back all at once.
     """
@@ -238,15 +231,15 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One request that may be sent."""
+    """One request that may be sent, and what came of it; see `Throttle`."""
 
     throttle: Throttle
     began_at: float
 
     def answered(self) -> None:
-        """See `Throttle.answered`."""
+        """The source answered."""
         self.throttle.answered()
 
     def refused(self, asked_seconds: float | None) -> float:
-        """See `Throttle.refused`."""
+        """The source refused; gives the seconds until it may be asked again."""
         return self.throttle.refused(self.began_at, asked_seconds)

@@ -14,7 +14,7 @@ import math
 import re
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,11 +76,8 @@ class Transport:
         """Ask something of a URL that may be asked twice; redirects are the caller's.
 
         Args:
-            method: as in GET.
             url: http or https, as `canonical` returns it.
             seconds: for everything from the first packet to the last byte of the body.
-            headers: sent as they are, and no others but Host and Content-Length.
-            body: sent with it.
             address: connect there instead of looking the host name up.
             connect_seconds: less than `seconds`, where other addresses could be tried.
 
@@ -103,8 +100,19 @@ class Transport:
             host = str(address)
         pool = self._pools.connection_from_host(host, parts.port, parts.scheme, pool_kwargs=how)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        ends_at = time.monotonic() + seconds
-        response = _answer(pool, method, target, sent, body, ends_at, connect_seconds)
+        send = functools.partial(
+            pool.urlopen,
+            method,
+            target,
+            headers=sent,
+            body=body,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        response = _answered(send, time.monotonic() + seconds, connect_seconds)
         try:
             yield response
             _drain(response)
@@ -114,33 +122,15 @@ class Transport:
             response.release_conn()
 
 
-def _answer(
-    pool: urllib3.HTTPConnectionPool,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    body: bytes | None,
-    ends_at: float,
-    connect_seconds: float | None,
+def _answered(
+    send: Callable[..., Response], ends_at: float, connect_seconds: float | None
 ) -> Response:
     for is_last in (False, True):
         left_seconds = ends_at - time.monotonic()
         if left_seconds <= 0:
             break
-        timeout = urllib3.Timeout(total=left_seconds, connect=connect_seconds)
         try:
-            return pool.urlopen(
-                method,
-                target,
-                headers=headers,
-                body=body,
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                timeout=timeout,
-                preload_content=False,
-                decode_content=False,
-            )
+            return send(timeout=urllib3.Timeout(total=left_seconds, connect=connect_seconds))
         except urllib3.exceptions.TimeoutError as error:
             raise TransferError("did not answer in time", transient=True) from error
         except urllib3.exceptions.HTTPError as error:

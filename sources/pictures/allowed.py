@@ -24,9 +24,8 @@ class ImageLimits:
         max_fetch_bytes: of all images of one fetch, which are in memory together.
         hosts: names that images may come from, such as `img.example.com` or `*.example.com`
             (any name below it); empty for any.
-        allowed_networks: addresses that are allowed although they are not public.
+        allowed_networks: that are allowed although they are not public.
         timeout_seconds: for one try of an image, with its redirects, where it is less than ours.
-        max_redirects: followed for one image.
     """
 
     max_bytes: int = 10 * 1024 * 1024

@@ -65,8 +65,6 @@ class Picture(Work):
         url: that is asked next, after redirects.
         ends_at: when it is given up, by the monotonic clock.
         left_seconds: of its present try.
-        tries: that are over.
-        redirects: that were followed.
         addresses: of the next host, checked; None until they are looked up.
         wanted_by: how many posts wait for it.
         image: what came of it, once it is over.

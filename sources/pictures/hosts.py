@@ -53,7 +53,6 @@ class Hosts:
     """Remembers how hosts answered. Safe to use from several threads.
 
     Args:
-        clock: seconds that only grow.
         closed: is told that a name is not asked any more, and for how many seconds.
     """
 
@@ -166,14 +165,8 @@ class Hosts:
 
 
 def names_of(host: str, port: int, address: Address | None = None) -> tuple[Name, ...]:
-    """By what a host is known.
-
-    Args:
-        host: as a URL has it.
-        port: a stranger has two to choose from; in the platform's own network each is another
-            service.
-        address: where it was found, if that is known yet.
-    """
+    """By what a host is known: with its port, for on the platform's own network each port is
+    another service, and with the address that it was found at, once that is known."""
     names: tuple[Name, ...] = (
         ("host", f"{host} {port}"),
         ("domain", f"{domain_of(host)} {port}"),

@@ -127,7 +127,7 @@ def test_nothing_in_a_path_becomes_a_header(server: Server, path: str) -> None:
         ("http://127.0.0.2/", "private network"),
         ("http://[::ffff:127.0.0.2]/", "private network"),
         ("http://2130706434/", "private network"),
-        ("http://[::1/", "no valid address"),
+        ("http://[::1/", "an invalid address"),
         ("http://inside.example/", "private network"),
         ("http://outside.example:22/", "uses port 22"),
         ("http://" + "a" * 9000, "longer than 8192"),
