@@ -67,6 +67,7 @@ def language_code(given: str) -> str:
 
 
 def what_is_wrong(error: Mapping[str, Any]) -> str:
-    """The message of a pydantic error, in lower case and without the validator's name."""
-    said = str(error["msg"]).removeprefix("Value error, ")
+    """The message of a pydantic error as the rest of a sentence: "must be greater than 0"."""
+    said = str(error["msg"]).removeprefix("Value error, ").partition(", unable to parse")[0]
+    said = said.replace("Input should be", "must be")
     return said[:1].lower() + said[1:]

@@ -45,9 +45,9 @@ def _posts(answer: httpx.Response) -> set[str]:
         ("sarcasm", "1.5", "must be between 0 and 1, such as 0.8"),
         ("sarcasm", "90%", "must be between 0 and 1, such as 0.8"),
         ("language", "german", "use two or three letters"),
-        ("age", "2w", "should be '1h', '8h', '1d' or '3d'"),
-        ("state", "closed", "should be 'open', 'claimed', 'escalated' or 'decided'"),
-        ("size", "7", "should be '100'"),
+        ("age", "2w", "must be '1h', '8h', '1d' or '3d'"),
+        ("state", "closed", "must be 'open', 'claimed', 'escalated' or 'decided'"),
+        ("size", "7", "must be '100'"),
         ("cursor", "nowhere", "start again without one"),
     ],
 )
@@ -176,3 +176,18 @@ def test_a_password_is_never_said_back(console: ConsoleServer) -> None:
     answer = console.client("ann").post("/sign-in", {"name": "ann", "password": secret})
     assert answer.status_code == 422
     assert "correct horse" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/history?before=x", "/insight?days=1000", "/audit?before=0"])
+def test_an_invalid_number_in_a_pages_address_is_explained_on_a_page_with_a_way_on(
+    console: ConsoleServer, path: str
+) -> None:
+    lead = console.client("lea", "lead")
+    answer = lead.get(path)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "This address is invalid" in answer.text
+    assert "must be" in answer.text
+    without = path.partition("?")[0]
+    assert f'href="{without}"' in answer.text
+    assert lead.get(without).status_code == 200

@@ -474,7 +474,7 @@ def test_the_command_line_writes_down_addresses_and_identities(
     assert "set DEADPAN_OIDC_ISSUER" in run("identity", "ann", "s1")[1]
     for name in ("console_url", "oidc_issuer", "oidc_client_id", "oidc_client_secret"):
         monkeypatch.setenv(f"DEADPAN_{name.upper()}", "https://login.example")
-    assert run("identity", "ann", "s1") == (0, "ann is s1 at https://login.example now\n")
+    assert run("identity", "ann", "s1") == (0, "ann is now linked to s1 at https://login.example\n")
     assert "either a subject or --forget" in run("identity", "ann")[1]
     assert _identities(database) == [("s1", 1)]
     assert run("identity", "ann", "--forget")[0] == 0
