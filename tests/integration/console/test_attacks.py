@@ -116,5 +116,5 @@ def test_links_end_with_what_ends_sessions(console: ConsoleServer, how: str) -> 
             kept = passwords.hashed("other words and more", "ann")
             moderators.set_password(connection, ann.id, kept, actor="ann")
         for token in made:
-            with pytest.raises(AccessDenied, match="not known here"):
+            with pytest.raises(AccessDenied, match="link is unknown"):
                 sessions.look_at_link(connection, token)
