@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mimetypes
 import os
 import socket
 import socketserver
@@ -13,19 +14,10 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from deadpan.demo.posts import Labels, SamplePost, read_posts
-
-_CONTENT_TYPES = {
-    ".gif": "image/gif",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-}
 
 
 class SamplePlatform:
@@ -51,17 +43,14 @@ class SamplePlatform:
     def __init__(self, posts_path: str | os.PathLike[str]) -> None:
         read = read_posts(Path(posts_path))
         self.post_ids: tuple[str, ...] = (*read.posts, *read.again, *read.gone)
-        self.notes: dict[str, str] = {
-            post.id: post.about for post in read.posts.values() if post.about
-        }
-        self.labels: dict[str, Labels] = {
-            post.id: post.labels for post in read.posts.values() if post.labels
-        }
+        posts = read.posts.values()
+        self.notes: dict[str, str] = {post.id: post.about for post in posts if post.about}
+        self.labels: dict[str, Labels] = {post.id: post.labels for post in posts if post.labels}
         self._server = _Server(read.folder, read.posts)
         self.source = f"{self._server.base_url}/posts?ids={{ids}}"
         self._thread = threading.Thread(
             target=self._server.serve_forever,
-            kwargs={"poll_interval": 0.02},  # seconds; how long close() may have to wait
+            kwargs={"poll_interval": 0.02},  # seconds that close() may have to wait
             name="sample-platform",
             daemon=True,
         )
@@ -70,12 +59,7 @@ class SamplePlatform:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -96,7 +80,7 @@ class _Server(ThreadingHTTPServer):
             dict.fromkeys(image for post in posts.values() for image in post.images)
         )
         self._connections: dict[socket.socket, threading.Thread] = {}
-        self._connections_lock = threading.Lock()
+        self._lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
         self.base_url = f"http://127.0.0.1:{self.server_port}"
         numbers = {image: number for number, image in enumerate(self.images)}
@@ -132,7 +116,7 @@ class _Server(ThreadingHTTPServer):
             content = path.read_bytes()
         except OSError:
             return None
-        return content, _CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")
+        return content, mimetypes.guess_type(path.name, strict=False)[0] or "application/octet-stream"
 
     def server_bind(self) -> None:
         # HTTPServer would look up the host's name, which can take seconds without a name server.
@@ -147,7 +131,7 @@ class _Server(ThreadingHTTPServer):
             name="sample-platform-connection",
             daemon=True,
         )
-        with self._connections_lock:
+        with self._lock:
             self._connections[request] = thread
         thread.start()
 
@@ -155,12 +139,12 @@ class _Server(ThreadingHTTPServer):
         try:
             self.process_request_thread(request, client_address)
         finally:
-            with self._connections_lock:
+            with self._lock:
                 self._connections.pop(request, None)
 
     def end_connections(self) -> None:
         """Hang up on clients that keep their connection open, and wait for the threads."""
-        with self._connections_lock:
+        with self._lock:
             connections = dict(self._connections)
         for connection, thread in connections.items():
             with contextlib.suppress(OSError):  # the client or the thread was quicker
@@ -180,21 +164,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
+        before, is_image, number = address.path.partition("/images/")
         if address.path == "/posts":
-            self._answer(HTTPStatus.OK, {"posts": self.server.posts_of(_ids_in(address.query))})
-            return
-        image = (
-            self.server.image(address.path.removeprefix("/images/"))
-            if address.path.startswith("/images/")
-            else None
-        )
-        if image is None:
-            self._answer(HTTPStatus.NOT_FOUND, {"error": f"no {address.path} here"})
-        else:
+            told = json.dumps({"posts": self.server.posts_of(_ids_in(address.query))})
+            self._send(HTTPStatus.OK, told.encode(), "application/json")
+        elif is_image and not before and (image := self.server.image(number)):
             self._send(HTTPStatus.OK, *image)
-
-    def _answer(self, status: HTTPStatus, value: object) -> None:
-        self._send(status, json.dumps(value).encode(), "application/json")
+        else:
+            told = json.dumps({"error": f"no {address.path} here"})
+            self._send(HTTPStatus.NOT_FOUND, told.encode(), "application/json")
 
     def _send(self, status: HTTPStatus, content: bytes, content_type: str) -> None:
         self.send_response(status)

@@ -5,9 +5,8 @@ One object a line: `{"id": str, "text": str, "images"?: [path], "author"?: str, 
 "sarcastic"?: bool}`. Image paths are relative to the file, other keys are ignored. Each field of a
 post may be whatever a post source takes (`deadpan.core.post_fields`).
 
-Beside `NAME.jsonl` there may be a `NAME.pushed.json` with ids to push besides those of the file:
-`{"again": [id, …], "gone": [id, …]}`, posts that are pushed twice and posts that the platform no
-longer has.
+Beside `NAME.jsonl` there may be a `NAME.pushed.json` with more ids to push: `{"again": [id, …],
+"gone": [id, …]}`, posts that are pushed twice and posts that the platform no longer has.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ Read = TypeVar("Read")
 
 
 class Labels(TypedDict, total=False):
-    """What people said of a post; a label that is not known is left out."""
+    """What people said of a post; unknown labels are left out."""
 
     sentiment: str
     sarcastic: bool
@@ -51,7 +50,7 @@ class SamplePost:
 
     Attributes:
         images: files below the posts file's folder; one may be missing.
-        created_at: as the file has it; it is served so.
+        created_at: as the file has it, and served so.
         about: a note for whoever reads the demo's table.
     """
 
@@ -83,19 +82,13 @@ class SamplePosts:
 
 
 def read_posts(path: Path) -> SamplePosts:
-    """Read a posts file, and what is to be pushed besides, and check every line.
+    """Read a posts file and its `.pushed.json`, and check every line.
 
     Raises:
         DataError: with every problem (at most 20, and how many more), each naming file and line.
     """
     reader = _Reader(path)
-    content = reader.content_of(path)
-    for number, line in enumerate((content or b"").split(b"\n"), start=1):
-        if line.strip():
-            reader.read_line(number, line)
-    if content is not None and not reader.posts and not reader.problems:
-        reader.problems.append(f"{path}: holds no post; write one JSON object a line")
-    again, gone = reader.read_pushed() if content is not None else ((), ())
+    again, gone = reader.read()
     if reader.problems:
         more = len(reader.problems) - _MAX_PROBLEMS
         tail = [f"{path}: and {more} more"] if more > 0 else []
@@ -111,7 +104,20 @@ class _Reader:
         self.problems: list[str] = []
         self._line_of_id: dict[str, int] = {}
 
-    def content_of(self, path: Path) -> bytes | None:
+    def read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Read both files; returns the ids to push again and those that are gone."""
+        content = self._content_of(self.path)
+        if content is None:
+            return (), ()
+        for number, line in enumerate(content.split(b"\n"), start=1):
+            if line.strip():
+                found = self._read_line(number, line)
+                self.problems += [f"{self.path}:{number}: {problem}" for problem in found]
+        if not self.posts and not self.problems:
+            self.problems.append(f"{self.path}: holds no post; write one JSON object a line")
+        return self._read_pushed(self.path.with_suffix(".pushed.json"))
+
+    def _content_of(self, path: Path) -> bytes | None:
         try:
             content = read_bytes(path, max_bytes=None, pipes=True)
         except UnreadableFileError as error:
@@ -122,85 +128,73 @@ class _Reader:
             return None
         return content.removeprefix(MARK)
 
-    def read_line(self, number: int, line: bytes) -> None:
-        found: list[str] = []
-        record: object = None
+    def _read_line(self, number: int, line: bytes) -> list[str]:
+        """Read a post; returns the problems."""
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            found.append(f"is not JSON: {error}")
-        else:
-            if not isinstance(record, dict):
-                found.append(f"is {type(record).__name__}, not a JSON object")
-        if isinstance(record, dict):
-            post = self._post(record, number, found)
-            if not found:
-                self.posts[post.id] = post
-        self.problems += [f"{self.path}:{number}: {problem}" for problem in found]
+            return [f"is not JSON: {error}"]
+        if not isinstance(record, dict):
+            return [f"is {type(record).__name__}, not a JSON object"]
+        found: list[str] = []
+        post = self._post(record, number, found)
+        if not found:
+            self.posts[post.id] = post
+        return found
 
-    def read_pushed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The ids to push again and the ids that are gone."""
-        path = self.path.with_suffix(".pushed.json")
-        if not path.is_file() or (content := self.content_of(path)) is None:
+    def _read_pushed(self, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if not path.is_file() or (content := self._content_of(path)) is None:
             return (), ()
         try:
             pushed = json.loads(content)
-            lists = [pushed.get(name, []) for name in ("again", "gone")]
+            again, gone = pushed.get("again", []), pushed.get("gone", [])
+            is_valid = all(
+                isinstance(ids, list) and not any(map(_wrong_id, ids)) for ids in (again, gone)
+            )
         except (ValueError, RecursionError, AttributeError):
-            lists = [None]
-        if any(
-            not isinstance(ids, list) or any(_wrong_id(post_id) for post_id in ids) for ids in lists
-        ):
+            is_valid = False
+        if not is_valid:
             self.problems.append(f'{path}: must be {{"again": [id, …], "gone": [id, …]}}')
             return (), ()
-        again, gone = lists
         known = self._line_of_id
-        self.problems += [
-            *(
-                f"{path}: again: no post {post_id!r} in the file"
-                for post_id in again
-                if post_id not in known
-            ),
-            *(
-                f"{path}: gone: post {post_id!r} is in the file"
-                for post_id in gone
-                if post_id in known
-            ),
-        ]
+        for post_id in again:
+            if post_id not in known:
+                self.problems.append(f"{path}: again: no post {post_id!r} in the file")
+        for post_id in gone:
+            if post_id in known:
+                self.problems.append(f"{path}: gone: post {post_id!r} is in the file")
         return tuple(again), tuple(gone)
 
     def _post(self, record: dict[str, Any], number: int, found: list[str]) -> SamplePost:
+        def field(read: Callable[[], Read], otherwise: Read) -> Read:
+            try:
+                return read()
+            except WrongFieldError as error:
+                found.append(str(error))
+                return otherwise
+
         post_id = read_id(record.get("id"))
         if problem := _wrong_id(post_id if post_id is not None else record.get("id")):
             found.append(f"id {problem}")
         elif (first := self._line_of_id.setdefault(str(post_id), number)) != number:
             found.append(f"id {post_id!r} stands in line {first} already; ids must be unique")
-        text = self._field(found, lambda: read_text(record.get("text", MISSING)), "")
-        images = self._field(found, lambda: read_images(record.get("images")), tuple[str, ...]())
-        author = self._field(found, lambda: read_author(record.get("author")), None)
+        text = field(lambda: read_text(record.get("text", MISSING)), "")
+        images = field(lambda: read_images(record.get("images")), tuple[str, ...]())
+        author = field(lambda: read_author(record.get("author")), None)
         about = record.get("about")
         if not isinstance(about, str | None):
             found.append(f"about is {about!r:.60}; it must be a string")
+        paths = [self._image(image, found) for image in images]
         return SamplePost(
             id=str(post_id),
             text=text,
-            images=tuple(
-                path for image in images if (path := self._image(image, found)) is not None
-            ),
+            images=tuple(path for path in paths if path is not None),
             author=author,
             created_at=record.get("created_at"),
             language=read_language(record.get("language")),
             about=about,
             labels=_labels(record, found),
         )
-
-    @staticmethod
-    def _field(found: list[str], read: Callable[[], Read], otherwise: Read) -> Read:
-        try:
-            return read()
-        except WrongFieldError as error:
-            found.append(str(error))
-            return otherwise
 
     def _image(self, image: str, found: list[str]) -> Path | None:
         if "://" in image:
