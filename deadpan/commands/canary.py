@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,10 +91,8 @@ def _show(told: Comparison) -> None:
         ],
         ["of", "share", "kappa"],
     )
-    labels = ("negative", "neutral", "positive")
-    print_table(_confusion(labels, told.sentiment_confusion), ["champion", *labels])
-    labels = ("literal", "sarcastic", "")
-    print_table(_confusion(labels[:2], told.sarcasm_confusion), ["champion", *labels[:2]])
+    _print_confusion(("negative", "neutral", "positive"), told.sentiment_confusion)
+    _print_confusion(("literal", "sarcastic"), told.sarcasm_confusion)
     flags = told.flags
     typer.echo(f"flags: {flags.both} of both, {flags.removed} removed, {flags.added} added")
     rules = sorted(flags.added_by_rule.keys() | flags.removed_by_rule.keys())
@@ -124,15 +122,21 @@ def _show(told: Comparison) -> None:
     )
     _show_decided(told)
     if told.examples:
-        print_table(list(_examples(told)), ["post", "distance", "champion", "challenger"])
+        rows = [
+            {
+                "post": example.post_id,
+                "distance": f"{example.distance:.2f}",
+                "champion": _scores(example.champion, example.champion_rules),
+                "challenger": _scores(example.challenger, example.challenger_rules),
+            }
+            for example in told.examples
+        ]
+        print_table(rows, ["post", "distance", "champion", "challenger"])
 
 
 def _show_decided(told: Comparison) -> None:
     decided = told.decided
-    rows = [
-        _paired("sentiment", decided.sentiment),
-        _paired("sarcasm", decided.sarcasm),
-    ]
+    rows = [_paired("sentiment", decided.sentiment), _paired("sarcasm", decided.sarcasm)]
     if any(row["posts"] for row in rows):
         typer.echo(
             "who was right, where moderators (who saw the champion's scores) labelled the post:"
@@ -155,21 +159,12 @@ def _paired(of: str, counts: Paired) -> dict[str, Any]:
     return {"of": of, "posts": sum(four), **dict(zip(names, four, strict=True)), "p": p}
 
 
-def _confusion(labels: Any, rows: Any) -> list[dict[str, Any]]:
-    return [
+def _print_confusion(labels: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
+    table = [
         {"champion": label, **dict(zip(labels, row, strict=True))}
         for label, row in zip(labels, rows, strict=True)
     ]
-
-
-def _examples(told: Comparison) -> Iterator[dict[str, str]]:
-    for example in told.examples:
-        yield {
-            "post": example.post_id,
-            "distance": f"{example.distance:.2f}",
-            "champion": _scores(example.champion, example.champion_rules),
-            "challenger": _scores(example.challenger, example.challenger_rules),
-        }
+    print_table(table, ["champion", *labels])
 
 
 def _scores(scores: Any, rules: Any) -> str:

@@ -115,10 +115,7 @@ class Look:
             left = "growing" if drain is None else f"empty in {drain:.0f} s"
             yield "pace", f"{signal.posts_per_second:.1f} posts a second; {left}"
         yield "chunks", f"{told['chunks']} in hand, {told['retries']} posts to retry"
-        yield from self._pictures()
-        yield from self._under_way()
-        yield from self._written()
-        yield from self._broke()
+        yield from self._common()
         if self.scaling:
             yield "wanted", f"{self.scaling['desired']} workers, {self.scaling['why']}"
         for worker in told["workers"]:
@@ -126,32 +123,25 @@ class Look:
         if not told["workers"]:
             yield "worker", "none; start one with `deadpan worker`"
 
-    def _pictures(self) -> Iterator[tuple[str, str]]:
-        awaiting, revisits = self.told["awaiting"], self.told["revisits"]
-        if awaiting or revisits:
-            yield (
-                "pictures",
-                f"{awaiting} posts wait for slow hosts, {revisits} will be revisited",
-            )
-
-    def _under_way(self) -> Iterator[tuple[str, str]]:
+    def _common(self, *, callbacks_age: bool = False) -> Iterator[tuple[str, str]]:
+        told = self.told
+        if told["awaiting"] or told["revisits"]:
+            waiting = f"{told['awaiting']} posts wait for slow hosts"
+            yield "pictures", f"{waiting}, {told['revisits']} will be revisited"
         for backfill in self.backfills:
             yield "backfill", _backfill(backfill)
-
-    def _broke(self) -> Iterator[tuple[str, str]]:
-        if self.broken is not None:
-            ago, worker = span(self.broken["seconds_ago"]), shown(self.broken["worker"])
-            yield "model broken", f"{ago} ago in {worker}: {shown(self.broken['why'])}"
-
-    def _written(self) -> Iterator[tuple[str, str]]:
-        told = self.told
         yield "verdicts", f"{told['verdicts']}"
         yield "flags", ", ".join(f"{n} {s}" for s, n in told["flags"].items()) or "none"
         yield "gone", f"{told['gone']}"
         yield "dead letters", f"{told['dead_letters']}"
-        yield "callbacks", f"{self.untold.pending} pending, {self.untold.parked} parked"
+        age = self.untold.oldest_age_seconds if callbacks_age else None
+        oldest = f", oldest {span(age)}" if age else ""
+        yield "callbacks", f"{self.untold.pending} pending, {self.untold.parked} parked{oldest}"
         if told["spoilt_messages"]:
             yield "put aside", f"{told['spoilt_messages']} unreadable messages; see the runbook"
+        if self.broken is not None:
+            ago, worker = span(self.broken["seconds_ago"]), shown(self.broken["worker"])
+            yield "model broken", f"{ago} ago in {worker}: {shown(self.broken['why'])}"
 
     def picture(self) -> RenderableType:
         """The same, as `--watch` shows it."""
@@ -180,27 +170,16 @@ class Look:
                 f"{signal.in_hand:,} posts in {told['chunks']} chunks, "
                 f"{told['retries']:,} to retry",
             ),
-            *self._pictures(),
-            *self._under_way(),
-            *self._written(),
-            *self._broke(),
+            *self._common(callbacks_age=True),
         ]
-        if self.untold.oldest_age_seconds:
-            place = [name for name, _ in rows].index("callbacks")
-            oldest = span(self.untold.oldest_age_seconds)
-            rows[place] = ("callbacks", f"{rows[place][1]}, oldest {oldest}")
         for name, text in rows:
             rest.add_row(Text(name, style="bold"), Text(text))
         workers = Table("worker", "", "model", "source", box=box.SIMPLE_HEAD)
         for worker in told["workers"]:
             ready = Text("ready", "green") if worker["ready"] else Text("not ready", "red")
             source = _source(worker.get("source"))
-            workers.add_row(
-                Text(shown(worker["name"])),
-                ready,
-                Text(shown(str(worker["model"]))),
-                Text(source, "yellow"),
-            )
+            who, model = Text(shown(worker["name"])), Text(shown(str(worker["model"])))
+            workers.add_row(who, ready, model, Text(source, "yellow"))
         wanted = Text(f"{signal.ready} ready, ")
         wanted.append(
             f"{self.scaling['desired']} wanted, {self.scaling['why']}"

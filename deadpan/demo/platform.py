@@ -116,7 +116,9 @@ class _Server(ThreadingHTTPServer):
             content = path.read_bytes()
         except OSError:
             return None
-        return content, mimetypes.guess_type(path.name, strict=False)[0] or "application/octet-stream"
+        return content, mimetypes.guess_type(path.name, strict=False)[
+            0
+        ] or "application/octet-stream"
 
     def server_bind(self) -> None:
         # HTTPServer would look up the host's name, which can take seconds without a name server.

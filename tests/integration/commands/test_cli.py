@@ -229,7 +229,7 @@ def test_moderators_are_added_listed_and_kept_out(tmp_path: Path, database_at: s
     added = told(deadpan("moderators", "add", "ada", "--role", "admin", "--json", **where))
     assert added["link"].startswith("http://127.0.0.1:8000/sign-in?token=")
     again = deadpan("moderators", "add", "ada", **where)
-    assert (again.returncode, "'ada' already" in again.stderr) == (2, True)
+    assert (again.returncode, "'ada' is taken" in again.stderr) == (2, True)
     wrong = deadpan("moderators", "add", "Ada Lovelace", **where)
     assert (wrong.returncode, "'Ada Lovelace'" in wrong.stderr) == (2, True)
     assert "king" in deadpan("moderators", "role", "ada", "king", **where).stderr

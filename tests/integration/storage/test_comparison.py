@@ -224,7 +224,7 @@ def test_the_command_tells_the_same_as_a_table_and_as_json(
     assert "2 of both, 1 removed, 1 added" in shown
     assert "other" in shown
     assert "milder" not in shown
-    assert "that the challenger would not open: 1, of them approved 100.0%" in shown
+    assert "that the challenger would not raise: 1, of which approved 100.0%" in shown
     wrong = canary("--since", "yesterday").exception
     assert isinstance(wrong, ConfigurationError)
     assert "yesterday" in str(wrong)
