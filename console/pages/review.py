@@ -17,6 +17,7 @@ from console.work.deciding import Decided, DecisionForm, note_negative, seconds_
 from console.work.next_flag import Arrival, SentWithin, done_banner, lost_words, take_next
 from console.work.post import post_of
 from deadpan.core.errors import ConfigurationError, FlagConflict
+from storage import tables
 from storage.base.database import transaction
 from storage.flags import worklist
 from storage.reviews import known_answers, reviews, second_looks
@@ -165,7 +166,9 @@ def _page(
         banner=banner,
         lost=lost,
         hidden=hidden,
-        appealed=any(look.kind == "appeal" and look.state in reviews.UNCLOSED for look in looks),
+        appealed=any(
+            look.kind == "appeal" and look.state in tables.UNCLOSED_STATES for look in looks
+        ),
         post=post_of(request, visitor, flag, arrival.pictures),
         path=f"/reviews/{review.id}",
         left=seconds_left(review.claim_expires_at, now) if mine else 0,

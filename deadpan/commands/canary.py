@@ -11,8 +11,8 @@ from deadpan.commands.output import AsJson, print_json, print_table
 from deadpan.commands.services import on_database
 
 if TYPE_CHECKING:
+    from storage.reports.statistics import Paired, Share
     from storage.trials.comparison import Comparison
-    from storage.trials.proportions import Paired, Share
     from storage.trials.trials import Trial
 
 

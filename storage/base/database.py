@@ -1,8 +1,8 @@
-"""Opening the database, and transactions whose failures have words.
+"""Opening the database, and transactions whose errors say what to do.
 
 SQLite serves one machine, PostgreSQL more than one. Both behave the same here: a transaction that
-writes takes its place in line at once, a commit that returned is on the disk, and what the driver
-raises is mapped onto `deadpan.core.errors`, without a password.
+writes queues up at once, a commit that returned is on disk, and what the driver raises is mapped
+onto `deadpan.core.errors`, without a password.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import (
-    DatabaseError,
-    DBAPIError,
-    InterfaceError,
-    OperationalError,
-)
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from deadpan.core import database_url
@@ -61,14 +56,8 @@ _REFUSED = re.compile(
 
 
 def connect(url: str, *, pool_size: int = POOL_SIZE) -> Engine:
-    """Opens a database; the first connection is made when it is first used.
-
-    Args:
-        url: `sqlite:///PATH` (parent folders are created) or `postgresql://…`.
-        pool_size: connections kept open.
-
-    Raises:
-        SettingsError: the URL is not one of a database that Deadpan can use.
+    """Opens `sqlite:///PATH` (parent folders are created) or `postgresql://…`; it connects on first
+    use. SettingsError if Deadpan cannot use such a database.
     """
     parsed = read_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -77,11 +66,7 @@ def connect(url: str, *, pool_size: int = POOL_SIZE) -> Engine:
 
 
 def read_url(url: str) -> URL:
-    """Takes a URL apart and opens nothing.
-
-    Raises:
-        SettingsError: it is not one of a database that Deadpan can use.
-    """
+    """Parses a URL without opening anything; SettingsError if Deadpan cannot use the database."""
     try:
         parsed = database_url.parsed(url)
         kind = parsed.get_backend_name()
@@ -90,7 +75,7 @@ def read_url(url: str) -> URL:
         elif parsed.drivername == database_url.POSTGRESQL and not (
             parsed.host or "host" in parsed.query or parsed.database
         ):
-            raise ValueError("it names neither host nor database")
+            raise ValueError("it names neither a host nor a database")
     except ValueError as error:
         raise SettingsError(
             f"{_SETTING}: {_without_password(url)!r} is not a database URL: {error}; {_EXAMPLES}"
@@ -98,7 +83,7 @@ def read_url(url: str) -> URL:
     if parsed.drivername in (database_url.POSTGRESQL, "sqlite", "sqlite+pysqlite"):
         return parsed
     instead = (
-        "write it as postgresql://…, whose driver Deadpan brings"
+        "write it as postgresql://…; Deadpan includes that driver"
         if kind == "postgresql"
         else "Deadpan's own tables are kept in SQLite or PostgreSQL; the platform's database is "
         "named in DEADPAN_SOURCE_DATABASE_URL"
@@ -110,21 +95,17 @@ def read_url(url: str) -> URL:
 
 
 def writable_problem(engine: Engine) -> str | None:
-    """Says why nothing can be written to a database that answers; None if it can.
-
-    Raises:
-        DatabaseUnavailable: it cannot be asked.
-    """
+    """Says why nothing can be written to a database that answers; None if it can."""
     if engine.dialect.name != "postgresql":
         return None
     with transaction(engine) as connection:
         if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off":
             return None
-    return f"{describe(engine)} takes no writes, as a replica does; let {_SETTING} name the primary"
+    return f"{describe(engine)} is read-only, as a replica is; point {_SETTING} at the primary"
 
 
 def describe(engine: Engine) -> str:
-    """Names the database for a message: host and database, or path. Never a password."""
+    """Names the database for a message, by host and name or by path; never a password."""
     url = engine.url
     if url.get_backend_name() == "sqlite":
         return f"SQLite database {url.database}"
@@ -138,13 +119,12 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
     """Runs one transaction: committed when the block ends, rolled back when it raises.
 
     Args:
-        engine: from `connect`.
-        read_only: for reading only; it waits for no writer, and a write in it fails.
+        read_only: it waits for no writer, and a write in it fails.
 
     Raises:
-        DatabaseUnavailable: the database is away, or gave up in the middle. If that was at the
-            commit, it may have happened or not; what `record` writes can safely be written again.
-        DatabaseRefused: of these, what waiting does not mend, such as a wrong password.
+        DatabaseUnavailable: the database is away, or failed in the middle. After a failure at the
+            commit it may have happened or not; what `record` stores can safely be stored again.
+        DatabaseRefused: of these, what waiting does not fix, such as a wrong password.
         SchemaError: a table or column is missing.
         StorageError: the database refused a statement for another reason.
     """
@@ -158,7 +138,7 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
 
 
 def folder_of(engine: Engine) -> Path | None:
-    """Where an SQLite database is on this machine; None for others."""
+    """The folder of an SQLite database; None for others."""
     if engine.dialect.name != "sqlite" or engine.url.database in (None, "", ":memory:"):
         return None
     return Path(str(engine.url.database)).absolute().parent
@@ -166,7 +146,7 @@ def folder_of(engine: Engine) -> Path | None:
 
 @contextmanager
 def in_words(engine: Engine) -> Iterator[None]:
-    """Raises what the driver raises in the block as `transaction` says."""
+    """Maps what the driver raises in the block as `transaction` says."""
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
@@ -181,7 +161,7 @@ def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite_d
 
 
 def dispose(engine: Engine) -> None:
-    """Closes the pool's connections; those in use close when they are given back."""
+    """Closes the pool's connections; those in use close when they are returned."""
     engine.dispose()
 
 
@@ -214,7 +194,7 @@ def _in_words(engine: Engine, error: DBAPIError | PoolTimeout) -> StorageError:
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailable(
             f"{name}: no connection became free within {POOL_TIMEOUT_SECONDS} s; "
-            "use fewer slots, or see what holds the connections"
+            "use fewer slots, or check what holds the connections"
         )
     said = _first_line(engine, error)
     if _is_missing(error):
@@ -259,23 +239,21 @@ def _first_line(engine: Engine, error: DBAPIError) -> str:
 
 def _remedy(engine: Engine, said: str) -> str:
     if "permission denied" in said:
-        return "grant its role that right, as docs/security.md says"
+        return "grant its role that right; see docs/security.md"
     if engine.url.get_backend_name() != "sqlite":
-        return f"see that it runs and that {_SETTING} is right"
+        return f"check that it is running and that {_SETTING} is right"
     if "locked" in said:
-        return "another process has been writing for long; see what it is"
+        return "another process has been writing for a long time; check which"
     if "full" in said:
-        return "make room on its disk"
+        return "free space on its disk"
     if "not a database" in said or "malformed" in said:
-        return f"restore it from a backup, or let {_SETTING} name another file"
-    return "see that the file and its folder can be read and written"
+        return f"restore it from a backup, or point {_SETTING} at another file"
+    return "check that the file and its folder can be read and written"
 
 
 def _without_password(url: str) -> str:
-    """Gives what may be shown of a URL that cannot be parsed.
-
-    What lies between the scheme and the last @ may be a password, and so may everything else of a
-    URL whose @ was forgotten.
+    """What may be shown of a URL that cannot be parsed. Anything between the scheme and the last @
+    may be a password, and so may everything else if the @ was forgotten.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:

@@ -21,15 +21,8 @@ READ_ONLY_OPTION: Final = "deadpan_read_only"
 
 
 def engine(url: URL, *, pool_size: int, pool_timeout: float) -> Engine:
-    """Gives an engine for a file; `storage.base.database.connect` is the way in.
-
-    Args:
-        url: `sqlite:///PATH`; the path's parent folders are created.
-        pool_size: connections kept open.
-        pool_timeout: seconds to wait for one.
-
-    Raises:
-        SettingsError: the URL names no file, or the folder cannot be created.
+    """Opens a file for `storage.base.database.connect`, creating its parent folders; SettingsError
+    if that fails. `pool_timeout` is in seconds.
     """
     path = check(url)
     try:
@@ -54,11 +47,8 @@ def engine(url: URL, *, pool_size: int, pool_timeout: float) -> Engine:
 
 
 def check(url: URL) -> Path:
-    """Gives the file that a URL names.
-
-    Raises:
-        SettingsError: it names none.
-        ValueError: the URL has something that SQLite's do not; its text says what.
+    """Returns the file that a URL names; SettingsError if it names none, ValueError with the reason
+    if it has something that SQLite's URLs do not.
     """
     if url.host:
         raise ValueError("a path begins after three slashes, as in sqlite:///deadpan.db")
@@ -68,7 +58,7 @@ def check(url: URL) -> Path:
             "name a file, as in sqlite:////absolute/path/deadpan.db"
         )
     if url.query:
-        raise ValueError("SQLite takes no parameters here")
+        raise ValueError("SQLite URLs take no parameters here")
     return Path(url.database).absolute()
 
 

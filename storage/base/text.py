@@ -1,8 +1,7 @@
-"""The one place where text from outside is made fit for both databases.
+"""The one place where text from outside is made safe for both databases.
 
-PostgreSQL stores neither NUL characters nor lone surrogates, SQLite stores both and then cuts at
-the first; so neither may reach a statement. They are escaped and not dropped, so that the reader of
-an error still sees what was there.
+PostgreSQL stores neither NUL characters nor lone surrogates; SQLite stores both and then cuts at
+the first. They are escaped and not dropped, so that the reader of an error sees what was there.
 """
 
 from __future__ import annotations
@@ -31,11 +30,8 @@ MAX_PRINTED_POST_ID_BYTES = 2048
 
 
 def clean_text(text: str, limit: int) -> str:
-    r"""Makes any text fit for both databases.
-
-    Args:
-        text: anything; a NUL becomes ``\x00``, a lone surrogate ``\udc80``, visibly.
-        limit: the most characters of the result; what is cut off is announced at its end.
+    r"""Makes any text safe for both databases: a NUL becomes ``\x00``, a lone surrogate ``\udc80``,
+    visibly, and a text of more than `limit` characters is cut, which its end says.
     """
     if len(text) <= limit and text.isascii() and "\x00" not in text:
         return text  # nearly all of them, and each verdict holds dozens
@@ -47,9 +43,8 @@ def clean_text(text: str, limit: int) -> str:
 
 
 def search_form(text: str) -> str:
-    """Gives the form in which texts are searched, on both databases with the same result: small
-    letters, without invisible characters, compatible characters as one, white space collapsed, cut
-    at 1,000 characters.
+    """Returns the form in which texts are searched, the same on both databases: case-folded, NFKC,
+    without invisible characters, white space collapsed, cut at 1,000 characters.
     """
     # Cut before and after: a letter may become up to 18 others.
     clean = clean_text(text[:MAX_SEARCH_CHARACTERS], 2 * MAX_SEARCH_CHARACTERS)
@@ -60,20 +55,16 @@ def search_form(text: str) -> str:
 
 
 def primary_language(tag: str | None) -> str:
-    """Gives the language of a tag such as `pt-BR` or `zh_Hant` (BCP 47) in two or three small
-    letters, `pt` or `zh`; `und`, which there means undetermined, where it names none.
+    """Returns the language of a tag such as `pt-BR` or `zh_Hant` (BCP 47) as `pt` or `zh`; `und`
+    (undetermined) if it names none.
     """
     found = re.match(r"([A-Za-z]{2,3})(?![^_-])", (tag or "").strip())
     return found[1].lower() if found else UNKNOWN_LANGUAGE
 
 
 def clean_json(value: object) -> Json:
-    """Makes a JSON value fit for both databases: strings as in `clean_text`, numbers as plain
-    Python numbers (NumPy's too), and a number that is not finite, which JSON has no word for, as
-    null.
-
-    Raises:
-        TypeError: the value is not JSON.
+    """Makes a JSON value safe for both databases: strings as in `clean_text`, numbers (NumPy's too)
+    as plain Python numbers, or null if not finite. TypeError if it is not JSON.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -100,10 +91,8 @@ def clean_json(value: object) -> Json:
 
 
 def printed_post_id(post_id: str) -> str:
-    """Gives the printable, bounded form under which a dead letter names its post.
-
-    A valid post id is its own printed form. One that is too long is cut and given a digest, so
-    that two of them with the same beginning stay two dead letters.
+    """Returns the printable, bounded form under which a dead letter names its post: a valid id as
+    it is; one that is too long cut, with a digest, so that two of them stay two dead letters.
     """
     clean = post_id.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
     encoded = clean.encode("utf-8")

@@ -71,6 +71,21 @@ def change(
     return after
 
 
+def close_waiting(connection: Connection, table: Table, *which: Any, now: datetime) -> int:
+    """Closes flags or second looks that wait, without an outcome, and returns how many."""
+    columns = table.c
+    statement = update(table).where(columns.state.in_(tables.UNCLOSED_STATES), *which)
+    return connection.execute(
+        statement.values(
+            state="decided",
+            closed_at=now,
+            claimed_by=None,
+            claim_expires_at=None,
+            row_version=columns.row_version + 1,
+        )
+    ).rowcount
+
+
 def standing_of(row: Any) -> Standing:
     """Where a flag stands."""
     return Standing(**{name: getattr(row, name) for name in _NAMES})

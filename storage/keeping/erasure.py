@@ -1,29 +1,42 @@
-"""Erasure: what a post or an author said is removed, and that it was removed stays.
+"""Erasure: what a post or an author said is removed; a receipt stays.
 
-Scores, versions and the states of flags stay, for statistics; they say nothing of the content. A
-receipt keeps the SHA-256 of the id, not the id, so that a post that was erased is known when it
-comes again.
+Scores, versions and the states of flags stay, for statistics; they say nothing of the content. The
+receipt keeps the SHA-256 of the id, not the id, so that an erased post is recognised when it comes
+again.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, String, cast, delete, exists, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    cast,
+    delete,
+    exists,
+    insert,
+    select,
+    update,
+)
 
 from storage import tables
 from storage.base.text import UNKNOWN_LANGUAGE, clean_text, printed_post_id
+from storage.flags.claims import close_waiting
 from storage.judging.queries import in_parts
 from storage.people import audit
 from storage.tables import challenger_verdicts, decisions, known_answers, review_votes, reviews
 
 Kind = Literal["post", "author"]
 ERASED = "erased on request"
-"""What stands where a text stood that may have quoted the post."""
+"""Replaces a text that may have quoted the post."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +45,8 @@ class Erased:
 
     Attributes:
         receipt: number of the receipt.
-        posts: posts of which something was there; none where a name was misspelt.
-        verdicts: from which the content was taken.
+        posts: posts of which something was there; none if a name was misspelt.
+        verdicts: from which the content was removed.
         flags: that waited for a human and are closed now.
         notes: of moderators, and errors, that could quote the post.
         evidence: SHA-256 of what no other post has as evidence; the caller deletes it from the
@@ -48,7 +61,7 @@ class Erased:
     evidence: tuple[str, ...]
 
     def counts(self) -> dict[str, int]:
-        """For people and receipts."""
+        """The numbers, for people and receipts."""
         found = asdict(self)
         del found["receipt"]
         return {**found, "evidence": len(self.evidence)}
@@ -67,13 +80,12 @@ def erase(
     requested_by: str,
     now: datetime | None = None,
 ) -> Erased:
-    """Remove what a post, or all posts of an author so far, said. Doing it twice does no harm.
+    """Removes what a post, or all posts of an author so far, said. Doing it twice does no harm.
 
     Args:
         connection: inside a transaction; the caller deletes the evidence and commits.
         subject: post id, or the author as the post source names them.
         requested_by: who asked for it, for the receipt.
-        now: aware; the present if left out.
     """
     moment = now if now is not None else datetime.now(UTC)
     verdicts, flags = tables.verdicts.c, tables.flags.c
@@ -111,19 +123,8 @@ def erase(
             .where(flags.post_id.in_(named))
             .values(author=None, search_text=None, language=UNKNOWN_LANGUAGE)
         )
-        closed += connection.execute(
-            update(tables.flags)
-            .where(flags.post_id.in_(named), flags.state.in_(tables.UNCLOSED_STATES))
-            .values(
-                state="decided",
-                closed_at=moment,
-                claimed_by=None,
-                claim_expires_at=None,
-                row_version=flags.row_version + 1,
-            )
-        ).rowcount
+        closed += close_waiting(connection, tables.flags, flags.post_id.in_(named), now=moment)
         notes += _erase_notes(connection, named)
-        notes += _erase_decisions(connection, named)
         notes += _erase_reviews(connection, named, moment)
         _erase_events(connection, named)
         # Of a trial nothing need stay; the hash of a short text can be guessed.
@@ -141,12 +142,13 @@ def erase(
         after=found.counts(),
         now=moment,
     )
-    return Erased(receipt, found.posts, found.verdicts, closed, notes, found.evidence)
+    return replace(found, receipt=receipt)
 
 
 def is_known(connection: Connection, post_id: str) -> bool:
-    """Whether anything of a post was ever written down. That it waits in Redis does not count, for
-    nobody looks through millions of ids there."""
+    """Whether anything of a post was ever stored. Waiting in Redis does not count: nobody looks
+    through millions of ids there.
+    """
     sought = (
         tables.verdicts.c.post_id == post_id,
         tables.flags.c.post_id == post_id,
@@ -157,11 +159,7 @@ def is_known(connection: Connection, post_id: str) -> bool:
 
 
 def preview(connection: Connection, kind: Kind, subject: str) -> Erased:
-    """Says what an erasure would remove, by doing it and taking it back.
-
-    Args:
-        connection: inside a transaction, in which nothing is changed in the end.
-    """
+    """Says what an erasure would remove, by doing it and rolling it back to where it began."""
     tried = connection.begin_nested()
     try:
         return erase(connection, kind, subject, requested_by="")
@@ -170,14 +168,14 @@ def preview(connection: Connection, kind: Kind, subject: str) -> Erased:
 
 
 def receipts(connection: Connection, *, limit: int) -> list[tables.Receipt]:
-    """Gives receipts, the newest first."""
+    """Returns receipts, newest first."""
     columns = tables.erasures.c
     rows = connection.execute(select(tables.erasures).order_by(columns.id.desc()).limit(limit))
     return [tables.Receipt(**row._mapping) for row in rows]
 
 
 def erased(connection: Connection, post_ids: Iterable[str]) -> set[str]:
-    """Those of these posts that were erased."""
+    """Returns those of these posts that were erased."""
     by_digest = {digest(post_id): post_id for post_id in post_ids}
     columns = tables.erasures.c
     found: set[str] = set()
@@ -191,65 +189,36 @@ def erased(connection: Connection, post_ids: Iterable[str]) -> set[str]:
     return found
 
 
+def _overwrite(connection: Connection, column: Column[Any], *which: ColumnElement[bool]) -> int:
+    """Replaces texts that may have quoted the post, and returns how many."""
+    written = (column.is_not(None), column != ERASED)
+    statement = update(column.table).where(*which, *written).values({column.name: ERASED})
+    return connection.execute(statement).rowcount
+
+
 def _erase_notes(connection: Connection, post_ids: Sequence[str]) -> int:
-    letters, gone = tables.dead_letters.c, tables.gone_posts.c
+    """Errors, and what moderators wrote of the flags; what they decided does not quote the post."""
+    letters, gone, made = tables.dead_letters.c, tables.gone_posts.c, decisions.c
     printed = [printed_post_id(post_id) for post_id in post_ids]
-    changed = connection.execute(
-        update(tables.dead_letters)
-        .where(letters.post_id.in_(printed), letters.error != ERASED)
-        .values(error=ERASED)
-    ).rowcount
     return (
-        changed
-        + connection.execute(
-            update(tables.gone_posts)
-            .where(gone.post_id.in_(post_ids), gone.why != ERASED)
-            .values(why=ERASED)
-        ).rowcount
+        _overwrite(connection, letters.error, letters.post_id.in_(printed))
+        + _overwrite(connection, gone.why, gone.post_id.in_(post_ids))
+        + _overwrite(connection, made.note, made.flag_id.in_(_flags_of(post_ids)))
     )
 
 
-def _erase_decisions(connection: Connection, post_ids: Sequence[str]) -> int:
-    """What moderators wrote may quote the post; what they decided does not."""
-    columns = decisions.c
-    of_these = select(tables.flags.c.id).where(tables.flags.c.post_id.in_(post_ids))
-    return connection.execute(
-        update(decisions)
-        .where(columns.flag_id.in_(of_these), columns.note.is_not(None), columns.note != ERASED)
-        .values(note=ERASED)
-    ).rowcount
+def _flags_of(post_ids: Sequence[str]) -> Select[Any]:
+    return select(tables.flags.c.id).where(tables.flags.c.post_id.in_(post_ids))
 
 
 def _erase_reviews(connection: Connection, post_ids: Sequence[str], now: datetime) -> int:
     """What was written in second looks and appeals; those that wait are closed."""
-    columns, votes = reviews.c, review_votes.c
-    flags = select(tables.flags.c.id).where(tables.flags.c.post_id.in_(post_ids))
-    mine = columns.flag_id.in_(flags)
-    changed = connection.execute(
-        update(reviews)
-        .where(mine, columns.why.is_not(None), columns.why != ERASED)
-        .values(why=ERASED)
-    ).rowcount
-    changed += connection.execute(
-        update(review_votes)
-        .where(
-            votes.review_id.in_(select(columns.id).where(mine)),
-            votes.note.is_not(None),
-            votes.note != ERASED,
-        )
-        .values(note=ERASED)
-    ).rowcount
-    connection.execute(
-        update(reviews)
-        .where(mine, columns.state != "decided")
-        .values(
-            state="decided",
-            closed_at=now,
-            claimed_by=None,
-            claim_expires_at=None,
-            row_version=columns.row_version + 1,
-        )
-    )
+    flags = _flags_of(post_ids)
+    mine = reviews.c.flag_id.in_(flags)
+    votes = review_votes.c.review_id.in_(select(reviews.c.id).where(mine))
+    changed = _overwrite(connection, reviews.c.why, mine)
+    changed += _overwrite(connection, review_votes.c.note, votes)
+    close_waiting(connection, reviews, mine, now=now)
     connection.execute(
         update(known_answers).where(known_answers.c.flag_id.in_(flags)).values(retired_at=now)
     )
@@ -274,11 +243,8 @@ def _erase_events(connection: Connection, post_ids: Sequence[str]) -> None:
 def let_go(
     connection: Connection, verdict_ids: Sequence[int], hashes: Collection[str]
 ) -> tuple[str, ...]:
-    """Takes from verdicts their evidence, and removes what no other verdict has, for the same
-    picture is posted by many.
-
-    Returns:
-        SHA-256 of what was removed; the caller deletes it from the evidence store.
+    """Removes from verdicts their evidence, and what no other verdict has altogether, for the same
+    picture is posted by many. Returns the SHA-256 of that; the caller deletes it from the store.
     """
     uses, evidence = tables.evidence_uses.c, tables.evidence.c
     for part in in_parts(verdict_ids):

@@ -1,7 +1,7 @@
-"""What is old is forgotten, a little at a time, so that nobody waits long for a lock.
+"""Retention: old data is removed a little at a time, so that nobody waits long for a lock.
 
-Each function walks on from where the last call stopped, for what has to stay (a verdict with a
-flag, evidence of a post that was flagged again) would be met again and again otherwise.
+Each function goes on from where the last call stopped; otherwise it would meet what has to stay (a
+verdict with a flag, evidence of a post that was flagged again) over and over.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from storage import tables
 from storage.judging.queries import in_parts
 from storage.keeping.erasure import let_go
 from storage.people import audit
-from storage.reviews.reviews import UNCLOSED, has_not_lapsed
+from storage.reviews.reviews import has_not_lapsed
 from storage.tables import audit_log, decisions, known_answers, review_votes, reviews
 
 BATCH: Final = 500
@@ -45,11 +45,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was over before these moments is forgotten; None keeps it for good.
-
-    Attributes:
-        others: for every queue that has no moment of its own.
-        queues: by the queue of the flag.
+    """What was over before these moments is removed, by the flag's queue, or `others` for queues
+    that are not named; None keeps it for good.
     """
 
     others: datetime | None
@@ -57,7 +54,7 @@ class Before:
 
     @property
     def latest(self) -> datetime | None:
-        """What is younger is of no interest."""
+        """Nothing younger than this is removed."""
         moments = [each for each in (self.others, *self.queues.values()) if each is not None]
         return max(moments, default=None)
 
@@ -111,9 +108,8 @@ def forget_verdicts(
 def forget_evidence(
     connection: Connection, before: Before, after: Place | None, *, now: datetime
 ) -> Step:
-    """Removes text, pictures and explanations of posts of which every flag was closed before then.
-
-    What another post has as evidence too stays, and so does what is yet to be looked at again.
+    """Removes text, pictures and explanations of posts whose flags were all closed before then,
+    except what another post has as evidence too, and what is still to be looked at again.
     """
     flags, verdicts = tables.flags.c, tables.verdicts.c
     found = _walk(connection, tables.flags, flags.closed_at, before, after)
@@ -163,9 +159,8 @@ def forget_evidence(
 def forget_decisions(
     connection: Connection, before: Before, after: Place | None, *, now: datetime
 ) -> Step:
-    """Removes the decisions of closed flags of which the last is old, and what was said in second
-    looks at them. Those of a flag go together: an undoing that is left alone would undo nothing,
-    and what it undid would count again.
+    """Removes the decisions of closed flags whose last one is old, with the second looks at them.
+    Those of a flag go together: an undone decision whose undoing is gone would count again.
     """
     flags, columns = tables.flags.c, decisions.c
     found = _walk(connection, decisions, columns.created_at, before, after)
@@ -204,7 +199,7 @@ def forget_audit(
     old = [Place(at, number) for number, at in rows if at < before.others]
     if not old:
         return Step(0, None)
-    # The triggers of the log let nothing else go.
+    # The log's triggers refuse to remove anything else.
     audit.let_go(connection, before=before.others)
     connection.execute(delete(audit_log).where(columns.id.in_([place.id for place in old])))
     return Step(len(old), old[-1])
@@ -214,7 +209,9 @@ def _is_looked_at_again(flags: FromClause, now: datetime) -> ColumnElement[bool]
     """Whether a second look or an appeal waits for a flag, or it is one whose answer is known."""
     return or_(
         exists().where(
-            reviews.c.flag_id == flags.c.id, reviews.c.state.in_(UNCLOSED), has_not_lapsed(now)
+            reviews.c.flag_id == flags.c.id,
+            reviews.c.state.in_(tables.UNCLOSED_STATES),
+            has_not_lapsed(now),
         ),
         exists().where(known_answers.c.flag_id == flags.c.id, known_answers.c.retired_at.is_(None)),
     )

@@ -1,8 +1,8 @@
 """Indexes of tables that are large and written to all the time.
 
-On PostgreSQL an index that is made in the usual way keeps writers out until it is done: minutes, on
-millions of rows. Made CONCURRENTLY it keeps nobody out, but it cannot be undone with the rest of a
-migration. So a migration that calls these does nothing else, and may be run again after a failure.
+On PostgreSQL, CREATE INDEX blocks writers until it is done: minutes, on millions of rows. Done
+CONCURRENTLY it blocks nobody, but cannot be rolled back with the rest of a migration. So one that
+calls these does nothing else, and can be run again after a failure.
 """
 
 from __future__ import annotations
@@ -23,11 +23,8 @@ def create_index(
     unique: bool = False,
     where: str | None = None,
 ) -> None:
-    """Makes an index and keeps no writer out, whether or not a try before has left a part of it.
-
-    Args:
-        columns: names, or `sa.text` of an expression.
-        where: of a partial index.
+    """Makes an index without blocking writers, whether or not an earlier try has left a part of it;
+    `columns` are names, or `sa.text` of an expression.
     """
     condition = None if where is None else sa.text(where)
     if op.get_context().dialect.name != "postgresql":
@@ -50,7 +47,7 @@ def create_index(
 
 
 def drop_index(name: str, table: str) -> None:
-    """Removes an index and keeps nobody out; one that is not there is none to remove."""
+    """Removes an index, if it is there, without blocking anybody."""
     if op.get_context().dialect.name != "postgresql":
         op.drop_index(name, table, if_exists=True)
         return
@@ -60,8 +57,7 @@ def drop_index(name: str, table: str) -> None:
 
 @contextmanager
 def _outside_transactions() -> Iterator[None]:
-    """It waits for the transactions that are open, for as long as they are: that costs nobody
-    anything."""
+    """It waits for open transactions as long as they last, which blocks nobody."""
     with op.get_context().autocommit_block():
         before = "0"
         if not op.get_context().as_sql:
@@ -72,7 +68,7 @@ def _outside_transactions() -> Iterator[None]:
 
 
 def _is_broken(name: str) -> bool:
-    """Whether making it was interrupted: such an index is kept up to date, and never used."""
+    """Whether making it was interrupted: such an index is kept up to date but never used."""
     found = op.get_bind().execute(
         sa.text("SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"),
         {"name": name},

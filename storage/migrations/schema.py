@@ -1,7 +1,7 @@
-"""Bringing a database to the schema of this version, and saying when it has another.
+"""Migrating a database to this version's schema, and saying when it has another.
 
-While an upgrade rolls, a database has the newer schema and workers of the version before go on, so
-migrations add and take nothing away, and the database says which versions it still works with.
+During a rolling upgrade, workers of the version before go on with the newer schema, so migrations
+add and remove nothing, and the database says which versions it still works with.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from storage.tables import compatibility
 
 OLDEST_REVISION: Final = "0006"
 """The schema of the oldest version whose statements still work on this version's schema. Raise it
-only with a migration that takes something away, a version after nothing uses it any more."""
+only with a migration that removes something, a version after its last use."""
 
 LOCK_TIMEOUT_SECONDS: Final = 3.0
-"""A migration that waits for a table keeps everybody behind it waiting too: it gives up soon."""
+"""A migration that waits for a table makes everybody behind it wait too, so it gives up soon."""
 LOCK_TRIES: Final = 20
 LOCK_PAUSE_SECONDS: Final = 2.0
 
@@ -43,16 +43,15 @@ _one_at_a_time = threading.Lock()
 
 
 def migrate(engine: Engine) -> None:
-    """Brings the database to this version's schema; one that a newer Deadpan has migrated and that
-    this version works with stays as it is. Several processes may call it at once: one works, the
-    others wait and find nothing left to do.
+    """Migrates the database to this version's schema; a newer schema that this version works with
+    stays as it is. Several processes may call it at once: one works, the others wait.
 
     Each migration happens whole or not at all (on SQLite, all of them together). One that does not
     get a table at once gives way and tries again, so that nobody queues up behind it.
 
     Raises:
-        SchemaError: the database was written by a newer Deadpan, and does not work with this one.
-        DatabaseUnavailable: it cannot be reached, or a table was in use throughout.
+        SchemaError: the database was migrated by a newer Deadpan and does not work with this one.
+        DatabaseUnavailable: it cannot be reached, or a table was in use all the time.
     """
     with _one_at_a_time:
         if engine.dialect.name == "postgresql":
@@ -66,11 +65,7 @@ def migrate(engine: Engine) -> None:
 
 
 def schema_problem(engine: Engine) -> str | None:
-    """Says why this version cannot work with the database, with the remedy; None if it can.
-
-    Raises:
-        DatabaseUnavailable: it cannot be reached.
-    """
+    """Says why this version cannot work with the database, and what to do; None if it can."""
     with transaction(engine, read_only=True) as connection:
         standing = _standing(connection, _config())
     return None if standing in ("current", "newer") else _sentence(standing, engine)
@@ -85,10 +80,8 @@ def require_schema(engine: Engine) -> None:
 
 @contextmanager
 def _alone(engine: Engine) -> Iterator[None]:
-    """Holds the lock of migrations on a connection of its own.
-
-    It asks again and again, for a statement that waits counts as a transaction that is open, and
-    an index that is made concurrently would wait for it in turn.
+    """Holds the migration lock on a connection of its own. It polls: a waiting statement counts as
+    an open transaction, for which a concurrent CREATE INDEX would wait in turn.
     """
     with in_words(engine), engine.connect() as connection:
         guard = connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -118,8 +111,8 @@ def _migrate_without_queues(engine: Engine) -> None:
                 raise
             if not left:
                 raise DatabaseUnavailable(
-                    f"{describe(engine)}: a table that is migrated was in use throughout; see what "
-                    "transaction is open for long, and run `deadpan db migrate` again"
+                    f"{describe(engine)}: a table to be migrated was in use all the time; look for "
+                    "long transactions, and run `deadpan db migrate` again"
                 ) from error
         time.sleep(LOCK_PAUSE_SECONDS)
     with transaction(engine) as connection:
@@ -139,7 +132,7 @@ def _upgrade(connection: Connection, engine: Engine) -> None:
 
 
 def _write_oldest(connection: Connection) -> None:
-    """Only this version's own schema: a newer one has said so itself."""
+    """Only for this version's own schema: a newer one has said so itself."""
     if _standing(connection, _config()) == "current":
         row: dict[str, Any] = {"id": 1, "oldest_revision": OLDEST_REVISION}
         statement = insert(connection, compatibility).values(row)
@@ -178,6 +171,6 @@ def _works_with(connection: Connection, revision: str) -> bool:
 def _sentence(standing: _Standing, engine: Engine) -> str:
     name = describe(engine)
     if standing == "ahead":
-        return f"{name}: this database was written by a newer Deadpan; install that version"
-    what = "has no tables of Deadpan yet" if standing == "empty" else "has an older schema"
+        return f"{name}: this database was migrated by a newer Deadpan; install that version"
+    what = "has no Deadpan tables yet" if standing == "empty" else "has an older schema"
     return f"{name} {what}; run `deadpan db migrate`"

@@ -1,4 +1,4 @@
-"""What the flags and decisions of some days add up to."""
+"""Reports on the flags and decisions of the last days."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from math import sqrt
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, String, and_, case, func, select, true
 
 from storage import tables
+from storage.flags.decided import is_undone
+from storage.reports.statistics import wilson
 from storage.tables import decisions, moderators
 
-#: Upper ends, in seconds, of the groups that times to a decision are counted in.
+#: Upper ends, in seconds, of the groups in which waiting times are counted.
 WAITS: Final = (60, 600, 3600, 8 * 3600, 86_400, 3 * 86_400)
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Of the flags of a rule that were decided, how many a moderator removed.
-
-    Attributes:
-        low, high: Wilson's 95 % interval.
-    """
+    """Of the decided flags of a rule, how many a moderator removed, with Wilson's 95 % interval."""
 
     rule: str
     upheld: int
@@ -36,10 +33,10 @@ class Precision:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a moderator did and did not take back.
+    """What a moderator did and did not undo.
 
     Attributes:
-        decided: approvals and removals, those that end an appeal among them.
+        decided: approvals and removals, including those that end an appeal.
         mean_seconds: of the decisions in `decided` whose time is known.
     """
 
@@ -59,25 +56,14 @@ class Day:
     decided: int
 
 
-def wilson(successes: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927)."""
-    if n == 0:
-        return 0.0, 1.0
-    share = successes / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def _decided(since: datetime) -> ColumnElement[bool]:
-    """Flags that a moderator decided. An erasure closes flags too, without an outcome: nobody said
-    of those whether the rule was right."""
+    """Flags that a moderator decided. An erasure closes flags too, but without an outcome."""
     flags = tables.flags.c
     return and_(flags.state == "decided", flags.outcome.is_not(None), flags.closed_at >= since)
 
 
 def precision(connection: Connection, *, since: datetime) -> list[Precision]:
-    """Gives the precision of each rule over flags that were decided since then."""
+    """Returns the precision of each rule over flags that were decided since then."""
     flags = tables.flags.c
     rule: ColumnElement[Any]
     if connection.dialect.name == "postgresql":
@@ -120,9 +106,8 @@ def waits(connection: Connection, *, since: datetime) -> list[int]:
 
 
 def loads(connection: Connection, *, since: datetime) -> list[Load]:
-    """Gives what each moderator did and did not take back, the busiest first."""
-    action, later = decisions.c.action, decisions.alias("later")
-    undone = select(later.c.id).where(later.c.undoes == decisions.c.id).exists()
+    """Returns what each moderator did and did not undo, the busiest first."""
+    action = decisions.c.action
 
     def number(*actions: str) -> Any:
         return func.sum(case((action.in_(actions), 1), else_=0))
@@ -136,7 +121,7 @@ def loads(connection: Connection, *, since: datetime) -> list[Load]:
             func.avg(case((action.in_(("approve", "remove")), decisions.c.seconds_taken))),
         )
         .join(moderators, moderators.c.id == decisions.c.moderator_id)
-        .where(decisions.c.created_at >= since, action != "undo", ~undone)
+        .where(decisions.c.created_at >= since, action != "undo", ~is_undone())
         .group_by(moderators.c.name)
         .order_by(number("approve", "remove").desc(), moderators.c.name)
     )
@@ -147,11 +132,7 @@ def loads(connection: Connection, *, since: datetime) -> list[Load]:
 
 
 def days(connection: Connection, *, until: datetime, number: int = 14) -> Sequence[Day]:
-    """Counts flags opened and decided on each of the last days.
-
-    Args:
-        until: a moment of the last day.
-    """
+    """Counts flags opened and decided on each of the last days; `until` is in the last one."""
     flags = tables.flags.c
     last = until.replace(hour=0, minute=0, second=0, microsecond=0)
 

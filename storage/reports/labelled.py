@@ -1,4 +1,4 @@
-"""Posts that moderators labelled, as a data set that training and evaluation read as it is."""
+"""Posts that moderators labelled, as a data set that training and evaluation can read."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, or_, select
 
 from deadpan.core.errors import ConfigurationError, EvidenceUnavailable
 from storage import tables
+from storage.flags.decided import is_undone
 from storage.judging.evidence import EvidenceStore
 from storage.tables import decisions
 
+_T = TypeVar("_T")
 POSTS_FILE: Final = "posts.jsonl"
 _IMAGES: Final = "images"
 _IN_MEMORY_BYTES: Final = 4 * 2**20
@@ -27,10 +29,8 @@ _IN_MEMORY_BYTES: Final = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A post and what moderators said of it; at least one of the two labels is known.
-
-    Attributes:
-        evidence: of the verdict that was decided, `{"kind", "sha256"}` each.
+    """A post and what moderators said of it, with the evidence of the verdict that was decided; at
+    least one of the two labels is known.
     """
 
     post_id: str
@@ -44,7 +44,7 @@ class Tally:
     """What an export holds, counted while it is written.
 
     Attributes:
-        without_evidence: posts left out because what they said is not kept any more.
+        without_evidence: posts left out because their content is no longer stored.
         problem: why the last of them could not be read.
     """
 
@@ -55,11 +55,7 @@ class Tally:
 
 
 def moment(text: str) -> datetime:
-    """A moment as people write it; UTC where it has no time zone.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
+    """A moment as people write it, in UTC if it has no time zone; ConfigurationError if invalid."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -70,17 +66,13 @@ def moment(text: str) -> datetime:
 
 
 def labelled(connection: Connection, *, since: datetime | None = None) -> Iterator[Labelled]:
-    """Gives the posts of which moderators said how they are meant, in the order of their ids.
+    """Yields the posts that moderators labelled (since a moment), in the order of their ids.
 
-    A decision that was undone counts for nothing. Where several were made of the same content, the
-    later one wins, for each label by itself; of a post that was changed, only the content that was
-    decided last counts. What was erased has no evidence and is left out.
-
-    Args:
-        since: only decisions made then or later; aware.
+    Undone decisions do not count. Where several were made of the same content, the later one wins,
+    for each label by itself; of a post that changed, only the content that was decided last counts.
+    What was erased has no evidence and is left out.
     """
     made, flags, verdicts = decisions.c, tables.flags.c, tables.verdicts.c
-    later = decisions.alias("later")
     statement = (
         select(
             flags.post_id,
@@ -94,7 +86,7 @@ def labelled(connection: Connection, *, since: datetime | None = None) -> Iterat
         .where(
             made.action != "undo",
             or_(made.sentiment.is_not(None), made.sarcastic.is_not(None)),
-            ~select(later.c.id).where(later.c.undoes == made.id).exists(),
+            ~is_undone(),
         )
         .order_by(flags.post_id, made.id)
         .execution_options(yield_per=1000)
@@ -110,21 +102,23 @@ def labelled(connection: Connection, *, since: datetime | None = None) -> Iterat
         yield Labelled(
             post_id,
             tuple(last.evidence),
-            next((row.sentiment for row in reversed(same) if row.sentiment is not None), None),
-            next((row.sarcastic for row in reversed(same) if row.sarcastic is not None), None),
+            last_known(row.sentiment for row in same),
+            last_known(row.sarcastic for row in same),
         )
+
+
+def last_known(values: Iterable[_T | None]) -> _T | None:
+    """The last value that is not None."""
+    return next((each for each in reversed(list(values)) if each is not None), None)
 
 
 def write_folder(
     connection: Connection, store: EvidenceStore, folder: Path, *, since: datetime | None = None
 ) -> Tally:
-    """Writes `posts.jsonl` and the pictures beside it; the file is there when all of it is.
-
-    Args:
-        folder: made if need be, readable by its owner alone.
+    """Writes the pictures and then `posts.jsonl` to a folder that only its owner can read.
 
     Raises:
-        ConfigurationError: it holds an export already, or cannot be written.
+        ConfigurationError: the folder holds an export already, or cannot be written.
         EvidenceUnavailable: no post's evidence could be read.
     """
     tally = Tally()
@@ -152,7 +146,7 @@ def write_folder(
 def zipped(
     connection: Connection, store: EvidenceStore, *, since: datetime | None = None
 ) -> Iterator[bytes]:
-    """Gives the same as one archive, piece by piece, so that it need not fit into memory."""
+    """Yields the same as one archive, in pieces, so that it need not fit into memory."""
     tally, out = Tally(), _Pieces()
     with (
         tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as lines,
@@ -207,7 +201,7 @@ def _posts(
 
 
 class _Pieces:
-    """A file that only takes, for `zipfile`, which finds out by itself that it cannot seek."""
+    """A file to write to, for `zipfile`, which notices that it cannot seek."""
 
     def __init__(self) -> None:
         self._held: list[bytes] = []

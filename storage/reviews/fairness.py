@@ -1,4 +1,4 @@
-"""What second looks and known answers add up to: agreement, and who was right how often."""
+"""What second looks and known answers add up to: agreement, and how often each was right."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from storage import tables
-from storage.reports.agreement import cohen_kappa, krippendorff_alpha
-from storage.reports.insight import wilson
+from storage.reports.statistics import cohen_kappa, krippendorff_alpha, wilson
 from storage.tables import decisions, moderators, review_votes, reviews
 
 
 @dataclass(frozen=True, slots=True)
 class PairAgreement:
-    """Of two moderators.
-
-    Attributes:
-        looks: flags that both spoke of.
-        same: how many of them they said the same of.
-        kappa: Cohen's; None where it is not defined.
+    """Of two moderators: flags that both decided, how many of them alike, and Cohen's kappa; None
+    where it is undefined.
     """
 
     first: str
@@ -38,9 +33,9 @@ class GroupAgreement:
     """Of everybody, on the flags of a queue or on whether a reason code is the right one.
 
     Attributes:
-        looks: flags that two spoke of; for a reason code, those of which at least one chose it.
-        same: how many of them they said the same of.
-        alpha: Krippendorff's, nominal; None where it is not defined. For a reason code it is
+        looks: flags that two decided; for a reason code, those for which at least one chose it.
+        same: how many of them alike.
+        alpha: Krippendorff's, nominal; None where it is undefined. For a reason code it is
             computed over all flags, with "chose it" and "did not" as values.
     """
 
@@ -64,11 +59,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class HitRate:
-    """How often somebody gave the known answer.
-
-    Attributes:
-        low, high: Wilson's 95 % interval of `value`.
-    """
+    """How often somebody gave the known answer, with Wilson's 95 % interval of `value`."""
 
     moderator: str
     hits: int
@@ -86,10 +77,10 @@ class _Said(NamedTuple):
 
 
 def agreement(connection: Connection, *, since: datetime) -> Agreement:
-    """Gives how much moderators agreed in second looks since then.
+    """Returns how much moderators agreed in second looks since then.
 
-    Only the sample counts. Looks that were opened because people disagreed, and appeals, are about
-    what is disputed, and would make agreement look worse than it is.
+    Only the sample counts: looks opened because people disagreed, and appeals, are about what is
+    disputed, and would make agreement look worse than it is.
     """
     said = _sample(connection, since)
     pairs: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
@@ -116,7 +107,7 @@ def agreement(connection: Connection, *, since: datetime) -> Agreement:
 
 
 def hit_rates(connection: Connection, *, since: datetime) -> list[HitRate]:
-    """Gives how often each moderator gave the known answer since then, by name."""
+    """Returns how often each moderator gave the known answer since then, by name."""
     votes = review_votes.c
     rows = connection.execute(
         select(moderators.c.name, votes.action == reviews.c.expected, func.count())

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, literal, select, true, update
 
 from deadpan.core.errors import ConfigurationError, FlagConflict
 from storage import tables
+from storage.base.database import insert
 from storage.base.text import primary_language
 from storage.flags import claims
 from storage.people import audit
@@ -29,36 +30,30 @@ def mark(
     *,
     now: datetime | None = None,
 ) -> None:
-    """Says that the right answer to a decided flag is known; with no action, that it is not.
+    """Says that the right answer to a decided flag is known; with an empty action, that it is not.
 
     Raises:
         ConfigurationError: an action that is neither approve nor remove.
-        FlagConflict: the flag is not decided by anybody.
+        FlagConflict: nobody has decided the flag.
         NotFound: there is no such flag.
     """
     moment = now if now is not None else datetime.now(UTC)
     if action not in ("approve", "remove", ""):
-        raise ConfigurationError(f"a known answer is approve or remove, not {action[:80]!r}")
+        raise ConfigurationError(f"a known answer must be approve or remove, not {action[:80]!r}")
     flag = claims.lock(connection, flag_id)
     if action:
         deciding(connection, flag)
     before = of_flag(connection, flag_id)
-    columns = known_answers.c
     if before is None and not action:
         return
-    fresh = {"marked_by": lead.name, "marked_at": moment, "retired_at": None, "action": action}
-    there = connection.execute(
-        select(columns.flag_id).where(columns.flag_id == flag_id)
-    ).one_or_none()
-    if not action:
-        statement: Any = (
-            update(known_answers).where(columns.flag_id == flag_id).values(retired_at=moment)
-        )
-    elif there is None:
-        statement = known_answers.insert().values(flag_id=flag_id, **fresh)
+    columns = known_answers.c
+    if action:
+        values = {"marked_by": lead.name, "marked_at": moment, "retired_at": None, "action": action}
+        upsert = insert(connection, known_answers).values(flag_id=flag_id, **values)
+        connection.execute(upsert.on_conflict_do_update(index_elements=["flag_id"], set_=values))
     else:
-        statement = update(known_answers).where(columns.flag_id == flag_id).values(**fresh)
-    connection.execute(statement)
+        retire = update(known_answers).where(columns.flag_id == flag_id)
+        connection.execute(retire.values(retired_at=moment))
     audit.write(
         connection,
         lead.name,
@@ -71,7 +66,7 @@ def mark(
 
 
 def of_flag(connection: Connection, flag_id: int) -> str | None:
-    """Gives the right answer to a flag, if it is known."""
+    """Returns the right answer to a flag, if it is known."""
     columns = known_answers.c
     found = connection.execute(
         select(columns.action).where(columns.flag_id == flag_id, columns.retired_at.is_(None))
@@ -87,7 +82,7 @@ def ask(
     language: str | None = None,
     now: datetime,
 ) -> Row[Any] | None:
-    """Makes a look at one of the newest known answers that they had no part in, or gives None."""
+    """Opens a look at one of the newest known answers that they had no part in, or returns None."""
     flag, known = tables.flags.c, known_answers.c
     me = literal(moderator.id)
     decided = select(tables.decisions.c.moderator_id).where(tables.decisions.c.flag_id == flag.id)

@@ -1,7 +1,7 @@
 """Second looks: what they are, who had a part in them, and from whom a flag is hidden meanwhile.
 
 A look stands where a flag stands, and the same function says how it changes: a vote that agrees
-closes it, one that does not leaves it to a lead, who settles it.
+closes it; one that does not leaves it to a lead to settle.
 """
 
 from __future__ import annotations
@@ -21,19 +21,14 @@ from storage.flags.decisions import MAX_NOTE_CHARACTERS
 from storage.flags.states import Event
 from storage.people import audit
 from storage.people.moderators import Moderator
-from storage.tables import Review, Vote, review_votes, reviews
+from storage.tables import UNCLOSED_STATES, Review, Vote, review_votes, reviews
 
 #: A look of the sample that nobody took within a week is not asked for any more.
 LAPSES_AFTER: Final = timedelta(days=7)
-UNCLOSED: Final = ("open", "claimed", "escalated")
 
 
 def by_id(connection: Connection, review_id: int) -> Review:
-    """Gives a second look.
-
-    Raises:
-        NotFound: there is none of this id.
-    """
+    """Returns a second look; NotFound if there is none."""
     row = connection.execute(select(reviews).where(reviews.c.id == review_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no second look {review_id}")
@@ -41,7 +36,7 @@ def by_id(connection: Connection, review_id: int) -> Review:
 
 
 def of_flag(connection: Connection, flag_id: int) -> list[Review]:
-    """Gives the looks at a flag's decisions, oldest first, without known answers."""
+    """Returns the looks at a flag's decisions, oldest first, without known answers."""
     statement = (
         select(reviews)
         .where(reviews.c.flag_id == flag_id, reviews.c.kind != "known")
@@ -51,7 +46,7 @@ def of_flag(connection: Connection, flag_id: int) -> list[Review]:
 
 
 def votes(connection: Connection, review_id: int) -> list[Vote]:
-    """Gives what was said in a second look, oldest first."""
+    """Returns what was said in a second look, oldest first."""
     statement = select(review_votes).where(review_votes.c.review_id == review_id)
     rows = connection.execute(statement.order_by(review_votes.c.id))
     return [Vote(**row._mapping) for row in rows]
@@ -64,15 +59,15 @@ def hidden_from(
     *,
     now: datetime | None = None,
 ) -> dict[int, int | None]:
-    """Gives the flags of which this person may not see now what was decided and judged: those that
-    they hold for a second look, with the look's id; and, for moderators, those that they may yet
-    be given, with None. Leads watch over the work and see the latter.
+    """Returns the flags whose decisions and scores this person may not see now: those they hold for
+    a second look, with the look's id; and, for moderators (leads watch over the work), those that
+    they may still be given, with None.
     """
     moment = now if now is not None else datetime.now(UTC)
     columns = reviews.c
     holds = and_(columns.state == "claimed", columns.claimed_by == moderator.name)
     may_come = and_(
-        columns.state.in_(UNCLOSED),
+        columns.state.in_(UNCLOSED_STATES),
         columns.for_moderator_id.is_(None),
         has_not_lapsed(moment),
         ~had_a_part(moderator),
@@ -124,8 +119,8 @@ def _had_a_part(me: Any) -> Any:
 def is_for_others(moderator: Moderator) -> Any:
     """Whether somebody else has to look, as a condition: who had a part in the flag does not.
 
-    In a small team everybody may have had one by the time of an appeal. Then it is for all but
-    whoever made the decision that is appealed against, so that it never waits for nobody.
+    In a small team everybody may have had one by the time of an appeal. Then anybody may look
+    except whoever made the decision under appeal, so that it never waits forever.
     """
     me = literal(moderator.id)
     made = select(tables.decisions.c.moderator_id).where(
@@ -141,26 +136,18 @@ def is_for_others(moderator: Moderator) -> Any:
 
 
 def deciding(connection: Connection, flag: Row[Any]) -> decisions.Decision:
-    """The decision that closed a flag, whose row is locked.
-
-    Raises:
-        FlagConflict: nobody closed it.
-    """
+    """Returns the decision that closed a locked flag; FlagConflict if nobody decided it."""
     said = decisions.of_flags(connection, [flag.id])[flag.id]
     closing = [d for d in said if d.action in ("approve", "remove") and not d.undone]
     if flag.state != "decided" or not closing:
-        raise FlagConflict(f"nobody has decided flag {flag.id}; decide it instead")
+        raise FlagConflict(f"nobody has decided flag {flag.id} yet; decide it instead")
     return closing[-1]
 
 
 def open_look(
     connection: Connection, flag: Row[Any], kind: str, *, opened_at: datetime, **more: Any
 ) -> int:
-    """Opens a look at the decision that closed a flag, whose row is locked.
-
-    Raises:
-        FlagConflict: nobody closed it.
-    """
+    """Opens a look at the decision that closed a locked flag; FlagConflict if nobody decided it."""
     decision = deciding(connection, flag)
     values = {"expected": decision.action, **more}
     if values.get("why"):
@@ -179,11 +166,7 @@ def open_look(
 
 
 def lock(connection: Connection, review_id: int) -> Row[Any]:
-    """Gives a look's row and keeps others from changing it until the transaction ends.
-
-    Raises:
-        NotFound: there is no such look.
-    """
+    """Returns a look's row, locked until the transaction ends; NotFound if there is none."""
     row = connection.execute(
         select(reviews).where(reviews.c.id == review_id).with_for_update()
     ).one_or_none()
@@ -193,11 +176,7 @@ def lock(connection: Connection, review_id: int) -> Row[Any]:
 
 
 def change(connection: Connection, row: Row[Any], event: Event, now: datetime) -> None:
-    """Writes where a locked look stands after an event.
-
-    Raises:
-        FlagConflict: the event cannot happen.
-    """
+    """Stores where a locked look stands after an event; FlagConflict if that cannot happen."""
     claims.change(connection, row, event, now=now, table=reviews)
 
 
@@ -210,12 +189,7 @@ def note(
     now: datetime,
     after: dict[str, Any] | None = None,
 ) -> None:
-    """Adds what was done with a look to the audit log.
-
-    Args:
-        action: such as "review.claim".
-        after: what is to be remembered of it.
-    """
+    """Adds what was done with a look, such as "review.claim", to the audit log."""
     audit.write(connection, moderator.name, action, f"review {review_id}", after=after, now=now)
 
 
@@ -224,10 +198,10 @@ class Look:
     """A second look without anything that would tell what was said before.
 
     Attributes:
-        is_appeal: whether somebody appealed; which of the other kinds it is, nobody is told.
-        why: what is said against the decision, of an appeal.
-        held_by: who has it in hand now.
-        is_for_others: whether who asks had a part in its flag, so that somebody else looks.
+        is_appeal: whether somebody appealed; the other kinds are not told apart.
+        why: the reason for an appeal.
+        held_by: who has claimed it now.
+        is_for_others: whether the person asking had a part in its flag, so somebody else looks.
     """
 
     id: int
@@ -245,7 +219,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """How many looks wait that are not to be settled, and since when the oldest."""
+    """How many looks wait that a lead need not settle, and since when the oldest."""
 
     count: int
     oldest: datetime | None
@@ -259,13 +233,7 @@ def to_settle(
     after_id: int = 0,
     now: datetime | None = None,
 ) -> list[Look]:
-    """Gives what waits for a lead: where two disagree, and appeals; the oldest first.
-
-    Args:
-        moderator: who asks, and is told what they had a part in.
-        limit: at most so many.
-        after_id: the id of the last one seen; reads on.
-    """
+    """Returns disagreements and appeals, which wait for a lead, the oldest first."""
     moment = now if now is not None else datetime.now(UTC)
     statement = (
         _looks(moderator, moment)
@@ -277,12 +245,12 @@ def to_settle(
 
 
 def others(connection: Connection, *, now: datetime | None = None) -> Others:
-    """Counts the looks that wait for anybody; known answers are none."""
+    """Counts the looks that wait for anybody; known answers do not count."""
     moment = now if now is not None else datetime.now(UTC)
     columns = reviews.c
     row = connection.execute(
         select(func.count(), func.min(columns.opened_at)).where(
-            columns.state.in_(UNCLOSED),
+            columns.state.in_(UNCLOSED_STATES),
             columns.kind.in_(("sample", "disagreement")),
             columns.escalated_at.is_(None),
             columns.opened_at <= moment,
@@ -300,12 +268,7 @@ def own(
     before_id: int | None = None,
     now: datetime | None = None,
 ) -> list[Look]:
-    """Gives the looks that somebody holds or has voted in, newest first.
-
-    Args:
-        limit: at most so many.
-        before_id: the id of the last one seen; reads on.
-    """
+    """Returns the looks that somebody holds or has voted in, newest first."""
     moment = now if now is not None else datetime.now(UTC)
     columns = reviews.c
     voted = exists().where(
@@ -340,7 +303,7 @@ def _looks(moderator: Moderator, now: datetime) -> Select[Any]:
 def _to_settle(now: datetime) -> Any:
     columns = reviews.c
     return and_(
-        columns.state.in_(UNCLOSED),
+        columns.state.in_(UNCLOSED_STATES),
         or_(columns.escalated_at.is_not(None), columns.kind == "appeal"),
         columns.kind != "known",
         columns.opened_at <= now,

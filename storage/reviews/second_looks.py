@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, case, or_, select, true, update
+from sqlalchemy import Connection, Row, and_, case, or_, select, true
 
 from deadpan.core.errors import ConfigurationError, FlagConflict, NotFound
 from storage import tables
@@ -18,7 +18,6 @@ from storage.flags.states import Claim, Decide, Escalate, Event, Release, Renew,
 from storage.people.moderators import Moderator
 from storage.reviews import known_answers
 from storage.reviews.reviews import (
-    UNCLOSED,
     by_id,
     change,
     has_not_lapsed,
@@ -28,7 +27,7 @@ from storage.reviews.reviews import (
     open_look,
     votes,
 )
-from storage.tables import Review, Vote, review_votes, reviews
+from storage.tables import UNCLOSED_STATES, Review, Vote, review_votes, reviews
 
 _CHANCE: Final = secrets.SystemRandom()
 
@@ -44,20 +43,15 @@ def take_next(
     now: datetime | None = None,
     draw: Callable[[], float] = _CHANCE.random,
 ) -> int | None:
-    """Takes a second look for a moderator: what they hold already; for leads, what is to be
-    settled; an appeal; the oldest of the rest; now and then one whose answer is known.
+    """Takes a second look for a moderator, and returns its id, or None when none waits for them:
+    what they hold already; for leads, what is to be settled; an appeal; the oldest of the rest; now
+    and then one whose answer is known.
 
     Nobody is given a flag that they had a part in; see `reviews.is_for_others` for small teams.
 
     Args:
-        claim_seconds: how long they hold it.
-        queue: only of flags of this one.
-        language: only of posts in this one.
         known_share: how often a known answer is asked for, from 0 to 1.
-        draw: gives a number from 0 to 1 by chance.
-
-    Returns:
-        the look's id, or None when none waits for them.
+        draw: returns a random number from 0 to 1.
     """
     moment = now if now is not None else datetime.now(UTC)
     until = moment + timedelta(seconds=claim_seconds)
@@ -90,7 +84,7 @@ def take(
     claim_seconds: float,
     now: datetime | None = None,
 ) -> datetime:
-    """Takes a certain look, and gives when the claim ends. Taking what one holds renews it.
+    """Takes a certain look, and returns until when. Taking what one already holds renews it.
 
     Raises:
         FlagConflict: somebody holds it, it is settled or not for them, or they had a part in it.
@@ -103,9 +97,9 @@ def take(
         raise NotFound(f"there is no second look {review_id}")
     statement = select(is_for_others(moderator)).where(reviews.c.id == review_id)
     if connection.execute(statement).scalar_one():
-        raise FlagConflict("you had a part in this; somebody else looks at it")
+        raise FlagConflict("you had a part in this flag; somebody else has to look at it")
     if row.opened_at > moment:
-        raise FlagConflict("this second look does not wait yet; take the next one")
+        raise FlagConflict("this second look is not open yet; take the next one")
     change(connection, row, Claim(moderator.name, until, moderator.is_lead), moment)
     note(connection, moderator, "review.claim", review_id, now=moment)
     return until
@@ -119,12 +113,7 @@ def renew(
     claim_seconds: float,
     now: datetime | None = None,
 ) -> datetime:
-    """Goes on holding a look, and gives when the claim ends.
-
-    Raises:
-        FlagConflict: it is not theirs any more.
-        NotFound: there is no such look.
-    """
+    """Goes on holding a look, and returns until when; FlagConflict if it is no longer theirs."""
     moment = now if now is not None else datetime.now(UTC)
     until = moment + timedelta(seconds=claim_seconds)
     change(connection, lock(connection, review_id), Renew(moderator.name, until), moment)
@@ -134,12 +123,7 @@ def renew(
 def release(
     connection: Connection, review_id: int, moderator: Moderator, *, now: datetime | None = None
 ) -> None:
-    """Gives a look back; it may come again.
-
-    Raises:
-        FlagConflict: they do not hold it.
-        NotFound: there is no such look.
-    """
+    """Gives a look back, which may come again; FlagConflict if they do not hold it."""
     moment = now if now is not None else datetime.now(UTC)
     change(connection, lock(connection, review_id), Release(moderator.name), moment)
     note(connection, moderator, "review.release", review_id, now=moment)
@@ -154,30 +138,26 @@ def vote(
     report: bool = False,
     now: datetime | None = None,
 ) -> Vote:
-    """Writes what a moderator says in a second look. Saying the same again is answered with the
-    vote that is there.
-
-    Only the vote on an appeal is a decision of the flag, and told to the platform.
-
-    Args:
-        report: whether the platform is told of the outcome of an appeal.
+    """Stores what a moderator says in a second look; saying the same again returns the vote that is
+    there. Only the vote on an appeal is a decision of the flag, and told to the platform if
+    `report`.
 
     Raises:
-        ConfigurationError: to escalate, which a second look cannot.
+        ConfigurationError: escalating, which a second look cannot.
         FlagConflict: they do not hold it, or the flag has moved on.
         NotFound: there is no such look.
     """
     if said.action == "escalate":
         raise ConfigurationError("a second look cannot be escalated; approve, remove or skip")
     moment = now if now is not None else datetime.now(UTC)
-    # The flag first, as everywhere, so that two never wait for one another in a circle.
+    # The flag first, as everywhere, so that two never deadlock.
     flag = claims.lock(connection, by_id(connection, review_id).flag_id)
     row = lock(connection, review_id)
     mine = [each for each in votes(connection, review_id) if each.moderator_id == moderator.id]
     if mine and mine[-1].action == said.action:
         return mine[-1]
     if row.state != "claimed" or row.claimed_by != moderator.name:
-        raise FlagConflict("this second look is not in your hands any more; take the next one")
+        raise FlagConflict("your claim on this second look has expired; take the next one")
     settles = row.escalated_at is not None and said.action != "skip"
     change(connection, row, _event(row, moderator, said), moment)
     decision_id = None
@@ -211,12 +191,12 @@ def appeal(
     why: str | None = None,
     now: datetime | None = None,
 ) -> Review:
-    """Has a decided flag looked at again, by somebody who had no part in it. Asking again while an
-    appeal waits gives that one.
+    """Has a decided flag looked at again by somebody who had no part in it. Asking again while an
+    appeal waits returns that one.
 
     Args:
         actor: who asks; it may be a program of the platform.
-        why: what is said against the decision, for whoever looks.
+        why: the reason for the appeal.
 
     Raises:
         ConfigurationError: `why` is too long.
@@ -226,43 +206,30 @@ def appeal(
     moment = now if now is not None else datetime.now(UTC)
     if why is not None and len(why) > MAX_NOTE_CHARACTERS:
         raise ConfigurationError(
-            f"the appeal has {len(why)} characters; the limit is {MAX_NOTE_CHARACTERS}"
+            f"the reason has {len(why)} characters; the limit is {MAX_NOTE_CHARACTERS}"
         )
     flag = claims.lock(connection, flag_id)
     waiting = connection.execute(
         select(reviews).where(
             reviews.c.flag_id == flag_id,
             reviews.c.kind == "appeal",
-            reviews.c.state.in_(UNCLOSED),
+            reviews.c.state.in_(UNCLOSED_STATES),
         )
     ).first()
     if waiting is not None:
         return Review(**waiting._mapping)
     number = open_look(connection, flag, "appeal", opened_at=moment, asked_by=actor.name, why=why)
     note(connection, actor, "review.appeal", number, after={"flag": flag_id}, now=moment)
-    _close_disagreements(connection, flag_id, moment)
-    return by_id(connection, number)
-
-
-def _close_disagreements(connection: Connection, flag_id: int, now: datetime) -> None:
-    """What two disagree on is settled by the appeal: nobody is asked for both."""
-    columns = reviews.c
-    connection.execute(
-        update(reviews)
-        .where(
-            columns.flag_id == flag_id,
-            columns.kind.in_(("sample", "disagreement")),
-            columns.escalated_at.is_not(None),
-            columns.state.in_(UNCLOSED),
-        )
-        .values(
-            state="decided",
-            closed_at=now,
-            claimed_by=None,
-            claim_expires_at=None,
-            row_version=columns.row_version + 1,
-        )
+    # What two disagree on is settled by the appeal: nobody is asked for both.
+    claims.close_waiting(
+        connection,
+        reviews,
+        reviews.c.flag_id == flag_id,
+        reviews.c.kind.in_(("sample", "disagreement")),
+        reviews.c.escalated_at.is_not(None),
+        now=moment,
     )
+    return by_id(connection, number)
 
 
 def _event(row: Row[Any], moderator: Moderator, said: Said) -> Event:

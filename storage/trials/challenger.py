@@ -1,4 +1,4 @@
-"""Writing down what a challenger says, and forgetting it."""
+"""Storing what a challenger says, and forgetting it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, delete, select
 
 from storage.base.clock import moment
+from storage.base.columns import stored
 from storage.base.database import insert
 from storage.base.text import clean_json
 from storage.judging.values import NewVerdict
 from storage.keeping import erasure
-from storage.tables import SCORES, VERDICT_KEY, challenger_verdicts
+from storage.tables import VERDICT_KEY, challenger_verdicts
 
 _columns = challenger_verdicts.c
 
@@ -42,23 +43,16 @@ def record(
     *,
     now: datetime | None = None,
 ) -> int:
-    """Writes what a challenger said, and gives how much of it was new.
-
-    Nothing else comes of it: no flag, no event. What is there already stays as it is, and posts
-    that were erased meanwhile are left out.
-
-    Args:
-        connection: inside a transaction; the caller commits.
-        now: aware; the present if left out.
+    """Stores what a challenger said, and returns how much of it was new; it causes no flag and no
+    event. What is there already stays as it is, and posts erased meanwhile are left out.
     """
     stamp = now if now is not None else datetime.now(UTC)
     given = {tuple(getattr(each.verdict, name) for name in VERDICT_KEY): each for each in verdicts}
     gone = erasure.erased(connection, {key[0] for key in given})
-    # In the order of keys, so that two workers wait for one another and never in a circle.
+    # In the order of keys, so that two workers never deadlock.
     rows = [
         {
-            **dict(zip(VERDICT_KEY, key, strict=True)),
-            **{name: float(getattr(each.verdict, name)) for name in SCORES},
+            **stored(challenger_verdicts, each.verdict),
             "champion_model_version": each.champion_model_version,
             "champion_calibration_version": each.champion_calibration_version,
             "rules": clean_json(list(each.rules)),
@@ -79,11 +73,8 @@ def record(
 
 
 def forget(connection: Connection, *, days: float, limit: int = 1000) -> int:
-    """Removes what a challenger said so long ago, and gives how much.
-
-    Args:
-        days: how old, by the database's clock; parts of a day count.
-        limit: verdicts at most, the oldest first.
+    """Removes at most so many verdicts that are so old by the database's clock, the oldest first,
+    and returns how many.
     """
     old = (
         select(_columns.id)

@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select
 
 from storage import tables
-from storage.reports.agreement import cohen_kappa
+from storage.flags.decided import is_undone
+from storage.reports.labelled import last_known
+from storage.reports.statistics import Paired, Share, Shift, cohen_kappa
 from storage.tables import SARCASTIC, SCORES, SENTIMENTS, decisions
-from storage.trials.proportions import Paired, Share, Shift
 from storage.trials.trials import Trial, is_sarcastic, label, label_in_sql, pairs, scores_of, trials
 
 
@@ -24,8 +25,8 @@ class Example:
     """A post that the two see differently.
 
     Attributes:
-        distance: of the two sentiments, their total variation, or of the two probabilities of
-            sarcasm, whichever is larger; 0 to 1.
+        distance: 0 to 1; the total variation of the two sentiments, or the difference of the two
+            probabilities of sarcasm, whichever is larger.
         champion, challenger: negative, neutral, positive, sarcasm.
     """
 
@@ -61,9 +62,9 @@ class Decided:
     """What moderators said of posts that both judged. They saw the champion's flags and scores.
 
     Attributes:
-        sentiment, sarcasm: who was right where a moderator said how the post is meant.
-        dropped: of decided flags that the challenger would not open, those that were approved, so
-            that nothing is lost by it; the others would be missed.
+        sentiment, sarcasm: who was right where a moderator labelled the post.
+        dropped: of decided flags that the challenger would not open, those that were approved;
+            the others would be missed.
         kept: of decided flags that both open, those that were removed.
     """
 
@@ -90,10 +91,10 @@ class Comparison:
     """Everything that is known of a trial.
 
     Attributes:
-        posts: that both judged, and whose verdicts are there.
+        posts: how many both judged.
         sentiment, sarcasm: how often they give the same label.
-        sentiment_confusion: posts by label, champion's row, challenger's column.
-        sarcasm_confusion: the same of `literal` and `sarcastic`.
+        sentiment_confusion, sarcasm_confusion: posts by label (`literal` before `sarcastic`), a row
+            for each of the champion's and a column for each of the challenger's.
         shifts: by score, challenger minus champion.
     """
 
@@ -125,25 +126,17 @@ def compare(
     since: datetime | None = None,
     examples: int = 10,
 ) -> Comparison:
-    """Compares the two models of a trial, post by post, in one pass that holds no list of them.
-
-    Args:
-        since: only what the challenger judged then or later; aware.
-        examples: of the largest differences.
+    """Compares the two models of a trial, post by post, in one pass that holds no list of them;
+    `examples` is how many of the largest differences to keep.
     """
     seen = _Seen(examples)
     for row in connection.execute(pairs(trial, since).execution_options(yield_per=1000)):
         seen.add(row)
-    decided = _decided(connection, trial, since)
-    return seen.result(trial, decided)
+    return seen.result(trial, _decided(connection, trial, since))
 
 
 def brief(connection: Connection, *, since: datetime) -> Brief | None:
-    """Gives the figures of the latest trial, counted by the database; None where there is none.
-
-    Args:
-        since: only what the challenger judged then or later; aware.
-    """
+    """Returns the figures of the latest trial since then, counted by the database, if any."""
     found = trials(connection, since=since)
     if not found:
         return None
@@ -247,24 +240,15 @@ class _Seen:
 
 
 def _decided(connection: Connection, trial: Trial, since: datetime | None) -> Decided:
-    later = decisions.alias("later")
     made, verdicts = decisions.c, tables.verdicts.c
     statement = (
         pairs(trial, since, verdicts.id, made.action, made.sentiment, made.sarcastic)
         .join(decisions, made.verdict_id == verdicts.id)
-        .where(
-            made.action != "undo",
-            ~select(later.c.id).where(later.c.undoes == made.id).exists(),
-        )
+        .where(made.action != "undo", ~is_undone())
         .order_by(verdicts.id, made.id)
         .execution_options(yield_per=1000)
     )
-    sentiment, sarcasm, dropped, kept = (
-        Counter[Any](),
-        Counter[Any](),
-        Counter[Any](),
-        Counter[Any](),
-    )
+    sentiment, sarcasm, dropped, kept = (Counter[Any]() for _ in range(4))
     for row, action, said, sarcastic in _last_said(connection.execute(statement)):
         champion, challenger = scores_of(row, "champion_"), scores_of(row)
         if said is not None:
@@ -285,12 +269,13 @@ def _decided(connection: Connection, trial: Trial, since: datetime | None) -> De
 def _last_said(
     rows: Iterable[Row[Any]],
 ) -> Iterator[tuple[Row[Any], str | None, str | None, bool | None]]:
-    """Of each verdict its last settled action and its last labels; each None where nothing was."""
+    """Of each verdict its last settled action and its last labels, where there are any."""
     for _, group in groupby(rows, key=lambda row: row.id):
-        said = list(group)[::-1]
+        said = list(group)
+        settled = (row.action if row.action in ("approve", "remove") else None for row in said)
         yield (
-            said[0],
-            next((row.action for row in said if row.action in ("approve", "remove")), None),
-            next((row.sentiment for row in said if row.sentiment is not None), None),
-            next((row.sarcastic for row in said if row.sarcastic is not None), None),
+            said[-1],
+            last_known(settled),
+            last_known(row.sentiment for row in said),
+            last_known(row.sarcastic for row in said),
         )

@@ -37,12 +37,7 @@ def trials(
     challenger: str = "",
     since: datetime | None = None,
 ) -> list[Trial]:
-    """Gives what was tried, the latest first.
-
-    Args:
-        champion, challenger: only of this model version; empty means any.
-        since: only what was judged then or later; aware.
-    """
+    """Returns trials, the latest first; only of these model versions, and since then, if given."""
     names = (
         _mine.champion_model_version,
         _mine.champion_calibration_version,
@@ -66,11 +61,8 @@ def trials(
 
 
 def pairs(trial: Trial, since: datetime | None, *more: Any) -> Select[Any]:
-    """A statement that gives the posts of a trial, with the scores and rules of both.
-
-    Args:
-        since: only what the challenger judged then or later; aware.
-        more: columns besides, of `verdicts` or of what is joined.
+    """A statement for the posts of a trial, with the scores and rules of both models, and `more`
+    columns of `verdicts` or of what is joined.
     """
     statement = (
         select(

@@ -95,7 +95,7 @@ def test_a_second_look_is_for_somebody_who_had_no_part_in_it(
     assert _next(database, people["bob"]) == look, "he has it in hand"
     assert _next(database, people["eve"]) is None
     assert _next(database, people["eve"], LATER + timedelta(minutes=2)) == look, "his time was up"
-    with pytest.raises(FlagConflict, match="not in your hands any more"):
+    with pytest.raises(FlagConflict, match="claim on this second look has expired"):
         _vote(database, look, people["bob"], REMOVE)
 
 

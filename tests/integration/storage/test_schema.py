@@ -33,7 +33,7 @@ def _set_revision(engine: Engine, revision: str) -> None:
 
 
 def test_an_empty_database_is_refused_and_then_migrated(empty: Engine) -> None:
-    with pytest.raises(SchemaError, match="has no tables of Deadpan yet; run `deadpan db migrate`"):
+    with pytest.raises(SchemaError, match="has no Deadpan tables yet; run `deadpan db migrate`"):
         require_schema(empty)
     migrate(empty)
     require_schema(empty)
@@ -96,9 +96,9 @@ def test_a_database_of_a_newer_deadpan_is_refused(database: Engine) -> None:
     _set_revision(database, "9999")
     with transaction(database) as connection:
         connection.execute(text("UPDATE compatibility SET oldest_revision = '9999'"))
-    with pytest.raises(SchemaError, match="written by a newer Deadpan"):
+    with pytest.raises(SchemaError, match="migrated by a newer Deadpan"):
         require_schema(database)
-    with pytest.raises(SchemaError, match="written by a newer Deadpan"):
+    with pytest.raises(SchemaError, match="migrated by a newer Deadpan"):
         migrate(database)
 
 

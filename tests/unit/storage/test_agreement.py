@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from storage.flags.sampling import Sampling
-from storage.reports.agreement import cohen_kappa, krippendorff_alpha
+from storage.reports.statistics import cohen_kappa, krippendorff_alpha
 
 
 def test_kappa_is_that_of_cohens_own_example() -> None:

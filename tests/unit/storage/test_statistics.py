@@ -6,7 +6,7 @@ from math import sqrt
 
 import pytest
 
-from storage.trials.proportions import Paired, Share, Shift, mcnemar
+from storage.reports.statistics import Paired, Share, Shift, mcnemar
 
 
 def test_mcnemar_is_exact() -> None:
