@@ -182,25 +182,8 @@ def read_only_engine(
 
 def database_problems(url: str | None, query: str | None) -> list[str]:
     """What is wrong with the settings of a database source, without connecting to it."""
-    problems = []
-    if not url:
-        problems.append(
-            "DEADPAN_SOURCE is 'database', and DEADPAN_SOURCE_DATABASE_URL is not set; "
-            "set it to the platform's database, such as postgresql://reader@db/platform"
-        )
-    else:
-        try:
-            parsed = database_url.parsed(url)
-            if problem := database_url.driver_problem(parsed):
-                raise ValueError(problem)
-            is_file = parsed.get_backend_name() == "sqlite" and parsed.database
-            if is_file and str(parsed.database) != ":memory:" and "uri" not in parsed.query:
-                path = Path(str(parsed.database))
-                # SQLite would make an empty database of a wrong name, and every post be gone.
-                if not path.is_file():
-                    problems.append(f"DEADPAN_SOURCE_DATABASE_URL: there is no file '{path}'")
-        except ValueError as error:
-            problems.append(f"DEADPAN_SOURCE_DATABASE_URL is not a usable database URL: {error}")
+    problem = _url_problem(url)
+    problems = [] if problem is None else [problem]
     if not query:
         problems.append(
             "DEADPAN_SOURCE is 'database', and DEADPAN_SOURCE_QUERY is not set; set it to a query "
@@ -209,3 +192,24 @@ def database_problems(url: str | None, query: str | None) -> list[str]:
     elif ":ids" not in query:
         problems.append("DEADPAN_SOURCE_QUERY has no :ids; add it, as in … WHERE id IN :ids")
     return problems
+
+
+def _url_problem(url: str | None) -> str | None:
+    if not url:
+        return (
+            "DEADPAN_SOURCE is 'database', and DEADPAN_SOURCE_DATABASE_URL is not set; "
+            "set it to the platform's database, such as postgresql://reader@db/platform"
+        )
+    try:
+        parsed = database_url.parsed(url)
+        problem = database_url.driver_problem(parsed)
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        return f"DEADPAN_SOURCE_DATABASE_URL is not a usable database URL: {problem}"
+    path = Path(parsed.database or ":memory:")
+    is_file = parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query
+    # SQLite would make an empty database of a wrong name, and every post be gone.
+    if is_file and str(path) != ":memory:" and not path.is_file():
+        return f"DEADPAN_SOURCE_DATABASE_URL: there is no file '{path}'"
+    return None

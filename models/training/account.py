@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from models.training.dataset import Corpus, Removed
+from models.training.corpus import Corpus, Removed
 from models.training.recipe import Recipe
 
 _PACKAGES = (

@@ -26,17 +26,18 @@ from models.network.encoders import encoder_folder, pinned
 from models.network.network import Network
 from models.posts.text import TextPreparer
 from models.training.account import account_of
-from models.training.dataset import (
-    Collator,
+from models.training.corpus import (
     Corpus,
-    PostSet,
     Removed,
     Row,
+    check_labels,
+    read_corpora,
+    tell_left_out,
     with_ocr,
     without_leaks,
 )
+from models.training.dataset import Collator, PostSet
 from models.training.features import FeatureCache, image_features, ocr_texts
-from models.training.reading import check_labels, read_corpora, tell_left_out
 from models.training.recipe import Recipe
 from models.training.scores import dev_scores
 from models.training.stages import rows_of, train_stage

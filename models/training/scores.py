@@ -13,7 +13,8 @@ from models.engines.base import cpu_computes_bf16
 from models.engines.torch_engine import BATCH_SIZE
 from models.evaluation.judge import READ_OUTS, Answers, measure_answers
 from models.network.network import Network
-from models.training.dataset import Collator, Corpus, PostSet
+from models.training.corpus import Corpus
+from models.training.dataset import Collator, PostSet
 from models.training.module import INPUTS, TrainingModule
 from models.training.settings import Stage
 

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from deadpan.core.errors import DataError, ModelError
 from models.network.network import Network
-from models.training.dataset import Collator, PostSet, Row
+from models.training.corpus import Row
+from models.training.dataset import Collator, PostSet
 from models.training.fit import fit
 from models.training.module import TrainingModule
 from models.training.settings import DataFile, Stage

@@ -18,7 +18,8 @@ from models.checkpoint.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_info
 from models.data.posts_file import LabelledPost, read_posts
 from models.evaluation.judge import judge, measure_judged
 from models.serving.classifier import Classifier
-from models.training.dataset import PostSet, Row
+from models.training.corpus import Row
+from models.training.dataset import PostSet
 from models.training.features import FeatureCache
 from models.training.fit import Average
 from models.training.recipe import Recipe, load_recipe, recipe_names
