@@ -1,4 +1,4 @@
-"""What a database's URL says: ours and the platform's, read alike. Knows no settings."""
+"""Reads database URLs, ours and the platform's alike. Knows no settings."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ _DIALECTS: Final = {
 
 
 def parsed(url: str) -> URL:
-    """Takes a URL apart; PostgreSQL, whatever it is called, gets the driver that Deadpan brings.
+    """Parse a URL; PostgreSQL, under any name, gets the driver that Deadpan brings.
 
     Raises:
-        ValueError: it is none; its text says why and quotes no secret.
+        ValueError: it is invalid; the text says why and quotes no secret.
     """
     try:
         read = make_url(url.strip())
     except (ArgumentError, TypeError, ValueError):
         raise ValueError(
-            "it cannot be read; write KIND://USER:PASSWORD@HOST:PORT/NAME, with signs such as "
-            "@ : / ? # % in a password percent-encoded (# is %23)"
+            "it cannot be parsed; write KIND://USER:PASSWORD@HOST:PORT/NAME, and percent-encode "
+            "special characters (@ : / ? # %) in a password (# is %23)"
         ) from None
     if read.drivername in _POSTGRESQL_NAMES:
         read = read.set(drivername=POSTGRESQL)
@@ -64,7 +64,7 @@ def parsed(url: str) -> URL:
 
 
 def driver_problem(url: URL) -> str | None:
-    """Why no connection can ever be made with what is installed, with the remedy; None if one can.
+    """Why no connection is possible with what is installed, with the remedy; None if one is.
 
     Args:
         url: from `parsed`.

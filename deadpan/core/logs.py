@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, with post id, chunk and stage where they are known."""
+"""Structured logs: one event a line, with post id, chunk and stage where known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deadpan.core.errors import ConfigurationError, DeadpanError
 STYLES: Final = ("auto", "json", "console")
 
 _for_machines = False
-"""Whether standard error is a log of JSON lines; until `configure` it is for people."""
+"""Whether standard error is a log of JSON lines; before `configure` it is for people."""
 
 _KEPT = frozenset("\n\t")
 # control, format (bidirectional overrides among them), surrogate, line and paragraph separators
@@ -26,8 +26,8 @@ _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def shown(text: str, *, lines: bool = False) -> str:
-    """A text from outside, fit for a terminal: what would move the cursor, change colours, turn
-    the reading direction or begin another line is spelt out.
+    """Text from outside made safe for a terminal: whatever would move the cursor, change colours,
+    turn the reading direction or begin another line is escaped.
 
     Args:
         lines: whether its line breaks and tabs are our own and stay.
@@ -53,10 +53,10 @@ def _fit_for_a_terminal(
 
 
 def begin() -> None:
-    """Let standard error be a log from here on, in the form that the environment asks for.
+    """Make standard error a log from here on, in the form that the environment asks for.
 
-    For a process that serves, before its settings are read: should one of them be wrong, that is
-    said in the same form as all else.
+    For serving processes, before the settings are read, so that even an error in those has that
+    form.
     """
     style = os.environ.get("DEADPAN_LOG_FORMAT", "auto")
     configure(style=style if style in STYLES else "auto")
@@ -73,7 +73,7 @@ def _unforeseen(
 
 
 def complain(error: DeadpanError) -> None:
-    """Say on standard error what ends this process, every problem on a line of its own."""
+    """Print on standard error what ends this process, one problem a line."""
     problems = error.problems if isinstance(error, ConfigurationError) else (str(error),)
     for problem in problems:
         if _for_machines:
@@ -83,7 +83,7 @@ def complain(error: DeadpanError) -> None:
 
 
 def warn(text: str) -> None:
-    """Say on standard error what is allowed, and most likely not meant."""
+    """Print on standard error what is allowed but most likely not meant."""
     if _for_machines:
         structlog.get_logger(__name__).warning(text)
     else:
@@ -107,7 +107,7 @@ def configure(level: str = "info", style: str = "auto") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        # What is not written is not made either: there are lines for each post.
+        # Filtered lines are not even built: there are some for each post.
         processors=[
             structlog.stdlib.filter_by_level,
             *shared,
@@ -117,8 +117,8 @@ def configure(level: str = "info", style: str = "auto") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    # Tracebacks are made by the first, and not by the renderer: that one would show the values of
-    # variables, secrets among them. JSON escapes what is not ASCII, so only people need the other.
+    # Not the renderer's tracebacks, which would show the values of variables, secrets among them.
+    # JSON escapes what is not ASCII, so only people need the other processor.
     last: list[Any] = [structlog.processors.format_exc_info]
     last += (
         [_fit_for_a_terminal, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
@@ -135,13 +135,9 @@ def configure(level: str = "info", style: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Celery announces every message and every result at info; a chunk has its own event.
+    # Celery logs every message and result at info; a chunk has its own event.
     for noisy in (
-        "celery.worker.strategy",
-        "celery.app.trace",
-        "kombu",
-        "urllib3",
-        "authlib",
-        "alembic",
+        *("celery.worker.strategy", "celery.app.trace"),
+        *("kombu", "urllib3", "authlib", "alembic"),
     ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -1,8 +1,8 @@
 """Files that people write: read with a size limit, as UTF-8, with errors in plain words.
 
-UTF-8 with or without its mark is read. Other encodings are named and refused rather than guessed:
-what was guessed wrong is a post id or a word that nobody wrote. Data sets of others, whose lines
-are often Windows-1252, are the one exception (`models.data.records`).
+UTF-8 is read with or without a byte order mark. Other encodings are named and refused rather than
+guessed: a wrong guess is a post id or a word that nobody wrote. Data sets of others, often
+Windows-1252, are the one exception (`models.data.records`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 MAX_BYTES: Final = 2**20
-"""Of a file that a person wrote by hand, such as a policy."""
+"""Of a handwritten file, such as a policy."""
 
 MARK: Final = codecs.BOM_UTF8
 
@@ -36,21 +36,21 @@ _FORMATS: Final = (
 
 
 class UnreadableFileError(ValueError):
-    """A file cannot be read, or is not what it should be; the text goes on after its name."""
+    """A file cannot be read, or has the wrong format; the text follows the file's name."""
 
 
 def read_bytes(path: Path, *, max_bytes: int | None = MAX_BYTES, pipes: bool = False) -> bytes:
     """All of a file.
 
     Args:
-        max_bytes: of a larger one nothing is read; None sets no limit.
+        max_bytes: larger files are refused; None sets no limit.
         pipes: whether it may be a pipe, such as a shell's <(…).
 
     Raises:
-        UnreadableFileError: it is not there, no file, larger, or not to be read.
+        UnreadableFileError: it is missing, not a file, too large or unreadable.
     """
     try:
-        # Not blocking: a pipe without a writer would otherwise hold us for ever.
+        # Not blocking: a pipe without a writer would otherwise hang forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if pipes else os.O_NONBLOCK))
     except (OSError, ValueError) as error:
         raise UnreadableFileError(_cannot(error)) from None
@@ -70,7 +70,7 @@ def read_bytes(path: Path, *, max_bytes: int | None = MAX_BYTES, pipes: bool = F
 
 
 def read_text(path: Path, *, max_bytes: int | None = MAX_BYTES) -> str:
-    """All of a text file, without a mark.
+    """All of a text file, without its byte order mark.
 
     Raises:
         UnreadableFileError: as `read_bytes`, or it is not UTF-8.
@@ -88,10 +88,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def toml_of(text: str) -> dict[str, Any]:
-    """TOML, read.
+    """Parse TOML.
 
     Raises:
-        UnreadableFileError: it is none.
+        UnreadableFileError: it is not TOML.
     """
     try:
         return tomllib.loads(text)
@@ -102,7 +102,7 @@ def toml_of(text: str) -> dict[str, Any]:
 
 
 def text_of(content: bytes) -> str:
-    """Text of a file's bytes, without a mark.
+    """Text of a file's bytes, without its byte order mark.
 
     Raises:
         UnreadableFileError: they are not UTF-8.
@@ -120,11 +120,7 @@ def text_of(content: bytes) -> str:
 
 
 def encoding_problem(start: bytes) -> str | None:
-    """What encoding a text is in, by its first bytes, if it is one that is not read; else None.
-
-    Args:
-        start: of the file, at least its first four bytes if it has so many.
-    """
+    """Why a file is not UTF-8 text, judged by its first four bytes or more; None if it may be."""
     for mark, name in _MARKS:
         if start.startswith(mark):
             return f"is {name}; {_REMEDY}"

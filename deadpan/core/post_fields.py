@@ -1,6 +1,6 @@
-"""What the fields of a post hold, as platforms, databases and files write them: one reader for all.
+"""Reads the fields of a post as platforms, databases and files write them.
 
-Sources, labelled files and the demo take the same posts, because they read them here.
+Sources, labelled files and the demo accept the same posts because they all read them here.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import json
 from typing import Any
 
 MISSING: Any = object()
-"""Stands for a field that is not there; one that is null is None."""
+"""Stands for a missing field; a null field is None."""
 
 MAX_TEXT_CHARACTERS = 1024 * 1024
 MAX_AUTHOR_CHARACTERS = 256
 MAX_LANGUAGE_CHARACTERS = 35  # as RFC 5646 advises for what stores tags
-# A post may list a million images; no more than this many are carried along to be refused.
+# A post may list a million images; only this many are read, and most of those refused.
 MAX_LISTED_IMAGES = 100
 
 _ADDRESS_NAMES = ("url", "src", "href", "uri")
@@ -22,11 +22,11 @@ _ADDRESS_NAMES = ("url", "src", "href", "uri")
 
 
 class WrongFieldError(ValueError):
-    """A post's field is not what it should be; the text names the field."""
+    """A post's field has the wrong type; the text names the field."""
 
 
 def read_id(value: Any) -> str | None:
-    """A post's id as a string; None where it is none. A whole number counts as its digits."""
+    """A post's id as a string, or None; a whole number counts as its digits."""
     if isinstance(value, str) and value:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -35,10 +35,10 @@ def read_id(value: Any) -> str | None:
 
 
 def read_text(value: Any, field: str = "text") -> str:
-    """A post's words; null is empty.
+    """A post's text; null is empty.
 
     Raises:
-        WrongFieldError: it is missing, or no string.
+        WrongFieldError: it is missing or not a string.
     """
     if value is MISSING:
         raise WrongFieldError(f"field '{field}' is missing")
@@ -52,9 +52,9 @@ def read_text(value: Any, field: str = "text") -> str:
 def read_images(value: Any, field: str = "images") -> tuple[str, ...]:
     """The addresses of a post's pictures, at most `MAX_LISTED_IMAGES`.
 
-    One address, a list, a list that is written as JSON in a string, and a list that became an
-    object with numbers for names are all the same; so are an address and an object that holds one
-    (`{"url": …}`). Null, false and what is empty are no picture, in a list as well.
+    Accepts one address, a list, a list as JSON in a string, and a list that became an object with
+    numbers as keys; instead of an address, an object with one (`{"url": …}`). Null, false and empty
+    values are no picture, in a list as well.
 
     Raises:
         WrongFieldError: it holds anything else.
@@ -92,7 +92,7 @@ def _is_number(name: object) -> bool:
 
 
 def _address(member: Any) -> str | None:
-    """The address that one member names; empty where it names no picture, None where it is odd."""
+    """A member's address; empty if it names no picture, None if it is of the wrong type."""
     if member is None or member is False or member in ("", {}, []):
         return ""
     if isinstance(member, str):
@@ -105,7 +105,7 @@ def _address(member: Any) -> str | None:
 
 
 def read_author(value: Any, field: str = "author") -> str | None:
-    """The author's name, if the platform tells.
+    """The author's name, if given.
 
     Raises:
         WrongFieldError: it is neither a string nor a whole number.
@@ -120,7 +120,7 @@ def read_author(value: Any, field: str = "author") -> str | None:
 
 
 def read_language(value: Any) -> str | None:
-    """As it is said; what is no text says nothing, and is no reason to lose a post."""
+    """The language tag; anything but short text counts as none, rather than losing the post."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_LANGUAGE_CHARACTERS:
         return None
     return value

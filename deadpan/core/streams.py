@@ -1,7 +1,7 @@
-"""Standard output and error that hold whatever is written to them, on any terminal and pipe.
+"""Standard output and error that take any text, on any terminal and pipe.
 
-A platform's words are in any script, and a cp1252 console or an ASCII pipe holds few of them. What
-it cannot hold is spelt out; nothing that is said ends in an error about how it was said.
+Posts come in any script, and a cp1252 console or an ASCII pipe has few of them: characters that it
+lacks are escaped instead of raising an error.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _PLAIN: Final = str.maketrans(
         "\u00a0": " ",
     }
 )
-"""What our own words and tables are made of."""
+"""Characters of our own words and tables."""
 
 
 def _spelt_out(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     plain = error.object[error.start : error.end].translate(_PLAIN)
-    # What is left is spelt as JSON spells it, so that a document stays one.
+    # Escaped as in JSON, so that JSON stays JSON.
     spelt = "".join(c if c.isascii() else _escaped(c) for c in plain)
     return spelt, error.end
 
@@ -45,7 +45,7 @@ def _escaped(character: str) -> str:
 
 
 def fit() -> None:
-    """Let standard output and error spell out what their encoding lacks."""
+    """Make standard output and error escape what their encoding lacks."""
     codecs.register_error("deadpan.spelt-out", _spelt_out)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -53,5 +53,5 @@ def fit() -> None:
 
 
 def is_unicode() -> bool:
-    """Whether standard output holds every character."""
+    """Whether standard output can hold every character."""
     return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

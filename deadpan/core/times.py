@@ -1,7 +1,6 @@
 """Times as platforms write them: RFC 3339, numbers since 1970, RFC 2822 and what languages print.
 
-What could mean two things (`01/02/2026`, a zone called `CST`) is no time: a
-wrong one would be worse.
+Anything ambiguous (`01/02/2026`, a zone called `CST`) is rejected: a wrong time would be worse.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ _SCRIPT = re.compile(
 
 
 def read_time(value: Any) -> datetime | None:
-    """The time that a platform wrote, in UTC; None where it is none, or could be several.
+    """A platform's time in UTC; None if it is not a time, or ambiguous.
 
     Args:
         value: text, a number since 1970 in seconds, milli-, micro- or nanoseconds (as text, too), a

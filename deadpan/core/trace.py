@@ -1,8 +1,7 @@
 """The id that a post keeps from push to callback, in the form of W3C Trace Context.
 
 https://www.w3.org/TR/trace-context/: `traceparent` is `00-TRACE_ID-PARENT_ID-FLAGS`, lower-case
-hexadecimal. This is about the id alone and needs no OpenTelemetry; `deadpan.core.spans` is about
-that.
+hexadecimal. This needs no OpenTelemetry; `deadpan.core.spans` does.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class TraceContext:
     Attributes:
         trace_id: 32 hexadecimal digits, not all zero.
         parent_id: 16 hexadecimal digits that name a span, or none where there is no span.
-        flags: as in `traceparent`; 1 says that whoever wrote it may have recorded its part.
+        flags: as in `traceparent`; 1 says that its writer may have recorded its part.
     """
 
     trace_id: str
@@ -33,8 +32,8 @@ class TraceContext:
 
     @property
     def traceparent(self) -> str:
-        """To be handed on. Where no span can be named, a part of the trace id stands for one,
-        so that it is the same on every try."""
+        """To pass on. Without a span, part of the trace id stands for one, so that it is the same
+        on every try."""
         parent_id = self.parent_id or self.trace_id[16:]
         if not parent_id.strip("0"):
             parent_id = f"{1:016x}"
@@ -42,9 +41,9 @@ class TraceContext:
 
 
 def parse(traceparent: bytes | str | None) -> TraceContext | None:
-    """What a `traceparent` says; None where it is none, or says that there is no trace.
+    """Parse a `traceparent`; None if it is invalid or says that there is no trace.
 
-    A later version than 00 is read as far as 00 goes, as the standard wants.
+    A version after 00 is read as far as 00 goes, as the standard requires.
     """
     if not traceparent:
         return None
@@ -61,10 +60,10 @@ def parse(traceparent: bytes | str | None) -> TraceContext | None:
 
 
 def looks_like_one(raw: bytes) -> bool:
-    """Whether bytes have the form of a `traceparent`, be it one that says nothing."""
+    """Whether bytes have the form of a `traceparent`, even an empty one."""
     return len(raw) <= MAX_BYTES and _LOOKS_LIKE.fullmatch(raw) is not None
 
 
 def new() -> TraceContext:
-    """A trace of its own, in which nothing is recorded yet."""
+    """A new trace, with nothing recorded yet."""
     return TraceContext(secrets.token_hex(16))

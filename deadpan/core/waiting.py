@@ -1,4 +1,4 @@
-"""Waiting, at the start, for a server that is away. Who runs already copes in other ways."""
+"""Waiting at startup for a server that is away; running processes handle outages otherwise."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
-"""As often as a worker that runs asks."""
+"""As often as a running worker asks."""
 
 
 class Waiting:
-    """What a process that starts waits for.
+    """What a starting process waits for.
 
     Attributes:
-        why: what is away and what it said, or None; other threads may read it, such as /readyz.
+        why: which server is away and its error, or None; other threads, such as /readyz, read it.
     """
 
     def __init__(self) -> None:
         self.why: str | None = None
 
     def until_answers(self, ask: Callable[[], object]) -> None:
-        """Ask, ever less often, until there is an answer, however long that takes.
+        """Ask, less and less often, until there is an answer, however long that takes.
 
         Args:
             ask: raises DatabaseUnavailable or QueueUnavailable while its server is away.
 
         Raises:
-            DatabaseRefused, QueueRefused: the server answers, and waiting will not mend it.
+            DatabaseRefused, QueueRefused: the server answers, and waiting will not help.
             DeadpanError: whatever else `ask` raises.
         """
         began, pause_seconds = time.monotonic(), FIRST_PAUSE_SECONDS
@@ -62,10 +62,10 @@ class Waiting:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """While it is open, SIGTERM and Ctrl-C end this process at once with exit code 0.
+    """While open, SIGTERM and Ctrl-C end this process at once with exit code 0.
 
-    The first process of a container is deaf to signals that it does not ask for. Only the main
-    thread can ask; in another one, this does nothing.
+    The first process of a container ignores signals without a handler. Only the main thread can
+    set one; in any other, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
