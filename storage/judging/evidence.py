@@ -23,13 +23,8 @@ _WHOLE_OBJECTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "memor
 
 
 class EvidenceStore:
-    """Content by its SHA-256. Safe for several threads and processes at once.
-
-    Args:
-        url: a folder's path, or a URL that fsspec understands.
-
-    Raises:
-        SettingsError: no store can be opened there.
+    """Content by its SHA-256, at a folder's path or a URL that fsspec understands; SettingsError if
+    that cannot be opened. Safe for several threads and processes at once.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,17 +52,12 @@ class EvidenceStore:
 
     @property
     def folder(self) -> Path | None:
-        """Where it is on this machine; None elsewhere."""
+        """The folder on this machine; None for a store elsewhere."""
         return Path(self._root) if self._is_local else None
 
     def put(self, content: bytes) -> str:
-        """Keeps content; what is there already is not written again.
-
-        Returns:
-            its SHA-256, 64 hexadecimal digits.
-
-        Raises:
-            EvidenceUnavailable: it could not be written.
+        """Stores content that is not there yet, and returns its SHA-256, 64 hexadecimal digits;
+        EvidenceUnavailable if that fails.
         """
         sha256 = hashlib.sha256(content).hexdigest()
         path = self._path(sha256)
@@ -86,16 +76,14 @@ class EvidenceStore:
             EvidenceUnavailable: it is missing or altered, or the store cannot be read.
         """
         path = self._path(sha256)
-        try:
-            with self._in_words("read"):
-                content: bytes = self._files.cat_file(path)
-        except EvidenceUnavailable as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise EvidenceUnavailable(
-                    f"evidence {sha256} is not in {self.name}; it was erased, or {_SETTING} "
-                    "has changed since it was stored"
-                ) from error
-            raise
+        content: bytes | None = None
+        with self._in_words("read"), suppress(FileNotFoundError):
+            content = self._files.cat_file(path)
+        if content is None:
+            raise EvidenceUnavailable(
+                f"evidence {sha256} is not in {self.name}; it was erased, or {_SETTING} "
+                "has changed since it was stored"
+            )
         if hashlib.sha256(content).hexdigest() != sha256:
             raise EvidenceUnavailable(
                 f"evidence {sha256} in {self.name} is not what was stored; restore it from a backup"
@@ -110,14 +98,10 @@ class EvidenceStore:
             EvidenceUnavailable: it could not be removed.
         """
         path = self._path(sha256)
-        try:
-            with self._in_words("remove"):
-                self._files.rm_file(path)
-        except EvidenceUnavailable as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return False
-            raise
-        return True
+        with self._in_words("remove"), suppress(FileNotFoundError):
+            self._files.rm_file(path)
+            return True
+        return False
 
     def writable_problem(self) -> str | None:
         """Tries to write, and says why that fails; None if it does not."""

@@ -53,7 +53,11 @@ def add(
     Raises:
         ConfigurationError: the name is taken or unusable, or there is no such role or address.
     """
-    _check_name(name)
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"invalid name {name[:80]!r}; "
+            "use at most 64 lower-case letters, digits, ., - and _, a letter or digit first"
+        )
     if name == audit.OPENID:
         raise ConfigurationError(
             f"the name {name!r} is reserved for the audit log; use another one"
@@ -228,14 +232,6 @@ def _keep_an_admin(connection: Connection, changed: Moderator) -> None:
     if left == 0:
         raise ConfigurationError(
             f"{changed.name} is the last admin; make somebody else an admin first"
-        )
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"invalid name {name[:80]!r}; "
-            "use at most 64 lower-case letters, digits, ., - and _, a letter or digit first"
         )
 
 

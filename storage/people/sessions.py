@@ -1,4 +1,4 @@
-"""Who is signed in where: sessions, links that sign in once, and slowing down password guessing."""
+"""Sessions, links that sign in once, and how password guessing is slowed down."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
 from deadpan.core.errors import AccessDenied
 from storage import tables
@@ -104,9 +104,7 @@ def find(connection: Connection, token: str, *, now: datetime | None = None) -> 
         .join(tables.moderators, tables.moderators.c.id == columns.moderator_id)
         .where(
             columns.token_hash == hash_of(token),
-            columns.ended_at.is_(None),
-            columns.expires_at > moment,
-            columns.last_seen_at > moment - timedelta(hours=IDLE_HOURS),
+            _is_living(moment),
             tables.moderators.c.disabled_at.is_(None),
         )
     ).one_or_none()
@@ -124,19 +122,20 @@ def touch(connection: Connection, session: Session) -> None:
 
 def living(connection: Connection, moderator: Moderator) -> list[Session]:
     """Returns a moderator's sessions that have not ended, newest first."""
-    now = datetime.now(UTC)
-    columns = sessions.c
+    mine = sessions.c.moderator_id == moderator.id
     rows = connection.execute(
-        select(sessions)
-        .where(
-            columns.moderator_id == moderator.id,
-            columns.ended_at.is_(None),
-            columns.expires_at > now,
-            columns.last_seen_at > now - timedelta(hours=IDLE_HOURS),
-        )
-        .order_by(columns.id.desc())
+        select(sessions).where(mine, _is_living(datetime.now(UTC))).order_by(sessions.c.id.desc())
     )
     return [Session(r.id, r.client, r.created_at, r.last_seen_at, moderator) for r in rows]
+
+
+def _is_living(now: datetime) -> ColumnElement[bool]:
+    columns = sessions.c
+    return and_(
+        columns.ended_at.is_(None),
+        columns.expires_at > now,
+        columns.last_seen_at > now - timedelta(hours=IDLE_HOURS),
+    )
 
 
 def end(

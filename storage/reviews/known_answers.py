@@ -15,8 +15,8 @@ from storage.base.text import primary_language
 from storage.flags import claims
 from storage.people import audit
 from storage.people.moderators import Moderator
-from storage.reviews.reviews import deciding, lock, open_look
-from storage.tables import known_answers, review_votes, reviews
+from storage.reviews.reviews import deciding, had_a_part, lock, open_look
+from storage.tables import known_answers
 
 _CHOSEN_FROM: Final = 200
 _CHANCE: Final = secrets.SystemRandom()
@@ -84,13 +84,6 @@ def ask(
 ) -> Row[Any] | None:
     """Opens a look at one of the newest known answers that they had no part in, or returns None."""
     flag, known = tables.flags.c, known_answers.c
-    me = literal(moderator.id)
-    decided = select(tables.decisions.c.moderator_id).where(tables.decisions.c.flag_id == flag.id)
-    voted = (
-        select(review_votes.c.moderator_id)
-        .join(reviews, reviews.c.id == review_votes.c.review_id)
-        .where(reviews.c.flag_id == flag.id)
-    )
     found = connection.execute(
         select(flag.id, known.action)
         .join(known_answers, known.flag_id == flag.id)
@@ -100,8 +93,7 @@ def ask(
             flag.state == "decided",
             true() if queue is None else flag.queue == queue,
             true() if language is None else flag.language == primary_language(language),
-            me.not_in(decided),
-            me.not_in(voted),
+            ~had_a_part(literal(moderator.id), flag.id),
         )
         .order_by(flag.id.desc())
         .limit(_CHOSEN_FROM)

@@ -213,7 +213,7 @@ def test_a_sqlite_file_that_is_none_is_unavailable_in_words(tmp_path: Path) -> N
 
 def test_a_folder_in_the_place_of_the_file_is_unavailable_in_words(tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path}")
-    with pytest.raises(DatabaseUnavailable, match="see that the file and its folder"):
+    with pytest.raises(DatabaseUnavailable, match="check that the file and its folder"):
         queries.ping(engine)
     dispose(engine)
 
