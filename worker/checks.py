@@ -1,4 +1,4 @@
-"""What keeps a worker from its job, found before it starts: all of it at once."""
+"""Finds everything that keeps a worker from its job, before it starts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from pydantic import SecretStr
 
 from deadpan.core import spans
@@ -23,6 +24,8 @@ from storage.migrations.schema import require_schema
 from tasks.callbacks.webhook import receiver_problem
 from tasks.intake.intake import Intake
 from tasks.policy.rules import load_policy
+
+log = structlog.get_logger(__name__)
 
 
 def source_arguments(settings: Settings) -> dict[str, Any]:
@@ -121,6 +124,17 @@ def service_problems(settings: Settings) -> Asked:
     asked.problems += _problems_of(lambda: _ask_database(settings))
     asked.problems += _problems_of(lambda: _ask_evidence(settings))
     return asked
+
+
+def require_redis(intake: Intake) -> None:
+    """Log what is unwise about Redis.
+
+    Raises:
+        QueueUnfit: it cannot hold an intake.
+        QueueUnavailable: it cannot be asked now.
+    """
+    for warning in intake.look():
+        log.warning(warning)
 
 
 def device_warnings(settings: Settings) -> list[str]:

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from sqlalchemy import Engine
 
 from deadpan.core import logs, spans
-from deadpan.core.errors import ConfigurationError
+from deadpan.core.errors import ConfigurationError, QueueUnavailable, QueueUnfit
 from deadpan.core.settings import Settings, signing_secrets
 from deadpan.core.waiting import Waiting, ended_by_signals
 from storage.base.database import connect, dispose
@@ -25,10 +26,11 @@ from tasks.housekeeping.housekeeping import Housekeeper
 from tasks.housekeeping.retention import Periods, Retention
 from tasks.intake.intake import Intake
 from tasks.watches.stores import show_room
-from worker.checks import callback_problems
+from worker.checks import callback_problems, require_redis
 from worker.health import HealthServer
-from worker.redis_look import look_if_it_answers
 from worker.sampler import Sampler
+
+log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
@@ -62,7 +64,12 @@ def run(settings: Settings) -> None:
         try:
             with ended_by_signals():
                 waiting.until_answers(lambda: queries.ping(database))
-                look_if_it_answers(intake)
+                try:
+                    require_redis(intake)
+                except QueueUnfit:
+                    raise
+                except QueueUnavailable as error:
+                    log.warning("Redis cannot be checked now", error=str(error))
             housekeeper.run()
         finally:
             sampler.stop()

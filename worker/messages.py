@@ -1,9 +1,9 @@
-"""What a message on Celery's list must be before Celery sees it.
+"""Checks every message on Celery's list before Celery sees it.
 
-kombu takes bytes off the list and trusts them: what is no JSON, or JSON of another shape, raises
-from its event loop and ends the worker, and the message that did it is gone. So each is looked at
-where redis-py hands it over; what is not a message of Deadpan's is put aside, and the loop goes on
-as if nothing had come.
+kombu trusts the bytes that it takes off the list: anything but JSON of the right shape raises in
+its event loop and ends the worker, and the message is gone. So each message is checked where
+redis-py hands it over; what Deadpan did not write is put aside, and the loop goes on as if nothing
+had come.
 """
 
 from __future__ import annotations
@@ -17,33 +17,27 @@ from kombu.utils.json import loads
 TASK = "deadpan.moderate"
 
 MAX_BYTES = 64 * 1024
-"""Deadpan's own have about 1,000."""
+"""Deadpan's own messages have about 1,000."""
 
 MAX_NAME = 512
 """Characters of an id, a queue or a host."""
 
 PutAside = Callable[[bytes, str], None]
-"""Takes a message's bytes, and why it is none."""
+"""Takes a message's bytes, and what is wrong with it."""
 
 _RUN_OTHERWISE = (
-    "eta",
-    "expires",
-    "compression",
-    "group",
-    "chord",
-    "callbacks",
-    "errbacks",
-    "chain",
+    *("callbacks", "chain", "chord", "compression"),
+    *("errbacks", "eta", "expires", "group"),
 )
-"""Headers that make Celery do something else than judge a chunk at once; Deadpan sends none."""
+"""Headers that make Celery do something other than judge a chunk at once; Deadpan sends none."""
 
 
 class _Spoilt(Exception):
-    """Why a message is none."""
+    """What is wrong with a message."""
 
 
 def message_problem(raw: bytes) -> str | None:
-    """Why Celery's consumer must not see this message, or None when Deadpan wrote it."""
+    """Why Celery's consumer must not see this message, or None if Deadpan wrote it."""
     try:
         if len(raw) > MAX_BYTES:
             raise _Spoilt(f"it has {len(raw)} bytes, more than {MAX_BYTES}")
@@ -54,12 +48,12 @@ def message_problem(raw: bytes) -> str | None:
             if properties.get(name) is not None:
                 _name(properties[name], f"properties.{name}")
         if type(properties.get("priority", 0)) is not int:
-            raise _Spoilt("properties.priority is no whole number")
+            raise _Spoilt("properties.priority must be an integer")
         delivery = _mapping(properties.get("delivery_info"), "properties.delivery_info")
         for name in ("exchange", "routing_key"):
             _name(delivery.get(name), f"properties.delivery_info.{name}", may_be_empty=True)
         if any(isinstance(value, dict | list) for value in delivery.values()):
-            raise _Spoilt("properties.delivery_info holds more than names")
+            raise _Spoilt("properties.delivery_info must hold names only")
         _headers(_mapping(message.get("headers"), "headers"))
         for name, expected in (("content-type", "application/json"), ("content-encoding", "utf-8")):
             if message.get(name) != expected:
@@ -71,7 +65,7 @@ def message_problem(raw: bytes) -> str | None:
 
 
 def stored_problem(raw: bytes) -> str | None:
-    """Why kombu could not put a message back that was not acknowledged, or None when it can.
+    """Why kombu could not put back a message that was not acknowledged, or None if it can.
 
     Every Celery app on a Redis database keeps such messages in the same hash, so this asks only for
     what kombu itself needs.
@@ -79,12 +73,12 @@ def stored_problem(raw: bytes) -> str | None:
     try:
         stored = _json(raw, "it")
         if not isinstance(stored, list) or len(stored) != 3:
-            raise _Spoilt("it is no list of a message, an exchange and a routing key")
+            raise _Spoilt("it must be a list of a message, an exchange and a routing key")
         message = _mapping(stored[0], "the message")
         for name in ("headers", "properties"):
             _mapping(message.get(name), name)
         if not isinstance(message["properties"].get("delivery_info", {}), dict):
-            raise _Spoilt("properties.delivery_info is no object")
+            raise _Spoilt("properties.delivery_info must be an object")
         for name, value in (("exchange", stored[1]), ("routing key", stored[2])):
             _name(value, f"the {name}", may_be_empty=True)
     except _Spoilt as problem:
@@ -155,7 +149,7 @@ def _headers(headers: Mapping[str, Any]) -> None:
     if headers.get("task") != TASK:
         raise _Spoilt(f"headers.task is {_shown(headers.get('task'))}, not {TASK!r}")
     _name(headers.get("id"), "headers.id")
-    for name in sorted(_RUN_OTHERWISE):
+    for name in _RUN_OTHERWISE:
         if headers.get(name):
             raise _Spoilt(f"headers.{name} is {_shown(headers[name])}; Deadpan sends none")
     for name in ("root_id", "parent_id", "shadow", "origin", "argsrepr", "kwargsrepr", "lang"):
@@ -164,7 +158,7 @@ def _headers(headers: Mapping[str, Any]) -> None:
     if headers.get("timelimit") not in (None, [None, None]):
         raise _Spoilt(f"headers.timelimit is {_shown(headers['timelimit'])}; Deadpan sends none")
     if headers.get("retries") and type(headers["retries"]) is not int:
-        raise _Spoilt("headers.retries is no whole number")
+        raise _Spoilt("headers.retries must be an integer")
     if headers.get("stamps") or headers.get("stamped_headers"):
         raise _Spoilt("it has stamps; Deadpan sends none")
 
@@ -173,21 +167,21 @@ def _body(body: Any, encoding: Any) -> None:
     """The arguments of the task: one chunk id."""
     content = _json(_decoded(body, encoding), "body")
     if not isinstance(content, list) or len(content) != 3:
-        raise _Spoilt("body is no list of arguments, named arguments and options")
+        raise _Spoilt("body must be a list of arguments, named arguments and options")
     positional, named, options = content
     if not isinstance(positional, list) or not isinstance(named, dict):
         raise _Spoilt("body has no arguments")
     if not isinstance(options, dict) or any(options.get(name) for name in _RUN_OTHERWISE):
-        raise _Spoilt("body asks for more than the task; Deadpan does not")
+        raise _Spoilt("body asks for more than the task; Deadpan never does")
     arguments = [*positional, *named.values()]
     if len(arguments) != 1 or named.keys() - {"chunk_id"}:
-        raise _Spoilt(f"body has {len(arguments)} arguments; {TASK} takes a chunk's id alone")
+        raise _Spoilt(f"body has {len(arguments)} arguments; {TASK} takes only a chunk's id")
     _name(arguments[0], "the chunk's id")
 
 
 def _decoded(body: Any, encoding: Any) -> bytes:
     if not isinstance(body, str):
-        raise _Spoilt("body is no text")
+        raise _Spoilt("body must be text")
     try:
         if encoding == "base64":
             return base64.b64decode(body, validate=True)
@@ -202,10 +196,10 @@ def _json(raw: bytes, what: str) -> Any:
     try:
         return loads(raw.decode())  # type: ignore[no-untyped-call]
     except UnicodeDecodeError:
-        raise _Spoilt(f"{what} is no UTF-8") from None
+        raise _Spoilt(f"{what} must be UTF-8") from None
     except Exception as error:  # brackets too deep, numbers too long, and kombu's own types
         reason = " ".join(str(error).split())[:100]
-        raise _Spoilt(f"{what} is no JSON ({type(error).__name__}: {reason})") from None
+        raise _Spoilt(f"{what} must be JSON ({type(error).__name__}: {reason})") from None
 
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:
@@ -217,9 +211,9 @@ def _mapping(value: Any, what: str) -> Mapping[str, Any]:
 def _name(value: Any, what: str, *, may_be_empty: bool = False) -> None:
     """Text that keys, logs and leases can hold: a lone surrogate, for one, cannot be written."""
     if not isinstance(value, str):
-        raise _Spoilt(f"{what} is {_shown(value)}, not a name")
+        raise _Spoilt(f"{what} is {_shown(value)}, not text")
     if not (value or may_be_empty) or len(value) > MAX_NAME or not value.isprintable():
-        raise _Spoilt(f"{what} is no name: {_shown(value)}")
+        raise _Spoilt(f"{what} must be 1 to {MAX_NAME} printable characters: {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import structlog
 
-from deadpan.core.errors import CheckpointError, ModelError
+from deadpan.core.errors import CheckpointError, DeadpanError, ModelError
 from deadpan.core.settings import Settings, cache_folder
 from models.checkpoint.checkpoint import read_info
 from models.posts.ocr import Reader
 from models.serving.classifier import Classifier, ModelInfo
 from models.serving.feature_cache import FeatureStore
+from tasks.intake.intake import Intake
 
 log = structlog.get_logger(__name__)
+
+LEFT_OUT_SECONDS = 6 * 3600
+"""How long no worker loads a challenger that broke the device: that cost the champion a start."""
 
 
 def load_classifier(
@@ -73,6 +79,29 @@ def load_challenger(settings: Settings, champion: Classifier) -> Classifier | No
     found = _load_on(settings, champion.info)
     found.warm()
     return found
+
+
+def leave_challenger_out(intake: Intake, settings: Settings, why: str) -> None:
+    """Tell all workers not to load the challenger for a while."""
+    try:
+        intake.put(_left_out_key(settings), why[:1000], seconds=LEFT_OUT_SECONDS)
+    except DeadpanError as error:
+        log.warning("other workers will load the challenger too", error=str(error))
+
+
+def require_allowed(intake: Intake, settings: Settings) -> None:
+    """Raises ModelError while the challenger is to be left out."""
+    key = _left_out_key(settings)
+    if intake.get(key) is not None:
+        raise ModelError(
+            "it broke the device that both models run on, less than "
+            f"{LEFT_OUT_SECONDS // 3600} hours ago; to try it sooner, "
+            f"redis-cli DEL {intake.key(key)} and restart the worker"
+        )
+
+
+def _left_out_key(settings: Settings) -> str:
+    return f"challenger-left-out:{hashlib.sha256(settings.challenger.encode()).hexdigest()[:16]}"
 
 
 def _load_on(settings: Settings, champion: ModelInfo) -> Classifier:

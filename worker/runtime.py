@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import structlog
-from sqlalchemy import Engine
 
-from deadpan.core.errors import ConfigurationError, DeadpanError, ModelBroken, ModelError
+from deadpan.core.errors import ConfigurationError, DeadpanError, ModelBroken
 from deadpan.core.settings import Settings
 from deadpan.core.waiting import Waiting, ended_by_signals
 from models.serving.classifier import Classifier
 from sources.net.throttle import Throttle
 from sources.open import open_source
-from sources.source import PostSource
 from storage.base.database import connect
 from storage.judging import queries
 from storage.judging.evidence import EvidenceStore
@@ -37,11 +34,16 @@ from tasks.watches.pace import Pace
 from tasks.watches.source_watch import SourceWatch
 from tasks.watches.stores import show_room
 from tasks.watches.tries import Tries
-from worker import checks, redis_look
+from worker import checks
 from worker.dispatcher import Dispatcher
 from worker.ending import STUCK_EXIT_CODE, Ending
 from worker.health import HealthServer
-from worker.model import load_challenger, load_classifier
+from worker.model import (
+    leave_challenger_out,
+    load_challenger,
+    load_classifier,
+    require_allowed,
+)
 from worker.sampler import Sampler
 from worker.watchdog import Watchdog
 
@@ -52,21 +54,6 @@ SOURCE_REQUESTS = 8
 
 WATCH_SECONDS = 2.0
 """How often a worker asks whether it can still do its job."""
-
-LEFT_OUT_SECONDS = 6 * 3600
-"""For so long no worker loads a challenger that broke the device. It costs the champion a start."""
-
-
-@dataclass(slots=True)
-class _Parts:
-    intake: Intake
-    leases: LeaseKeeper
-    source: PostSource
-    throttle: Throttle
-    classifier: Classifier
-    database: Engine
-    evidence: EvidenceStore
-    features: RedisFeatures | None
 
 
 class Runtime:
@@ -95,29 +82,29 @@ class Runtime:
             self._health.stop()
             raise ConfigurationError(problems)
         policy = load_policy(settings.policy)
-        self._parts = self._build()
-        show_room(self._parts.database, self._parts.evidence)
-        self.spoilt = Spoilt(self._parts.intake, worker=name)
+        self._connect()
+        show_room(self._database, self._evidence)
+        self.spoilt = Spoilt(self._intake, worker=name)
         self._pace = Pace(settings.chunk_size)
         self._challenger = self._make_challenger(policy) if settings.challenger else None
         tries = Tries(settings.max_attempts, settings.retry_base_seconds)
         judge = Judge(
-            source=self._parts.source,
-            classifier=self._parts.classifier,
+            source=self._source,
+            classifier=self._classifier,
             policy=policy,
-            database=self._parts.database,
-            evidence=self._parts.evidence,
+            database=self._database,
+            evidence=self._evidence,
             tries=tries,
             explain=settings.explain == "on",
             explain_up_to=settings.explain_up_to,
             remembered=settings.remembered_posts,
-            throttle=self._parts.throttle,
+            throttle=self._throttle,
         )
         self.runner = ChunkRunner(
             judge,
-            intake=self._parts.intake,
-            leases=self._parts.leases,
-            database=self._parts.database,
+            intake=self._intake,
+            leases=self._leases,
+            database=self._database,
             tries=tries,
             report=settings.callback_verdicts if settings.callback_url else "none",
             pace=self._pace,
@@ -126,10 +113,10 @@ class Runtime:
             slots=settings.slots,
         )
         metrics.AWAITING_PICTURES.set_function(lambda: self.runner.awaiting)
-        metrics.CLOSED_IMAGE_HOSTS.set_function(self._parts.source.closed_image_hosts)
+        metrics.CLOSED_IMAGE_HOSTS.set_function(self._source.closed_image_hosts)
         self._broken = lambda: self.runner.broken
         _show(self.runner.source)
-        info = self._parts.classifier.info
+        info = self._classifier.info
         metrics.MODEL_INFO.info(
             {
                 "name": info.name,
@@ -148,63 +135,56 @@ class Runtime:
         )
         for warning in checks.device_warnings(settings):
             log.warning(warning)
-        self._parts.leases.start()
+        self._leases.start()
         self.ending = Ending(
             grace_seconds=settings.grace_seconds,
             stop_taking=self.stop_dispatching,
             give_back=self._give_back,
         )
         self.ending.start()
-        self._sampler = Sampler(self._parts.intake)
+        self._sampler = Sampler(self._intake)
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self._not_ready = "it is not connected to Redis yet"
 
-    def _build(self) -> _Parts:
+    def _connect(self) -> None:
+        """Open the database, Redis, the source and the model; wait for what is away."""
         settings = self._settings
-        database = connect(settings.database_url.get_secret_value())
-        intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+        self._database = connect(settings.database_url.get_secret_value())
+        self._intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
         with ended_by_signals():
-            self._waiting.until_answers(lambda: require_schema(database))
-            self._waiting.until_answers(lambda: redis_look.look(intake))
-        throttle = Throttle(SOURCE_REQUESTS, settings.chunk_size)
-        source = open_source(
+            self._waiting.until_answers(lambda: require_schema(self._database))
+            self._waiting.until_answers(lambda: checks.require_redis(self._intake))
+        self._throttle = Throttle(SOURCE_REQUESTS, settings.chunk_size)
+        self._source = open_source(
             settings.source,
             threads=SOURCE_REQUESTS,
-            throttle=throttle,
+            throttle=self._throttle,
             **checks.source_arguments(settings),
         )
-        features = None
+        self._features: RedisFeatures | None = None
         if settings.feature_cache_redis:
-            features = RedisFeatures.at(
+            self._features = RedisFeatures.at(
                 settings.redis_url.get_secret_value(),
                 settings.prefix,
                 seconds=settings.feature_cache_redis,
                 max_bytes=settings.feature_cache_redis_bytes,
             )
-        classifier = self._warm(intake, features)
-        return _Parts(
-            intake=intake,
-            leases=LeaseKeeper(intake, lease_seconds=settings.lease_seconds),
-            source=source,
-            throttle=throttle,
-            classifier=classifier,
-            database=database,
-            evidence=EvidenceStore(settings.evidence_url),
-            features=features,
-        )
+        self._classifier = self._warm()
+        self._leases = LeaseKeeper(self._intake, lease_seconds=settings.lease_seconds)
+        self._evidence = EvidenceStore(settings.evidence_url)
 
-    def _warm(self, intake: Intake, features: RedisFeatures | None) -> Classifier:
+    def _warm(self) -> Classifier:
         """The model, once it has judged a post that is known to be good."""
         classifier = load_classifier(
             self._settings,
             feature_cache_bytes=self._settings.feature_cache_bytes,
-            feature_store=features,
+            feature_store=self._features,
         )
         try:
             classifier.warm()
         except Exception as error:
             why = f"the model fails before it got any post: {error_text(error)}"
-            model_breaks.note(intake, worker=self.name, why=why)
+            model_breaks.note(self._intake, worker=self.name, why=why)
             raise ModelBroken(why, first=False) from error
         return classifier
 
@@ -212,7 +192,7 @@ class Runtime:
         return Challenger(
             load=self._load_challenger,
             policy=policy,
-            database=self._parts.database,
+            database=self._database,
             share=self._settings.challenger_share,
             remembered=self._settings.remembered_posts,
             on_device_lost=self._end_for_challenger,
@@ -220,14 +200,8 @@ class Runtime:
 
     def _load_challenger(self) -> Classifier | None:
         """See `load_challenger`; one that took the device from the champion is left out."""
-        if self._parts.intake.get(_challenger_key(self._settings)) is not None:
-            raise ModelError(
-                "it broke the device that both models run on, less than "
-                f"{LEFT_OUT_SECONDS // 3600} hours ago; to try it again before, "
-                f"redis-cli DEL {self._parts.intake.key(_challenger_key(self._settings))} and "
-                "start the worker again"
-            )
-        return load_challenger(self._settings, self._parts.classifier)
+        require_allowed(self._intake, self._settings)
+        return load_challenger(self._settings, self._classifier)
 
     def not_ready(self) -> str | None:
         """Why this worker cannot do its job, or None when it can."""
@@ -240,8 +214,8 @@ class Runtime:
             send: sends a chunk id as a Celery message.
         """
         self._dispatcher = Dispatcher(
-            self._parts.intake,
-            self._parts.leases,
+            self._intake,
+            self._leases,
             send,
             lambda chunk_id: self.runner.run(chunk_id, owner=f"{self.name}/dispatcher/{chunk_id}"),
             source=self.runner.source,
@@ -265,7 +239,7 @@ class Runtime:
 
     def _give_back(self) -> None:
         try:
-            count = self._parts.leases.give_back_all()
+            count = self._leases.give_back_all()
             if count:
                 log.warning("chunks given back unfinished", chunks=count)
             self._hand_on()
@@ -278,30 +252,29 @@ class Runtime:
             self._watcher.join(WATCH_SECONDS)  # or it would put this worker on the list again
         if self._dispatcher:
             self._dispatcher.hand_on()
-        self._parts.intake.leave(self.name)
+        self._intake.leave(self.name)
 
     def close(self) -> None:
         """Let go of everything; to be called when no chunk is in hand."""
         self.stop_dispatching()
         if self._challenger is not None:
             self._challenger.stop()
-        parts = self._parts
         self.runner.close()
-        parts.leases.stop()
+        self._leases.stop()
         try:
             self._hand_on()
         except DeadpanError as error:
             log.warning("worker not taken off the list", error=str(error))
-        parts.source.close()
-        parts.database.dispose()
-        parts.intake.close()
-        if parts.features is not None:
-            parts.features.close()
+        self._source.close()
+        self._database.dispose()
+        self._intake.close()
+        if self._features is not None:
+            self._features.close()
         self._health.stop()
 
     def _watch(self) -> None:
         """Ready only while Redis and the database answer; back by itself when they return."""
-        watchdog = Watchdog(self._parts.leases, slots=self._settings.slots)
+        watchdog = Watchdog(self._leases, slots=self._settings.slots)
         while not self._closing.is_set():
             problem = self._problem()
             if not self._closing.is_set():
@@ -311,15 +284,15 @@ class Runtime:
             self._closing.wait(WATCH_SECONDS)
 
     def _problem(self) -> str | None:
-        fault = self._parts.classifier.fault
+        fault = self._classifier.fault
         if fault is not None:
             # Explaining may have been what lost it, and perhaps nothing comes to be judged.
             self._end_broken(f"the device failed: {fault}")
         if broken := self._broken() or fault:
             return broken
         try:
-            wrong = wrong_key(self._parts.intake, f"{self._settings.prefix}:celery")
-            queries.ping(self._parts.database)
+            wrong = wrong_key(self._intake, f"{self._settings.prefix}:celery")
+            queries.ping(self._database)
         except DeadpanError as error:
             return str(error)
         self.spoilt.flush()
@@ -330,7 +303,7 @@ class Runtime:
         waiting = 0
         if ready and self.runner.source.hold_seconds() <= 0:
             try:
-                waiting = self._parts.intake.waiting(f"{self._settings.prefix}:celery")
+                waiting = self._intake.waiting(f"{self._settings.prefix}:celery")
             except DeadpanError:
                 ready = False
         stuck = watchdog.stuck(waiting=waiting if ready else 0)
@@ -346,27 +319,23 @@ class Runtime:
             return
         self._set_ready(why)
         log.error("the model is broken; the worker ends, to be started again", why=why)
-        model_breaks.note(self._parts.intake, worker=self.name, why=why)
+        model_breaks.note(self._intake, worker=self.name, why=why)
         self.ending.ask(now=True, exit_code=STUCK_EXIT_CODE)
 
     def _end_for_challenger(self, why: str) -> None:
         """Where the challenger lost the device, the champion has lost it too: begin without it."""
-        if self._parts.classifier.info.device == "cpu" or self._breaking.locked():
+        if self._classifier.info.device == "cpu" or self._breaking.locked():
             return
-        try:
-            key = _challenger_key(self._settings)
-            self._parts.intake.put(key, why[:1000], seconds=LEFT_OUT_SECONDS)
-        except DeadpanError as error:
-            log.warning("nobody is told to leave the challenger out", error=str(error))
+        leave_challenger_out(self._intake, self._settings, why)
         self._end_broken(f"the challenger broke the device: {why}")
 
     def _say(self, problem: str | None) -> str | None:
         """Also finds out whether Redis takes writes: a full one, or a replica, answers pings."""
         try:
-            self._parts.intake.say(
+            self._intake.say(
                 self.name,
                 ready=problem is None,
-                model=self._parts.classifier.info.version,
+                model=self._classifier.info.version,
                 source=asdict(self.runner.source.state),
                 awaiting=self.runner.awaiting,
             )
@@ -390,11 +359,6 @@ def _show(source: SourceWatch) -> None:
     metrics.SOURCE_SILENT.set_function(lambda: source.state.silent_seconds)
     metrics.SOURCE_AT_ONCE.set_function(lambda: source.state.requests_at_once)
     metrics.SOURCE_PER_SECOND.set_function(lambda: source.state.requests_per_second or math.inf)
-
-
-def _challenger_key(settings: Settings) -> str:
-    """Where it is kept that a challenger is left out: a name that every worker finds."""
-    return f"challenger-left-out:{hashlib.sha256(settings.challenger.encode()).hexdigest()[:16]}"
 
 
 _current: Runtime | None = None

@@ -28,8 +28,8 @@ from tasks.intake.arrivals import read_signal
 from tasks.intake.intake import Intake
 from tests.platform import Platform
 from worker.local.embedded import EmbeddedValkey
-from worker.local.local import migrate_database
 from worker.local.processes import ChildProcess, Interrupts
+from worker.local.services import migrate_database
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- live begins -->", "<!-- live ends -->"

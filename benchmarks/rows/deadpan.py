@@ -13,8 +13,8 @@ from benchmarks.measure import Result, RowFailed, Usage, Verdicts
 from benchmarks.rows.service import Service, Setup, timed
 from tasks.intake.intake import Intake
 from worker.local.embedded import EmbeddedValkey
-from worker.local.local import migrate_database, wait_until_ready, worker_process
 from worker.local.processes import ChildProcess
+from worker.local.services import migrate_database, wait_until_ready, worker_process
 
 
 class Deadpan(Service):

@@ -18,7 +18,8 @@ from tasks.intake.intake import Intake
 from worker import checks
 from worker.local import folders
 from worker.local.embedded import EmbeddedValkey, require_free_port
-from worker.local.local import (
+from worker.local.processes import Interrupts, Running
+from worker.local.services import (
     console_process,
     housekeeping_port,
     housekeeping_process,
@@ -27,7 +28,6 @@ from worker.local.local import (
     wait_until_served,
     worker_process,
 )
-from worker.local.processes import Interrupts, Running
 
 _MARKER = "up"
 

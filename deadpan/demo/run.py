@@ -28,7 +28,8 @@ from tasks.intake.intake import Intake
 from worker.checks import configuration_problems
 from worker.local import folders
 from worker.local.embedded import EmbeddedValkey, require_free_port
-from worker.local.local import (
+from worker.local.processes import ChildProcess, Interrupts, Running
+from worker.local.services import (
     console_process,
     housekeeping_process,
     migrate_database,
@@ -36,7 +37,6 @@ from worker.local.local import (
     wait_until_served,
     worker_process,
 )
-from worker.local.processes import ChildProcess, Interrupts, Running
 
 OWN_POSTS = Path(__file__).parent / "posts.jsonl"
 

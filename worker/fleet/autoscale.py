@@ -20,8 +20,8 @@ from deadpan.core.settings import Settings, load
 from deadpan.core.waiting import Waiting
 from tasks.intake.arrivals import STALE_SECONDS, Signal, publish_scaling, read_scaling, read_signal
 from tasks.intake.intake import Intake
-from worker import checks, redis_look
-from worker.fleet.fleet import LocalFleet, Place, places
+from worker import checks
+from worker.fleet.local import LocalFleet, Place, places
 from worker.fleet.scaling import Decision, Goals, State, decide
 from worker.health import HealthServer
 from worker.local.processes import Interrupts
@@ -164,7 +164,7 @@ def run_autoscale(*, folder: Path, no_workers: bool, as_json: bool) -> None:
     server.start()
     with Interrupts():
         try:
-            waiting.until_answers(lambda: redis_look.look(intake))
+            waiting.until_answers(lambda: checks.require_redis(intake))
             _run(scaler, fleet, as_json=as_json)
         except KeyboardInterrupt:
             pass

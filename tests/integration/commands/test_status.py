@@ -28,7 +28,7 @@ from tasks.intake.backfill import Backfill, Progress
 from tasks.intake.intake import Intake
 from tests.harness import environment, wait_until
 from worker.local.embedded import EmbeddedValkey
-from worker.local.local import migrate_database
+from worker.local.services import migrate_database
 
 
 class Terminal:

@@ -22,8 +22,8 @@ from tasks.intake.intake import Intake
 from tests.harness import environment, outcomes, wait_until
 from tests.platform import Platform
 from worker.local.embedded import EmbeddedValkey, free_port
-from worker.local.local import migrate_database
 from worker.local.processes import ChildProcess
+from worker.local.services import migrate_database
 
 
 def autoscaler(folder: Path, *options: str, **settings: object) -> ChildProcess:

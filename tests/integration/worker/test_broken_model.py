@@ -242,7 +242,7 @@ def test_a_challenger_that_broke_the_device_is_not_loaded_again(
         made.name, made._settings, made._breaking = "w", load(), threading.Lock()
         made._not_ready = None
         info = SimpleNamespace(device=device)
-        made._parts = SimpleNamespace(intake=intake, classifier=SimpleNamespace(info=info))
+        made._intake, made._classifier = intake, SimpleNamespace(info=info)
         made.ending = SimpleNamespace(ask=lambda now, exit_code: asked.append((now, exit_code)))
         return made
 

@@ -23,7 +23,7 @@ from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
 from pydantic import BaseModel
 
 from deadpan.core.settings import Settings, load
-from worker.fleet.fleet import GRACE_SECONDS
+from worker.fleet.local import GRACE_SECONDS
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "kubernetes"

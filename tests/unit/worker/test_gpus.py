@@ -15,7 +15,7 @@ from deadpan.core.errors import ModelError
 from deadpan.core.settings import load
 from models.engines import choose, gpus
 from worker.checks import configuration_problems, device_warnings
-from worker.fleet.fleet import Place, places
+from worker.fleet.local import Place, places
 
 TWO = {"query": "0, Disabled\n1, [N/A]\n"}
 DIVIDED = {

@@ -13,8 +13,8 @@ from tasks.intake.intake import Intake
 from tests.harness import environment, wait_until
 from worker.health import HealthServer
 from worker.local.embedded import free_port
-from worker.local.local import console_process, wait_until_ready, wait_until_served
 from worker.local.processes import ChildProcess
+from worker.local.services import console_process, wait_until_ready, wait_until_served
 
 
 def test_a_port_that_two_would_have_is_named_with_both() -> None:
