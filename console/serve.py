@@ -37,9 +37,9 @@ def serve(*, host: str, port: int) -> None:
 
     Raises:
         ConfigurationError: the port is taken, or the policy cannot be read.
-        DatabaseRefused: the database will not have us.
-        SchemaError: the database has another schema than this version needs.
-        QueueUnfit: Redis can hold no intake.
+        DatabaseRefused: the database refuses the connection.
+        SchemaError: the database has a different schema than this version needs.
+        QueueUnfit: Redis cannot hold the intake.
     """
     settings = load()
     logs.configure(settings.log_level, settings.log_format)
@@ -82,7 +82,7 @@ def serve(*, host: str, port: int) -> None:
 
 
 def _require_fit_redis(intake: Intake) -> None:
-    """Pages say themselves when Redis is away; one that can hold no intake ends the console."""
+    """Pages say when Redis is away; a Redis that cannot hold the intake ends the console."""
     try:
         intake.look()
     except QueueUnfit:

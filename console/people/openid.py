@@ -34,17 +34,17 @@ _TIMEOUT_SECONDS: Final = 10
 _LEEWAY_SECONDS: Final = 60
 """How far the provider's clock may be from ours."""
 _KEPT_SECONDS: Final = 3600
-"""What the provider says of itself, its keys too, is asked for again after so long."""
+"""The provider's metadata and keys are fetched again after this."""
 _OF_KEYS: Final = ("bad_signature", "unsupported_algorithm", "invalid_key_id")
 _REST_SECONDS: Final = 5
-"""A provider that could not be asked is left alone for so long: else everybody waits for it."""
+"""An unreachable provider is not asked again for this long: else everybody waits for it."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A sign-in that was begun: where to send the browser, and what it must come back with."""
+    """A sign-in that was started: where to send the browser, and what it must come back with."""
 
     url: str
     state: str
@@ -59,7 +59,7 @@ class Claims:
     subject: str
     verified_email: str | None
     role: str | None = None
-    """What the claim of the settings gives them, where there is such a setting."""
+    """By the role claim of the settings, if there is one."""
 
 
 def provider_of(request: Request) -> Provider | None:
@@ -71,12 +71,11 @@ class Provider:
     """The provider of the settings.
 
     Args:
-        issuer: as it names itself, letter by letter.
-        client_id: what it calls this console.
-        client_secret: proves to it who asks.
+        issuer: exactly as it calls itself.
+        client_id: of this console.
         console_url: where browsers reach the console; never taken from a request.
-        scopes: what it is asked to tell.
-        roles: which role follows from what it tells; None leaves roles to admins.
+        scopes: what it is asked for.
+        roles: how its claims become roles; None leaves roles to admins.
 
     Raises:
         ConfigurationError: Authlib is not installed.
@@ -114,26 +113,25 @@ class Provider:
         return self._roles is not None
 
     def begin(self) -> Begun:
-        """Gives where to send a browser that wants to sign in.
+        """Starts a sign-in.
 
         Raises:
-            SignInUnavailable: the provider cannot be asked.
+            SignInUnavailable: the provider cannot be reached.
         """
         with _in_words(self.name):
             made = self._client().create_authorization_url(self._redirect_uri)
         return Begun(made["url"], made["state"], made["nonce"], made["code_verifier"])
 
     def finish(self, code: str, *, iss: str | None, nonce: str, verifier: str) -> Claims:
-        """Turns the code that a browser came back with into who somebody is.
+        """Exchanges the code that a browser came back with for who somebody is.
 
         Args:
             iss: who gave the code, where the provider says so (RFC 9207).
-            nonce: of the sign-in that was begun.
-            verifier: of the same.
+            nonce, verifier: of the sign-in that was started.
 
         Raises:
-            AccessDenied: code or token are not what was asked for.
-            SignInUnavailable: the provider cannot be asked.
+            AccessDenied: the code or the token is invalid.
+            SignInUnavailable: the provider cannot be reached.
         """
         from joserfc.errors import JoseError
 
@@ -149,7 +147,7 @@ class Provider:
             except JoseError as error:
                 if error.error not in _OF_KEYS:
                     raise
-                # Keys and algorithms may be others than those that were kept.
+                # The cached keys and algorithms may be out of date.
                 claims = self._parsed(self._client(at_most_old=_REST_SECONDS), token, nonce)
             if claims is None:
                 raise AccessDenied("the provider gave no ID token; ask an admin")
@@ -161,9 +159,8 @@ class Provider:
             return self._claims(client, token, subject, claims)
 
     def sign_out_url(self) -> str | None:
-        """Where somebody ends their session at the provider; None where it has no such page, or
-        cannot be asked now.
-        """
+        """Where somebody ends their session at the provider; None if it has no such page or cannot
+        be reached."""
         try:
             with _in_words(self.name):
                 client = self._client()
@@ -183,7 +180,7 @@ class Provider:
         )
 
     def _claims(self, client: Any, token: Any, subject: str, claims: Mapping[str, Any]) -> Claims:
-        # Some providers put what we want into the ID token, others tell it to who asks for it.
+        # Some providers put these claims into the ID token, others only into the userinfo answer.
         roles = self._roles
         wants_more = "email" not in claims or (roles is not None and not roles.has(claims))
         more: Mapping[str, Any] = {}
@@ -191,7 +188,7 @@ class Provider:
             more = client.userinfo(token=token)
             if more.get("sub") != subject:
                 raise AccessDenied("the provider described two different people; sign in again")
-        # What is said together is taken together: address and whether it was verified.
+        # The address and whether it is verified must come from the same answer.
         of_email = claims if "email" in claims else more
         email = of_email.get("email")
         verified = of_email.get("email_verified") is True
@@ -219,7 +216,7 @@ class Provider:
         from authlib.integrations.requests_client import OAuth2Session
 
         class Session(OAuth2Session):  # type: ignore[misc]  # Authlib has no types
-            """Follows nobody: what is sent to a provider stays with it."""
+            """Follows no redirects: what is sent to a provider stays with it."""
 
             def request(self, *args: Any, **kwargs: Any) -> Any:
                 return super().request(*args, **{**kwargs, "allow_redirects": False})
@@ -280,7 +277,7 @@ _OPTIONAL: Final = ("userinfo_endpoint", "end_session_endpoint")
 
 @contextmanager
 def _in_words(name: str) -> Iterator[None]:
-    """Maps what Authlib and its parts raise; their texts may quote the provider, and go nowhere."""
+    """Maps what Authlib raises; its messages may quote the provider, and are never shown."""
     from authlib.integrations.base_client import OAuthError
     from joserfc.errors import JoseError
 
@@ -307,7 +304,7 @@ def _away(name: str) -> str:
 
 
 def _said(error: Any) -> str:
-    """A short word of an error: what claim is wrong, or the code."""
+    """The error code, and the claim that is wrong."""
     claim = getattr(error, "claim", None)
     code = str(error.error)
     shown = f"{code}: {claim}" if isinstance(claim, str) else code

@@ -31,7 +31,7 @@ PASSWORDS_OFF = "passwords are turned off here"
 
 @router.get("/sign-in")
 def sign_in_page(request: Request, token: str = "", next: str = "/", out: str = "") -> Response:
-    """The form, or what a link would do. Looking at a link uses nothing up: mail programs do it."""
+    """The form, or what a link would do. Looking at a link does not use it up: mail programs do."""
     if not token:
         if request.state.visitor is not None:
             return see_other(inside(next))
@@ -57,9 +57,9 @@ def sign_in(
 ) -> Response:
     """Sign in with a password.
 
-    A wrong one is counted for the account and the place it came from, so nobody can lock another
-    out; a browser in which the account signed in before is a place of its own, so not even somebody
-    behind the same address can.
+    Wrong ones are counted by account and place, so nobody can lock somebody else out. A browser in
+    which the account signed in before is a place of its own, so not even somebody behind the same
+    address can.
     """
     console = console_of(request)
     _refuse_forged(request, form)
@@ -188,13 +188,13 @@ def with_form(request: Request, template: str, *, status: int = 200, **context: 
 
 
 def without_passwords(request: Request, onwards: str = "/") -> Response:
-    """Says to whoever came with a password, or to choose one, that there are none here."""
+    """Says that passwords are turned off here."""
     said = "Passwords are turned off here. Sign in with the provider."
     return with_form(request, "sign-in.html", status=403, next=onwards, name="", problem=said)
 
 
 def _note_password(request: Request, name: str = "?") -> None:
-    """Writes down that somebody came with a password; seldom, if they do so again and again."""
+    """Logs that somebody tried a password, though not every one of many tries."""
     place = address_of(request) or "?"
     with transaction(console_of(request).database) as connection:
         wait = sessions.begin_try(connection, "?", place)
@@ -240,6 +240,6 @@ def _devices(console: Console) -> URLSafeSerializer:
 
 
 def inside(path: str) -> str:
-    """A path of this console; what could lead elsewhere becomes the start page."""
+    """A path of this console; anything that could lead elsewhere becomes the start page."""
     is_path = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if is_path and path.isprintable() and "\\" not in path else "/"

@@ -22,7 +22,7 @@ router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 COOKIE: Final = "deadpan_openid"
 _PATH: Final = "/sign-in/oidc"
 _SECONDS: Final = 600
-"""How long somebody may take at the provider."""
+"""How long a sign-in at the provider may take."""
 _Given = Annotated[str, Query(max_length=4096)]
 
 
@@ -48,7 +48,7 @@ def come_back(
     error: _Given = "",
     iss: Annotated[str | None, Query(max_length=500)] = None,
 ) -> Response:
-    """Sign in whom the provider sends back, if they left from here."""
+    """Sign in whoever comes back from the provider, if they left from here."""
     provider = _provider(request)
     begun = _begun(request)
     onwards = inside(str(begun.get("next", "/")))
@@ -77,7 +77,7 @@ def come_back(
             if claims.role is not None:
                 moderator = identities.take_role(connection, moderator, claims.role)
     except (AccessDenied, SignInUnavailable) as problem:
-        # Whoever brings nothing that was begun here, as robots do, writes nothing either.
+        # Robots, who never started a sign-in here, write nothing into the log.
         if begun:
             after = {"by": provider.issuer, "subject": subject, "why": str(problem)[:300]}
             audited(request, "session.refused", "?", after, actor="?")
@@ -119,6 +119,6 @@ def _problem(request: Request, problem: AccessDenied | SignInUnavailable, onward
         name="",
         problem=said[:1].upper() + said[1:] + ".",
     )
-    # A code and a state are good for one try.
+    # A code and a state work only once.
     response.delete_cookie(COOKIE, path=_PATH)
     return response

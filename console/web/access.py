@@ -54,7 +54,7 @@ def admit(request: Request, permission: Permission) -> Visitor | None:
         AccessDenied: nobody is signed in, or they may not do this.
     """
     visitor = _by_token(request) if permission.scope else _by_session(request)
-    # Who is refused is told so on a page of theirs, with a way back.
+    # Set before refusing, so that the refusal is shown on a page with their menu.
     request.state.visitor = visitor
     if permission.role is None:
         return visitor
@@ -75,7 +75,7 @@ def admit(request: Request, permission: Permission) -> Visitor | None:
 
 
 def csrf_token(session_token: str) -> str:
-    """What a form of this session carries; nobody who lacks the cookie can make it."""
+    """What the forms of this session carry; it cannot be made without the cookie."""
     return hmac.new(session_token.encode(), b"deadpan form", hashlib.sha256).hexdigest()
 
 

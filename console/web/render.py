@@ -79,7 +79,6 @@ templates.env.filters |= {
     "rule": words.rule_words,
     "reason": reasons.words,
     "thresholds": words.thresholds,
-    "state": lambda state: words.STATES.get(state, state),
     "done": lambda action: words.DONE.get(action, action),
     "number": lambda number: f"{number:,}",
 }

@@ -25,7 +25,6 @@ DONE: Final = {
     "skip": "skipped",
     "undo": "undone",
 }
-STATES: Final = {"open": "open", "claimed": "claimed", "escalated": "escalated"}
 LEVELS: Final = 3
 #: Names that are no longer than this are shown whole in lists.
 _WHOLE: Final = 40
@@ -36,14 +35,15 @@ def score_words(name: str) -> str:
     """A score by what it says: "Sarcasm of the words alone"."""
     if name in _BETWEEN:
         return _BETWEEN[name]
-    read_out, _, rest = name.rpartition(".") if name.endswith("sarcasm") else _split(name)
-    label = "Sarcasm" if rest == "sarcasm" else f"{rest.capitalize()} sentiment"
-    return f"{label} of {_WHOSE.get(read_out, read_out)}"
+    read_out, label = _split(name)
+    said = "Sarcasm" if label == "sarcasm" else f"{label.capitalize()} sentiment"
+    return f"{said} of {_WHOSE.get(read_out, read_out)}"
 
 
-def _split(name: str) -> tuple[str, str, str]:
+def _split(name: str) -> tuple[str, str]:
+    """What was read, empty for both together; and the score."""
     head, _, label = name.rpartition(".")
-    return head.removesuffix("sentiment").rstrip("."), ".", label
+    return head.removesuffix("sentiment").rstrip("."), label
 
 
 def condition_words(condition: Mapping[str, Any]) -> str:
@@ -61,10 +61,8 @@ def thresholds(reasons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
     score ("negative", "sarcasm"); the lowest where several ask for the same score."""
     found: dict[str, dict[str, float]] = {"together": {}, "text_alone": {}, "image_alone": {}}
     for condition in (c for reason in reasons for c in reason.get("conditions") or ()):
-        score, threshold = str(condition.get("score", "")), condition.get("threshold")
-        head, _, label = score.rpartition(".")
-        read_out = head.removesuffix("sentiment").rstrip(".") or "together"
-        lines = found.get(read_out)
+        read_out, label = _split(str(condition.get("score", "")))
+        lines, threshold = found.get(read_out or "together"), condition.get("threshold")
         if lines is None or label not in ("negative", "sarcasm"):
             continue
         if isinstance(threshold, int | float):
