@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from models.posts.prediction import Prediction, Unread
+from models.posts.prediction import ImageProblem, Prediction, PreparedPost, Unread
 from models.posts.recent import RecentlyUsed
 from models.serving.explain import Explanation
 
@@ -15,7 +15,7 @@ class KnownPost:
 
     Attributes:
         prediction: of all posts of this content.
-        problems: of each image, why its bytes could not be decoded, or None.
+        problems: of each image, why it could not be seen, or None.
         unread: what of the content was not read.
         explanations: by score; those that were asked for.
     """
@@ -24,6 +24,14 @@ class KnownPost:
     problems: tuple[str | None, ...]
     unread: tuple[Unread, ...] = ()
     explanations: dict[str, Explanation | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, ready: PreparedPost, prediction: Prediction) -> KnownPost:
+        """What the model said of a prepared post."""
+        problems = tuple(
+            image.problem if isinstance(image, ImageProblem) else None for image in ready.images
+        )
+        return cls(prediction, problems, ready.unread)
 
 
 class KnownPosts(RecentlyUsed[KnownPost]):

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Engine
 
 from models.engines.faults import is_of_device, is_out_of_memory
-from models.posts.prediction import ImageProblem, PreparedPost
+from models.posts.prediction import ImageProblem
 from models.serving.classifier import Classifier
 from models.serving.known_posts import KnownPost, KnownPosts
 from storage.base.database import transaction
@@ -211,7 +211,7 @@ class Challenger:
         new = {content: post for content, post in by_content.items() if content not in known}
         prepared = model.prepare_all([(post.text, post.images) for post in new.values()])
         for content, ready, prediction in zip(new, prepared, model.predict(prepared), strict=True):
-            known[content] = KnownPost(prediction, _problems(ready), ready.unread)
+            known[content] = KnownPost.of(ready, prediction)
             self._known.add(content, known[content])
         said = [self._said(model, post, known[post.verdict.content_hash]) for post in posts]
         with transaction(self._database) as connection:
@@ -221,10 +221,7 @@ class Challenger:
 
     def _said(self, model: Classifier, post: JudgedPost, known: KnownPost) -> NewChallengerVerdict:
         champion, fused = post.verdict, known.prediction.fused
-        unseen = sum(
-            isinstance(image, ImageProblem) or problem is not None
-            for image, problem in zip(post.images, known.problems, strict=True)
-        )
+        unseen = sum(problem is not None for problem in known.problems)
         degraded = unseen / len(post.images) if post.images else 0.0
         scores = scores_of(known.prediction, degraded=degraded, unread=bool(known.unread))
         reasons = self._policy.reasons_for(scores)
@@ -249,12 +246,6 @@ def in_share(post_id: str, share: float) -> bool:
     """Whether a post is among this share of all posts: always the same ones, and more for more."""
     digest = hashlib.sha256(post_id.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
-
-
-def _problems(post: PreparedPost) -> tuple[str | None, ...]:
-    return tuple(
-        image.problem if isinstance(image, ImageProblem) else None for image in post.images
-    )
 
 
 def _rules(verdict: NewVerdict) -> list[str]:

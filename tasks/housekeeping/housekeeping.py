@@ -81,7 +81,7 @@ class Housekeeper:
         self._measuring = _Chore(10.0, self._measure)
         self._chores = [
             _Chore(5.0, self._expire_claims),
-            _Chore(60.0, self._forget),
+            _Chore(60.0, self._forget_callbacks),
             _Chore(60.0, self._forget_challenger),
             _Chore(300.0, self._retain),
         ]
@@ -183,7 +183,7 @@ class Housekeeper:
             log.info("claims expired", flags=expired)
         return expired > 0
 
-    def _forget(self) -> bool:
+    def _forget_callbacks(self) -> bool:
         if not self._retention_days:
             return False
         with transaction(self._database) as connection:

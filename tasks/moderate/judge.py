@@ -156,7 +156,7 @@ class Judge:
             outcomes.through_model = len(predicted)
             for each in predicted:
                 content = each.prepared.fetched.content_hash
-                known[content] = each.known()
+                known[content] = KnownPost.of(each.prepared.ready, each.prediction)
                 self._known.add(content, known[content])
         decided = [
             self._decide(post, known[post.content_hash])

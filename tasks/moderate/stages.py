@@ -108,17 +108,6 @@ class Predicted:
     prepared: Prepared
     prediction: Prediction
 
-    def known(self) -> KnownPost:
-        """What holds for every post of the same content."""
-        ready = self.prepared.ready
-        problems = tuple(
-            result.problem
-            if image.content is not None and isinstance(result, ImageProblem)
-            else None
-            for image, result in zip(self.prepared.fetched.post.images, ready.images, strict=True)
-        )
-        return KnownPost(self.prediction, problems, ready.unread)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
@@ -156,7 +145,7 @@ def degraded_images(post: FetchedPost, problems: Sequence[str | None]) -> list[d
     """The images that could not be seen, and why, as a verdict has them.
 
     Args:
-        problems: of each image, why its file could not be decoded; see `KnownPost`.
+        problems: see `KnownPost`; of a file that is missing, each post has its own.
     """
     found: list[dict[str, object]] = []
     for index, (image, problem) in enumerate(zip(post.images, problems, strict=True)):

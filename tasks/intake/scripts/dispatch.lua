@@ -5,7 +5,7 @@
 -- KEYS 1 high, 2 normal, 3 low, 4 chunks, 5 owners, 6 losses, 7 retries, 8 suspect, 9 taken, 10 arrivals,
 --      11 model-breaks, 12 revisits, 13 revisiting
 -- ARGV 1 prefix of chunk keys, 2 id for a new chunk, 3 chunk size, 4 lease in ms, 5 free slots,
---      6… pairs of a chunk this worker has dispatched and the end of its lease as claim gave it
+--      6… pairs of a chunk this worker has dispatched and the end of its lease as it was dispatched
 -- Gives {chunk id, number of posts, "new" | "again" | "split", end of its lease in ms}, or false
 -- when there is nothing to do.
 -- A new chunk's id ends with when its first ids came, where that is known: .h, .n or .l and server time in ms;
