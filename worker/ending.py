@@ -1,7 +1,7 @@
 """An orderly end: chunks in hand are finished within a grace period, or given back whole.
 
-Celery's own end waits for its threads however long they take, and then leaves what it could not
-finish to the lease. Here a worker that is told to end costs nobody a lease.
+Celery's own shutdown waits for its threads however long they take, and leaves unfinished chunks to
+their leases. Here, shutting down never waits for a lease to expire.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 GIVE_BACK_SECONDS = 5.0
-"""Longest wait for Redis while chunks are given back; should it be away, their leases run out."""
+"""Longest wait for Redis while chunks are given back; if it is away, their leases expire."""
 
 STUCK_EXIT_CODE = 1
 

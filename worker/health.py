@@ -18,17 +18,17 @@ from deadpan.core.errors import ConfigurationError
 log = structlog.get_logger(__name__)
 
 SILENT_SECONDS = 30.0
-"""Whoever connects and says nothing for so long is hung up on, and holds no thread."""
+"""A client that sends nothing for this long is disconnected, and its thread is freed."""
 
 Page = Callable[[], tuple[int, Mapping[str, Any]]]
-"""Gives an HTTP status and what to say as JSON."""
+"""Gives an HTTP status and a JSON body."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A probe that hangs up is no event; what else fails is one."""
+        """A probe that hangs up is not worth a log line; any other failure is."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             log.exception("health request failed unexpectedly")
 

@@ -1,8 +1,8 @@
-"""Notices a worker that is up, connected, and takes nothing.
+"""Notices a worker that is up and connected, and takes no work.
 
 Celery on Redis has a history of it after a lost connection (celery #9191 among others): the worker
 answers `ping`, its consumer sleeps, and chunks wait for slots that are free. Whatever the
-cause, the answer is the same: end, and be started again.
+cause, the remedy is the same: exit and be restarted.
 """
 
 from __future__ import annotations

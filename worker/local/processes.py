@@ -1,5 +1,5 @@
-"""Child processes that end when they should: started, restarted, stopped, never left behind, not
-even by a process that was killed (`worker.local.reaper`).
+"""Child processes that are started, restarted and stopped, and never left behind, even when their
+parent is killed (`worker.local.reaper`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from worker.local import reaper
 log = structlog.get_logger(__name__)
 
 FUTILE_RESTARTS = 3
-"""A child that ended so often before it was ready never will be."""
+"""A child that exited this often before it was ready never will be."""
 
 LONG_LIFE_SECONDS = 60.0
-"""A child that ran for so long was well; the pause before its restart is short again."""
+"""A child that ran this long was healthy; the pause before its restart is short again."""
 
 IMPATIENCE_SECONDS = 1.0
-"""A signal so soon after another is the same wish; the end it asks for is under way."""
+"""A signal this soon after another asks for the same shutdown, which is under way."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MAY_BE_IGNORED = (signal.SIGINT, signal.SIGHUP)
@@ -125,7 +125,7 @@ class _Reaper:
 
     @contextmanager
     def pipe(self) -> Iterator[int]:
-        """What a child that is started meanwhile writes itself down in."""
+        """The pipe in which a child that is started meanwhile registers itself."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._begin()
