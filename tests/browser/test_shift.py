@@ -113,7 +113,9 @@ def test_a_claim_expires_under_a_moderators_hands(people: People, console: Conso
     page.wait_for_timeout(2500)
     page.mouse.move(100, 100)
     page.mouse.move(200, 200)
-    expect(page.locator("[data-over]")).to_contain_text("Your claim has expired; bob has claimed this flag")
+    expect(page.locator("[data-over]")).to_contain_text(
+        "Your claim has expired; bob has claimed this flag"
+    )
     page.keyboard.press("a")
     expect(page.get_by_role("alert")).to_contain_text("bob has claimed this flag")
     assert _made(console) == []
