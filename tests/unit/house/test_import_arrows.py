@@ -1,8 +1,9 @@
-"""Import arrows go one way, as docs/architecture.md draws them."""
+"""Every room of the house uses only the rooms below it, as docs/architecture.md draws them."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,88 +12,134 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-OURS = ("deadpan", "worker", "tasks", "models", "sources", "storage", "console")
 
-# Leaves that anybody may use; everything else in deadpan/ is the front door itself.
+CORE = "deadpan.core"
+
 PLAIN = {
-    "deadpan.core",
-    "deadpan.core.database_url",
-    "deadpan.core.errors",
-    "deadpan.core.people_files",
+    f"{CORE}.{leaf}"
+    for leaf in ("database_url", "errors", "people_files", "post_fields", "redis_url", "times")
 }
-"""Of these, the ones that know no settings, for packages that take plain arguments."""
+"""What packages may use that take plain arguments: these know no settings, logs or spans."""
 
-SHARED = PLAIN | {
-    "deadpan.core.settings",
-    "deadpan.core.logs",
-    "deadpan.core.post_fields",
-    "deadpan.core.redis_url",
-    "deadpan.core.otel_sdk",
-    "deadpan.core.spans",
-    "deadpan.core.times",
-    "deadpan.core.trace",
-    "deadpan.core.variables",
-    "deadpan.core.waiting",
+FLOORS = {
+    "storage": "base tables migrations people judging flags reports reviews keeping trials",
+    "sources": "net post pictures",
+    "models": "posts network checkpoint engines serving data evaluation training",
+    "tasks": "policy intake callbacks housekeeping watches challenger moderate",
+    "console": "web work people pages api",
+    "worker": "local . fleet",
+    "deadpan": "core demo commands",
 }
+"""The rooms of each package from the lowest up; what lies in a package's own folder stands on top
+of all, or where the `.` is."""
 
-ALLOWED = {
-    "worker": {"worker", "tasks", "models", "sources", "storage", *SHARED},
-    "console": {
-        "console",
-        "storage",
-        "tasks.intake.arrivals",
-        "tasks.housekeeping.erasure",
-        "tasks.intake.intake",
-        "tasks.policy.reason_codes",
-        "tasks.intake.replay",
-        *SHARED,
-    },
-    "tasks": {"tasks", "models", "sources", "storage", *SHARED},
-    "models": {"models", "deadpan.core.post_fields", *PLAIN},
-    "sources": {"sources", "deadpan.core.post_fields", "deadpan.core.times", *PLAIN},
-    "storage": {"storage", *PLAIN},
+USES: dict[str, set[str]] = {
+    "storage": PLAIN,
+    "sources": PLAIN,
+    "models": PLAIN,
+    "tasks": {"storage", "sources", "models", CORE},
+    "console": {"storage", "tasks.policy", "tasks.intake", "tasks.housekeeping", CORE},
+    "worker": {"storage", "sources", "models", "tasks", CORE},
 }
+"""What of other packages each may use; the front door, `deadpan`, uses every one."""
+
+
+def floors(package: str) -> list[str]:
+    rooms = FLOORS[package].split()
+    return [
+        package if room == "." else f"{package}.{room}"
+        for room in (rooms if "." in rooms else [*rooms, "."])
+    ]
+
+
+def room_of(module: str) -> str:
+    """`storage.flags` for `storage.flags.claims`, and `console` for `console.app`."""
+    room = ".".join(module.split(".")[:2])
+    is_folder = "." in room and (ROOT / room.replace(".", "/")).is_dir()
+    return room if is_folder or room in floors(module.split(".")[0]) else module.split(".")[0]
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in FLOORS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+            yield name.removesuffix(".__init__"), path
 
 
 def imports(path: Path) -> Iterator[str]:
+    """All modules of ours that a file imports: inside functions and for type checkers too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        found: list[str] = []
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: write absolute imports"
             assert node.module
             # `from package import module` imports the module; a name that is none is the package's.
             for alias in node.names:
-                as_module = f"{node.module}.{alias.name}"
-                is_module = (ROOT / as_module.replace(".", "/")).with_suffix(".py").exists()
-                is_package = (ROOT / as_module.replace(".", "/") / "__init__.py").exists()
-                yield as_module if is_module or is_package else node.module
+                inner = ROOT / f"{node.module}.{alias.name}".replace(".", "/")
+                is_module = inner.with_suffix(".py").exists() or (inner / "__init__.py").exists()
+                found.append(f"{node.module}.{alias.name}" if is_module else node.module)
+        yield from (name for name in found if name.split(".")[0] in FLOORS)
 
 
-def allowed(package: str, name: str) -> bool:
-    return any(
-        name == target or (target not in SHARED and name.startswith(f"{target}."))
-        for target in ALLOWED[package]
-    )
+def is_below(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}.")
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_a_package_imports_only_what_the_design_lets_it(package: str) -> None:
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_has_its_floor(package: str) -> None:
+    rooms = {room_of(name) for name, _ in modules() if is_below(name, package)}
+    assert rooms == set(floors(package))
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_room_uses_only_rooms_below_it(package: str) -> None:
+    order = floors(package)
     wrong = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in (ROOT / package).rglob("*.py")
-        for name in imports(path)
-        if name.split(".")[0] in OURS and not allowed(package, name)
+        f"{name} imports {used}"
+        for name, path in modules()
+        if is_below(name, package)
+        for used in imports(path)
+        if is_below(used, package) and used != package
+        if order.index(room_of(used)) > order.index(room_of(name))
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", sorted(SHARED))
-def test_the_shared_leaves_import_nothing_of_ours_but_each_other(module: str) -> None:
-    path = ROOT / module.replace(".", "/")
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    ours = {n for n in imports(file) if n.split(".")[0] in OURS}
-    assert {n for n in ours if not n.startswith(f"{module}.")} <= SHARED
+@pytest.mark.parametrize("package", USES)
+def test_a_package_uses_only_what_the_design_lets_it(package: str) -> None:
+    wrong = [
+        f"{name} imports {used}"
+        for name, path in modules()
+        if is_below(name, package)
+        for used in imports(path)
+        if not is_below(used, package) and not any(is_below(used, place) for place in USES[package])
+    ]
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = {name: set(imports(path)) - {name} for name, path in modules()}
+    while True:
+        used = set().union(*arrows.values())
+        kept = {
+            name: arrows[name] & arrows.keys()
+            for name in arrows
+            if name in used and arrows[name] & arrows.keys()
+        }
+        if kept == arrows:
+            break
+        arrows = kept
+    assert arrows == {}
+
+
+def test_the_drawing_shows_the_rooms() -> None:
+    drawing = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for package, rooms in FLOORS.items():
+        shown = re.search(rf"^{package} +(.+)$", drawing, flags=re.MULTILINE)
+        assert shown, f"docs/architecture.md draws no {package}"
+        assert shown[1].split(" > ") == [room for room in rooms.split()[::-1] if room != "."]
 
 
 @pytest.mark.parametrize(
