@@ -25,6 +25,8 @@ DONE: Final = {
     "skip": "skipped",
     "undo": "undone",
 }
+#: Rules of the policy that ships whose names alone say too little.
+_RULES: Final = {"unseen": "Picture unavailable"}
 LEVELS: Final = 3
 #: Names that are no longer than this are shown whole in lists.
 _WHOLE: Final = 40
@@ -72,7 +74,7 @@ def thresholds(reasons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
 
 def rule_words(rule: str) -> str:
     """A rule's name for people."""
-    return rule.replace("-", " ").replace("_", " ").capitalize()
+    return _RULES.get(rule) or rule.replace("-", " ").replace("_", " ").capitalize()
 
 
 def brief(name: str) -> str:

@@ -187,6 +187,6 @@ def test_the_last_admins_role_falls_and_the_command_line_gives_it_back(
 def test_nobody_is_called_what_the_audit_log_calls_the_provider(database: Engine) -> None:
     with (
         transaction(database) as connection,
-        pytest.raises(ConfigurationError, match="use another name"),
+        pytest.raises(ConfigurationError, match="use another one"),
     ):
         moderators.add(connection, "openid", "moderator", actor="test")
