@@ -59,11 +59,14 @@ def _in_this_process(
     arguments: tuple[str, ...], stdin: bytes, environ: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
     code: object = 0
-    output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    buffers = [io.BytesIO(), io.BytesIO()]
+    streams = [io.TextIOWrapper(buffer, "utf-8", newline="") for buffer in buffers]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as given,  # a pipe would have a number too
         mock.patch.dict(os.environ, environ, clear=True),
-        mock.patch.multiple(sys, argv=["deadpan", *arguments], stdout=output, stderr=errors),
+        mock.patch.multiple(
+            sys, argv=["deadpan", *arguments], stdout=streams[0], stderr=streams[1]
+        ),
         mock.patch.object(sys, "stdin", given),
         mock.patch.object(variables, "_told", False),
     ):
@@ -73,10 +76,9 @@ def _in_this_process(
             cli.main()
         except SystemExit as ended:
             code = ended.code
-    said = []
-    for stream in (output, errors):
+    for stream in streams:
         stream.flush()
-        said.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+    said = [written.getvalue().decode() for written in buffers]
     return subprocess.CompletedProcess(arguments, code if isinstance(code, int) else 0, *said)
 
 
