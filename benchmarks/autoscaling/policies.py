@@ -1,4 +1,4 @@
-"""Who decides how many workers there are.
+"""What says how many workers there are.
 
 KEDA and the HorizontalPodAutoscaler by their documented formulas: the HPA looks every 15 seconds,
 wants `ceil(metric / target)` (AverageValue) or `ceil(replicas × utilisation / target)`, changes
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.autoscaling.fleet import Fleet
-from worker.fleet.scaling import Goals, State, decide
+from worker.fleet.scaling import Goals, State, rescale
 
 HPA_SECONDS = 15
 TOLERANCE = 0.1
@@ -28,10 +28,10 @@ KEDA_COOLDOWN_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A way to decide.
+    """A way to scale.
 
     Attributes:
-        make: gives a fresh decider, with its own memory.
+        make: gives a fresh scaler, with its own memory.
         every_seconds: how often it is asked.
     """
 
@@ -49,9 +49,9 @@ def deadpan(goals: Goals) -> Policy:
 
         def want(fleet: Fleet) -> int:
             nonlocal state
-            decision = decide(fleet.signal(), goals, state, now=float(fleet.now))
-            state = decision.state
-            return decision.desired
+            scale = rescale(fleet.signal(), goals, state, now=float(fleet.now))
+            state = scale.state
+            return scale.desired
 
         return want
 
@@ -66,10 +66,10 @@ def deadpan_by_keda(goals: Goals) -> Policy:
 
         def want(fleet: Fleet) -> int:
             nonlocal state
-            decision = decide(fleet.signal(), goals, state, now=float(fleet.now))
-            state = decision.state
+            scale = rescale(fleet.signal(), goals, state, now=float(fleet.now))
+            state = scale.state
             # Our ScaledObject has no stabilisation and no limit on steps; the tolerance stays.
-            return within_tolerance(fleet.workers, decision.desired)
+            return within_tolerance(fleet.workers, scale.desired)
 
         return want
 

@@ -52,7 +52,7 @@ def status(
         if watch:
             _watch(intake, database, interval)
             return
-        look = Look(intake, database)
+        look = Snapshot(intake, database)
     if as_json:
         print_json(look.told)
     else:
@@ -60,7 +60,7 @@ def status(
             typer.echo(f"{name:<{_NARROW}}{text}")
 
 
-class Look:
+class Snapshot:
     """What Redis and the database hold now.
 
     Attributes:
@@ -250,7 +250,7 @@ def _watch(intake: Intake, database: Engine, interval: float) -> None:
             with Live(console=Console(highlight=False), auto_refresh=False, screen=True) as live:
                 while True:
                     try:
-                        picture = Look(intake, database).picture()
+                        picture = Snapshot(intake, database).picture()
                         seen_at = time.strftime("%H:%M:%S")
                         head = Text(f"Deadpan at {seen_at}; Ctrl-C to quit", style="dim")
                     except DeadpanError as error:

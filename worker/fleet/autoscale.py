@@ -22,7 +22,7 @@ from tasks.intake.arrivals import STALE_SECONDS, Signal, publish_scaling, read_s
 from tasks.intake.intake import Intake
 from worker import checks
 from worker.fleet.local import LocalFleet, Place, places
-from worker.fleet.scaling import Decision, Goals, State, decide
+from worker.fleet.scaling import Goals, Scale, State, rescale
 from worker.health import HealthServer
 from worker.local.processes import Interrupts
 from worker.sampler import show
@@ -54,7 +54,7 @@ def goals_of(settings: Settings, *, ceiling: int) -> Goals:
 
 
 class Scaler:
-    """Looks, decides and says so; `told` may be read from other threads."""
+    """Looks, works out the scale and says so; `told` may be read from other threads."""
 
     def __init__(self, intake: Intake, goals: Goals) -> None:
         self._intake = intake
@@ -65,11 +65,11 @@ class Scaler:
         self._why_not = "nothing was looked at yet"
         self._lock = threading.Lock()
 
-    def look(self, fleet: LocalFleet | None = None) -> tuple[Decision, int]:
-        """One decision, published on Redis and as metrics.
+    def look(self, fleet: LocalFleet | None = None) -> tuple[Scale, int]:
+        """One look, published on Redis and as metrics.
 
         Returns:
-            The decision, and how many ready workers do not belong to the fleet.
+            The scale that is wanted, and how many ready workers do not belong to the fleet.
 
         Raises:
             QueueUnavailable, QueueStateError.
@@ -83,19 +83,19 @@ class Scaler:
                 # Go on where another one ended, with what it remembers.
                 before = read_scaling(self._intake)
                 self._state = State.from_json(before["state"] if before else None)
-            decision = decide(signal, self._goals, self._state, now=time.time())
-            self._state = decision.state
-            told = describe(signal, decision)
-            publish_scaling(self._intake, {**told, "state": decision.state.to_json()})
+            scale = rescale(signal, self._goals, self._state, now=time.time())
+            self._state = scale.state
+            told = describe(signal, scale)
+            publish_scaling(self._intake, {**told, "state": scale.state.to_json()})
         except DeadpanError as error:
             with self._lock:
                 self._why_not = str(error)
             raise
         show(signal)
-        WORKERS_DESIRED.set(decision.desired)
+        WORKERS_DESIRED.set(scale.desired)
         with self._lock:
             self._told, self._looked, self._why_not = told, time.monotonic(), ""
-        return decision, others
+        return scale, others
 
     def not_ready(self) -> str | None:
         """Why no number can be served, or None."""
@@ -112,18 +112,18 @@ class Scaler:
             return 200, dict(self._told)
 
 
-def describe(signal: Signal, decision: Decision) -> dict[str, Any]:
-    """A decision and what it rests on, as JSON."""
-    drain, pace = signal.drain_seconds, decision.worker_posts_per_second
+def describe(signal: Signal, scale: Scale) -> dict[str, Any]:
+    """A scale and what it rests on, as JSON."""
+    drain, pace = signal.drain_seconds, scale.worker_posts_per_second
     return {
-        "desired": decision.desired,
-        "why": decision.why,
+        "desired": scale.desired,
+        "why": scale.why,
         "ready": signal.ready,
         "waiting": {priority: waiting.posts for priority, waiting in signal.waiting.items()},
         "oldest_age_seconds": round(signal.oldest_age_seconds, 1),
         "unfinished": signal.unfinished,
         "posts_per_second": round(signal.posts_per_second, 1),
-        "needed_posts_per_second": round(decision.posts_per_second, 1),
+        "needed_posts_per_second": round(scale.posts_per_second, 1),
         "worker_posts_per_second": round(pace, 2),
         "drain_seconds": None if drain is None else round(drain, 1),
     }
@@ -200,14 +200,14 @@ def _run(scaler: Scaler, fleet: LocalFleet | None, *, as_json: bool) -> None:
     reported = -REPORT_SECONDS
     while True:
         try:
-            decision, others = scaler.look(fleet)
-            wanted = decision.desired
+            scale, others = scaler.look(fleet)
+            wanted = scale.desired
             if away:
-                log.info("decisions go on")
+                log.info("autoscaling resumed")
             away = False
         except DeadpanError as error:
             if not away:
-                log.warning("no decision; the workers there are go on", error=str(error))
+                log.warning("cannot scale; the workers keep running", error=str(error))
             away = True
         if fleet:
             # What was started by others, or is left of an autoscaler that was killed, counts.

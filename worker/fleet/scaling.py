@@ -122,7 +122,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Scale:
     """How many workers are wanted, and why.
 
     Attributes:
@@ -138,7 +138,7 @@ class Decision:
     state: State = field(repr=False)
 
 
-def decide(signal: Signal, goals: Goals, state: State, *, now: float) -> Decision:
+def rescale(signal: Signal, goals: Goals, state: State, *, now: float) -> Scale:
     """The wanted number of workers.
 
     Args:
@@ -186,7 +186,7 @@ def decide(signal: Signal, goals: Goals, state: State, *, now: float) -> Decisio
         desired = min(before, max(number for _, number in recent))
         if desired > wanted:
             why += "; some are kept for a while"
-    return Decision(desired, why, needed, pace, State(desired, recent))
+    return Scale(desired, why, needed, pace, State(desired, recent))
 
 
 def worker_pace(signal: Signal, goals: Goals) -> float:
@@ -203,7 +203,7 @@ def worker_pace(signal: Signal, goals: Goals) -> float:
 def _coming(signal: Signal, goals: Goals) -> float:
     """Posts a second that come, seen as early as it has to be and as their number leaves no doubt.
 
-    A burst looks like a new rate at first. Stretches of time shorter than what a decision can wait
+    A burst looks like a new rate at first. Stretches of time shorter than what scaling can wait
     for (the aim without a worker's start) are not looked at.
     """
     can_wait = max(SHORTEST_SECONDS, AIM * goals.latency_seconds - goals.start_seconds)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from deadpan.cli import app
-from deadpan.commands.status import Look, span
+from deadpan.commands.status import Snapshot, span
 from deadpan.core.errors import ConfigurationError, QueueStateError
 from sources.ids import IdFile
 from storage.base.database import connect
@@ -150,7 +150,7 @@ def test_backfills_that_are_not_through_are_shown(tmp_path: Path, intake: Intake
     old |= {"skipped": {"empty": 1, "unfit": 0, "repeated": 0}, "at": round(time.time()) - 3600}
     intake.client.hset("deadpan:backfills", "older", json.dumps(old))
     database = connect(url)
-    look = Look(intake, database)
+    look = Snapshot(intake, database)
     new, older = look.told["backfills"]
     assert (new["name"], new["priority"], new["pushed"]) == ("ma\x1by", "low", 2000)
     assert new["fraction"] == 0.5
@@ -163,10 +163,10 @@ def test_backfills_that_are_not_through_are_shown(tmp_path: Path, intake: Intake
     assert second == "older, high: 70 pushed; last push 60 min ago: waiting or interrupted"
 
     Backfill(intake, IdFile(ids), name="ma\x1by", priority="low").run()
-    assert [each["name"] for each in Look(intake, database).told["backfills"]] == ["older"]
+    assert [each["name"] for each in Snapshot(intake, database).told["backfills"]] == ["older"]
     intake.client.hset("deadpan:backfills", "older", "nonsense")
     with pytest.raises(QueueStateError, match=r"nonsense.*'older'.*HDEL"):
-        Look(intake, database)
+        Snapshot(intake, database)
     database.dispose()
 
 

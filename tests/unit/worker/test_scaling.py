@@ -13,7 +13,7 @@ from benchmarks.autoscaling.fleet import Fleet, Machine, Result, simulate
 from benchmarks.autoscaling.shapes import Shape
 from deadpan.core.errors import ConfigurationError
 from tasks.intake.arrivals import Signal, Waiting
-from worker.fleet.scaling import Goals, State, decide
+from worker.fleet.scaling import Goals, State, rescale
 
 PACE, START, CEILING, LOOK = 100.0, 10.0, 20, 2
 MACHINE = Machine(PACE, START, CEILING)
@@ -40,10 +40,10 @@ def follow(
 
     def want(fleet: Fleet) -> int:
         nonlocal state
-        decision = decide(fleet.signal(), wanted, state, now=fleet.now)
-        state = decision.state
-        told.append(decision.desired)
-        return decision.desired
+        scale = rescale(fleet.signal(), wanted, state, now=fleet.now)
+        state = scale.state
+        told.append(scale.desired)
+        return scale.desired
 
     begin = wanted.floor if begin_with is None else begin_with
     result = simulate(shape, MACHINE, want, every_seconds=LOOK, begin_with=begin)
@@ -83,12 +83,12 @@ def test_never_below_the_floor_nor_above_the_ceiling(
     signal: Signal, state: State, floor: int, ceiling: int, now: float
 ) -> None:
     floor = min(floor, ceiling)
-    decision = decide(signal, Goals(floor=floor, ceiling=ceiling), state, now=now)
-    assert floor <= decision.desired <= ceiling
-    assert decision.why
-    assert State.from_json(decision.state.to_json()) == decision.state
+    scale = rescale(signal, Goals(floor=floor, ceiling=ceiling), state, now=now)
+    assert floor <= scale.desired <= ceiling
+    assert scale.why
+    assert State.from_json(scale.state.to_json()) == scale.state
     if signal.unfinished:
-        assert decision.desired >= 1
+        assert scale.desired >= 1
 
 
 @settings(max_examples=15, deadline=None)
@@ -141,14 +141,14 @@ def test_to_zero_and_back() -> None:
 
 def test_one_post_brings_one_worker_from_zero_at_once() -> None:
     post = Waiting(1, 0.5, ((0.5, 1),))
-    decision = decide(Signal(waiting={"normal": post}), goals(0), State(desired=0), now=0)
-    assert decision.desired == 1
+    scale = rescale(Signal(waiting={"normal": post}), goals(0), State(desired=0), now=0)
+    assert scale.desired == 1
 
 
 @pytest.mark.parametrize("where", [{"in_hand": 3}, {"retries": 1}])
 def test_chunks_in_hand_and_retries_keep_a_worker(where: dict[str, int]) -> None:
     signal = Signal(waiting={}, idle_seconds=0, **where)  # type: ignore[arg-type]
-    assert decide(signal, goals(0), State(desired=0), now=0).desired == 1
+    assert rescale(signal, goals(0), State(desired=0), now=0).desired == 1
 
 
 def test_none_is_added_while_those_there_are_get_nothing_done() -> None:
@@ -156,9 +156,9 @@ def test_none_is_added_while_those_there_are_get_nothing_done() -> None:
     signal = Signal(
         waiting={"normal": waiting}, arrivals=((60.0, 100_000),), ready=3, stalled_seconds=20
     )
-    decision = decide(signal, goals(), State(desired=3), now=0)
-    assert decision.desired == 3
-    assert "nothing is done" in decision.why
+    scale = rescale(signal, goals(), State(desired=3), now=0)
+    assert scale.desired == 3
+    assert "nothing is done" in scale.why
 
 
 def test_the_measured_pace_of_workers_counts_unless_it_is_absurd() -> None:
@@ -166,7 +166,7 @@ def test_the_measured_pace_of_workers_counts_unless_it_is_absurd() -> None:
 
     def wanted(pace: float | None) -> int:
         signal = Signal(waiting={"normal": waiting}, worker_posts_per_second=pace)
-        return decide(signal, goals(), State(desired=1), now=0).desired
+        return rescale(signal, goals(), State(desired=1), now=0).desired
 
     assert wanted(None) == 10
     assert wanted(500.0) == 2
@@ -177,7 +177,7 @@ def test_low_priority_is_paced_by_its_own_goal() -> None:
     def wanted(priority: str) -> int:
         waiting = Waiting(100_000, 0.0, ((0.0, 100_000),))
         signal = Signal(waiting={priority: waiting})  # type: ignore[dict-item]
-        return decide(signal, goals(), State(desired=1), now=0).desired
+        return rescale(signal, goals(), State(desired=1), now=0).desired
 
     assert wanted("normal") == CEILING
     assert wanted("low") == 3
