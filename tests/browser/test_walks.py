@@ -56,7 +56,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
     ann.wait_for_url("**after=1*")
     lead = people.page("eve", "lead")
     lead.goto("/")
-    assert _links(lead) == ["Queue", "History", "Insight", "To", "Audit"]
+    assert _links(lead) == ["Queue", "History", "Insight", "Appeals", "Audit"]
     # What was escalated comes first, and to them only.
     lead.keyboard.press("n")
     lead.wait_for_url("**/flags/5")

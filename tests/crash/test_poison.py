@@ -28,6 +28,7 @@ def picture(*, poison: bool) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.long
 def test_a_post_that_crashes_its_decoder_ends_as_a_dead_letter_and_its_neighbours_are_judged(
     tmp_path: Path,
     settings: dict[str, Any],

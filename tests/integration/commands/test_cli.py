@@ -215,7 +215,7 @@ def test_a_dead_letter_can_be_listed_and_replayed_once(
     wrong = deadpan("dead-letters", "replay", str(by_post["x" * 300]), "99", **settings)
     assert wrong.returncode == 2
     assert "99 does not exist" in wrong.stderr
-    assert "push the right id" in wrong.stderr
+    assert "push the correct id" in wrong.stderr
     assert intake.client.llen("deadpan:posts") == 0
     again = told(deadpan("dead-letters", "replay", str(by_post["p1"]), "--json", **settings))
     assert again == {"replayed": ["p1"]}
@@ -468,14 +468,14 @@ def test_up_runs_everything_on_one_machine_until_it_is_interrupted(tmp_path: Pat
             wait_until(
                 lambda: told(deadpan("status", "--json", **reached))["verdicts"] == 1, "a verdict"
             )
-            worker, housekeeping = (
-                httpx.get(f"http://127.0.0.1:{at}/metrics").text for at in (metrics, metrics + 1)
-            )
+            pages = [f"http://127.0.0.1:{at}/metrics" for at in (metrics, metrics + 1)]
+            heard = "deadpan_workers_heard 1.0"
+            wait_until(lambda: heard in httpx.get(pages[1]).text, "a worker that is heard")
+            worker, housekeeping = (httpx.get(page).text for page in pages)
             assert "deadpan_worker_ready 1.0" in worker
             assert "deadpan_housekeeping" not in worker
             assert "deadpan_housekeeping_leads 1.0" in housekeeping
             assert "deadpan_worker_" not in housekeeping
-            assert "deadpan_workers_heard 1.0" in housekeeping
         finally:
             child.send_signal(signal.SIGINT)
             child.wait(timeout=60)

@@ -171,7 +171,7 @@ def test_the_command_line_makes_a_link_that_signs_in_and_none_for_a_password(
         done = CliRunner().invoke(app, ["moderators", *words])
         return done.exit_code, done.output or str(done.exception)
 
-    assert run("add", "bob") == (0, "bob signs in by the provider; passwords are off\n")
+    assert run("add", "bob") == (0, "bob signs in with the OpenID provider; passwords are off\n")
     assert "`deadpan moderators sign-in-link ann`" in run("reset-link", "ann")[1]
     code, said = run("sign-in-link", "ann")
     assert code == 0

@@ -142,7 +142,7 @@ def test_a_file_that_was_written_anew_is_refused_and_one_that_grew_is_not(
     whole = path.read_text()
     for changed in ("x" + whole[1:], whole[:500], "", whole[10:]):
         path.write_text(changed)
-        with pytest.raises(DataError, match=r"first 1000 lines.*have changed.*--restart"):
+        with pytest.raises(DataError, match=r"first 1000 lines.*are different.*--restart"):
             backfill(intake, IdFile(path)).run()
     path.write_text(whole + "more\n")
     backfill(intake, IdFile(path)).run()

@@ -106,7 +106,7 @@ def test_standard_input_goes_on_under_a_name(valkey_server: EmbeddedValkey, inta
         (["--file", "/dev/null", "--query", "SELECT 1"], "; only one"),
         (["--query", "SELECT 1"], "DEADPAN_SOURCE_DATABASE_URL"),
         (["--file", "/dev/null", "--database", "sqlite://"], "--database only works with --query"),
-        (["--query", "SELECT 1", "--database", "nonsense"], "--database is no usable"),
+        (["--query", "SELECT 1", "--database", "nonsense"], "--database is not a usable"),
         (["--file", "/", "--priority", "low"], "/ cannot be read"),
         (["--file", "/dev/null", "--rate", "quick"], "'quick'"),
     ],

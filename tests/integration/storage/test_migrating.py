@@ -62,7 +62,7 @@ def test_a_migration_that_does_not_get_a_table_gives_way_and_tries_again(
         reader.execute(text("SELECT count(*) FROM verdicts"))
         with monkeypatch.context() as patch:
             patch.setattr(schema, "LOCK_TRIES", 2)
-            with pytest.raises(DatabaseUnavailable, match="in use throughout"):
+            with pytest.raises(DatabaseUnavailable, match="in use all the time"):
                 migrate(postgresql)
         monkeypatch.setattr(schema, "LOCK_TRIES", 600)
         going_on = pool.submit(migrate, postgresql)

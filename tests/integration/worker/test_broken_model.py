@@ -216,9 +216,10 @@ def test_a_model_that_fails_before_it_got_any_post_is_said_and_ends_its_worker(
     monkeypatch.setattr(runtime, "load_classifier", lambda *_, **__: Broken())
     worker = object.__new__(runtime.Runtime)
     worker.name, worker._settings = "first@here", load()
+    worker._intake, worker._features = intake, None
     assert model_breaks.last(intake) is None
     with pytest.raises(ModelBroken, match="before it got any post") as broken:
-        worker._warm(intake, None)
+        worker._warm()
     assert broken.value.exit_code == 1
     told = model_breaks.last(intake)
     assert told is not None

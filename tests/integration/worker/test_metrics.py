@@ -77,6 +77,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @on_sqlite
+@pytest.mark.long
 def test_a_worker_counts_what_it_did_and_answers_celery_s_own_tools(
     tmp_path: Path, intake: Intake, valkey_server: EmbeddedValkey, database_url: str,
     database: Engine,

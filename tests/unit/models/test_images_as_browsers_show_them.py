@@ -17,7 +17,7 @@ from deadpan.core.errors import ImageError
 from models.posts import frames
 from models.posts.containers import pixels_of
 from models.posts.images import CUT_SHORT, PictureFile, decode_image
-from tests.unit.models.test_images import BLUE, RED, decode, encode, picture
+from tests.unit.models.test_images import BLUE, RED, decode, encode
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -249,4 +249,3 @@ def test_the_sheet_made_alone_is_the_one_that_comes_with_the_squares() -> None:
     file = PictureFile(film(*(photo(seed) for seed in range(5))), 10**8, 224)
     assert np.array_equal(file.thumbnail(), file.decode().thumbnail)
     assert BLUE != RED
-    assert decode(encode(picture(), "PNG")).frames == 1

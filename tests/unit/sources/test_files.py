@@ -127,7 +127,7 @@ def test_a_wrong_line_fails_its_own_post_only(
     assert not failure.transient
     assert "line 1: field 'text' is a number" in failure.error
     assert results["2"] == FetchedPost(Post("2", "two"))
-    assert "4 lines hold no post" in caplog.text
+    assert "4 lines have no post" in caplog.text
     absent = source.fetch(["3"])["3"]
     assert isinstance(absent, FetchFailure), "it may stand in one of those lines"
     assert "4 lines without a post with field 'id', the first in line 2" in absent.error
