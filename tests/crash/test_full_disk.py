@@ -34,9 +34,7 @@ def test_posts_wait_while_a_workers_disk_is_full_and_are_judged_when_there_is_ro
             # log of writes, nor evidence, nor its own output.
             resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
             intake.enqueue(IDS)
-            wait_until(
-                lambda: "free space" in (probe.why_not() or ""), "its word about it", child
-            )
+            wait_until(lambda: "free space" in (probe.why_not() or ""), "its word about it", child)
             wait_until(lambda: "1.0" in probe.metric("deadpan_store_fails"), "its metric", child)
             assert outcomes(sqlite, IDS) == {}
             resource.prlimit(

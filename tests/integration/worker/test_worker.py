@@ -136,6 +136,7 @@ def test_200_posts_pushed_by_any_client_end_as_200_outcomes(place: Place) -> Non
         posts[f"p{n}"]["images"] = ["blue.jpg"]  # type: ignore[assignment]
     place.platform.posts.update(posts)
     redis = place.intake.client
+    before = set(redis.keys("deadpan:features:*"))
     ids = [f"p{n}" for n in range(200)]  # the last ten are gone
     redis.rpush("deadpan:posts", *ids[:100])
     redis.rpush("deadpan:posts:high", *ids[100:150])
@@ -144,6 +145,7 @@ def test_200_posts_pushed_by_any_client_end_as_200_outcomes(place: Place) -> Non
     told = outcomes(place.database, ids)
     assert [told[i] for i in ids] == ["judged"] * 190 + ["gone"] * 10
     assert place.verdicts(ids) == 190
+    assert len(set(redis.keys("deadpan:features:*")) - before) == 1, "one picture, posted 19 times"
     wait_until(lambda: not redis.llen("deadpan:celery"), "the last message", place.child)
 
 
