@@ -20,9 +20,10 @@ def trend(days: Sequence[Day]) -> Markup:
     for number, day in enumerate(days):
         x = _LEFT + number * step
         name = f"{day.day:%d %b}"
-        for offset, value, kind in ((0.12, day.opened, "opened"), (0.5, day.decided, "closed")):
-            title = f"{name}: {value} {kind}"
-            parts.append(_bar(x + offset * step, step * 0.34, value, most, kind, title))
+        opened, decided = f"{name}: {day.opened} opened", f"{name}: {day.decided} decided"
+        width = step * 0.34
+        parts.append(_bar(x + 0.12 * step, width, day.opened, most, "opened", opened))
+        parts.append(_bar(x + 0.5 * step, width, day.decided, most, "closed", decided))
         if number % 2 == len(days) % 2:
             parts.append(_label(x + step / 2, f"{day.day:%d}"))
     said = ", ".join(f"{d.day:%d %b} {d.opened} opened {d.decided} decided" for d in days[-3:])
@@ -53,15 +54,13 @@ def _svg(parts: Sequence[Markup], label: str) -> Markup:
 def _axis(most: int) -> Markup:
     base = _HEIGHT - _BOTTOM
     parts = []
-    for share in (0.0, 0.5, 1.0):
-        if share == 0.5 and most < 4:
-            continue
-        y = base - share * (base - _TOP)
+    for value in sorted({0, most // 2 if most >= 4 else 0, most}):
+        y = base - value / most * (base - _TOP)  # a line stands where its number is
         parts.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(_LEFT, _WIDTH, y, y, _LEFT - 6, y + 4, round(most * share))
+            ).format(_LEFT, _WIDTH, y, y, _LEFT - 6, y + 4, value)
         )
     return Markup("").join(parts)
 
