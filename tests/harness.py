@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from sqlalchemy import Engine
 
 from deadpan import cli
 from deadpan.commands.run import SERVING
-from deadpan.core import variables
+from deadpan.core import logs, variables
 from storage.base.database import transaction
 from storage.judging import queries
 from worker.local.processes import ChildProcess
@@ -69,6 +70,9 @@ def _in_this_process(
         ),
         mock.patch.object(sys, "stdin", given),
         mock.patch.object(variables, "_told", False),
+        # Else what an earlier test served from this process would make a log of standard error.
+        mock.patch.object(logs, "_for_machines", False),
+        mock.patch.object(logging.getLogger(), "handlers", []),
     ):
         given.buffer.write(stdin)
         given.seek(0)
