@@ -29,6 +29,7 @@ def _context(request: Request) -> TraceContext:
     return found
 
 
+@pytest.mark.long
 def test_grep_for_one_id_tells_the_whole_story_of_a_post(
     tmp_path: Path, valkey_server: EmbeddedValkey, intake: Intake
 ) -> None:
