@@ -57,7 +57,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     Raises:
         SettingsError: with every variable that has no usable value, its value and what is allowed.
     """
-    variables = os.environ if environment is None else environment
+    said = os.environ if environment is None else environment
+    # Small letters do as well; the name in capitals counts where there are both.
+    variables = {name.upper(): value for name, value in said.items()} | dict(said)
     if gone := [f"{name}: {why}" for name, why in _REMOVED.items() if variables.get(name)]:
         raise SettingsError(gone)
     given = {

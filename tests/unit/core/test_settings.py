@@ -33,6 +33,11 @@ def test_every_wrong_variable_is_named_at_once_with_its_value() -> None:
         assert part in shown
 
 
+def test_a_variable_in_small_letters_counts_unless_there_is_one_in_capitals() -> None:
+    assert load({"deadpan_chunk_size": "7"}).chunk_size == 7
+    assert load({"DEADPAN_CHUNK_SIZE": "8", "deadpan_chunk_size": "7"}).chunk_size == 8
+
+
 def test_a_secret_is_neither_in_an_error_nor_in_the_list_nor_in_the_repr() -> None:
     with pytest.raises(SettingsError) as caught:
         load({"DEADPAN_SECRET_KEY": "hush", "DEADPAN_REDIS_URL": "http://:hush@redis"})
