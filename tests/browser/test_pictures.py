@@ -82,6 +82,9 @@ def test_pictures_of_the_console(link: str, chrome: Browser) -> None:
         page.wait_for_selector("#decide")
     page.locator(".top nav").get_by_role("link", name="Insight").click()
     page.wait_for_selector(".plot")
+    page.wait_for_timeout(2500)  # counts in the header may be two seconds old
+    page.reload()
+    page.wait_for_selector(".plot")
     _take(page, "console-insight")
     context.close()
 
