@@ -21,10 +21,10 @@ from pydantic import AfterValidator, Field
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import STRICT, one_of, read_strictly
-from models.posts.prediction import PreparedImage, PreparedPost
+from models.posts.prediction import QUESTIONS, PreparedImage, PreparedPost
 
 READ_OUTS = ("fused", "text_alone", "image_alone")
-HEADS = ("sentiment", "sarcasm")
+HEADS = tuple(QUESTIONS)
 
 PATTERNS = ("both", "text", "image")
 """What of a post the model could see. A read-out of words alone has the temperature of posts that
@@ -90,7 +90,7 @@ class Calibration:
         """Calibrated probabilities: float [posts, classes] to float64 of the same shape.
 
         Args:
-            head: "sentiment" or "sarcasm".
+            head: one of `HEADS`.
             logits: float [posts, classes].
             patterns: of each post, one of `PATTERNS`, or "" for a post with nothing to see.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,15 @@ from deadpan.core.post_fields import MISSING, WrongFieldError, read_id, read_ima
 from models.posts.normal_form.normalise import normalise_text
 from models.posts.prediction import SENTIMENTS
 
+SENTIMENT_LABELS = ("sentiment", "text_sentiment", "image_sentiment")
+TRUTHS = ("sarcastic", "conflict", "offensive", "hateful")
+WORDS = ("emotion", "emoji", "language")
+
+_LABELS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (SENTIMENT_LABELS, lambda value: value in SENTIMENTS, f"one of {', '.join(SENTIMENTS)}"),
+    (TRUTHS, lambda value: isinstance(value, bool), "true or false"),
+    (WORDS, lambda value: isinstance(value, str), "a string"),
+)
 _MAX_PROBLEMS = 50
 
 
@@ -46,6 +55,13 @@ class LabelledPost:
         images: existing files, in the post's order.
         sentiment: one of `SENTIMENTS`, or None when unknown.
         sarcastic: or None when unknown.
+        offensive: the same.
+        hateful: the same.
+        text_sentiment: what an annotator said of the words alone, or None.
+        image_sentiment: the same of the pictures.
+        emotion: any word for it, or None; only helps training.
+        emoji: the same: which one its author put at the end.
+        language: ISO 639-1, or None when unknown.
         conflict: annotators read the words as positive and the picture as negative, or the other
             way round.
         place: where it was read, when it was read from a data set.
@@ -57,6 +73,13 @@ class LabelledPost:
     sentiment: str | None = None
     sarcastic: bool | None = None
     conflict: bool = False
+    offensive: bool | None = None
+    hateful: bool | None = None
+    text_sentiment: str | None = None
+    image_sentiment: str | None = None
+    emotion: str | None = None
+    emoji: str | None = None
+    language: str | None = None
     place: Place | None = field(default=None, compare=False)
 
 
@@ -129,8 +152,9 @@ class Collector:
 
         Args:
             place: where it stands.
-            record: "id", "text", "images" as a post source takes them, "sentiment", "sarcastic",
-                "conflict"; other keys are ignored, and a label that is missing or None is unknown.
+            record: "id", "text", "images" as a post source takes them, and the labels of
+                `LabelledPost`; other keys are ignored, and a label that is missing or None is
+                unknown.
         """
         found: list[str] = []
         post_id = read_id(record.get("id"))
@@ -146,16 +170,12 @@ class Collector:
             text = read_text(record.get("text", MISSING))
         except WrongFieldError as error:
             found.append(f"{error} (write an empty one where there is none)")
-        sentiment = record.get("sentiment")
-        if sentiment is not None and sentiment not in SENTIMENTS:
-            found.append(
-                f"sentiment is {sentiment!r:.60}; it must be one of {', '.join(SENTIMENTS)}"
-            )
-        flags = {}
-        for name in ("sarcastic", "conflict"):
-            flags[name] = record.get(name)
-            if flags[name] is not None and not isinstance(flags[name], bool):
-                found.append(f"{name} is {flags[name]!r:.60}; it must be true or false")
+        labels: dict[str, Any] = {}
+        for names, good, must in _LABELS:
+            for name in names:
+                labels[name] = record.get(name)
+                if labels[name] is not None and not good(labels[name]):
+                    found.append(f"{name} is {labels[name]!r:.60}; it must be {must}")
         try:
             images = read_images(record.get("images"))
         except WrongFieldError as error:
@@ -165,8 +185,8 @@ class Collector:
             self.problem(place, problem)
         if found or post_id is None:
             return
-        sarcastic, conflict = flags["sarcastic"], bool(flags["conflict"])
-        self._keep(place, LabelledPost(post_id, text, paths, sentiment, sarcastic, conflict))
+        labels["conflict"] = bool(labels["conflict"])
+        self._keep(place, LabelledPost(post_id, text, paths, **labels))
 
     def finish(self) -> PostsFile:
         """The data set.

@@ -1,6 +1,6 @@
 """Our own tables: JSONL, CSV and Parquet with the same columns. Needs no torch.
 
-`id` and `text`; where known `images`, `sentiment`, `sarcastic`, `conflict`. Paths of images are
+`id` and `text`; where known `images` and the labels of `LabelledPost`. Paths of images are
 relative to the file.
 """
 
@@ -15,9 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from deadpan.core.errors import DataError
-from models.data.records import Collector, Place, PostsFile, decode_lines, decode_text
+from models.data.records import (
+    SENTIMENT_LABELS,
+    TRUTHS,
+    WORDS,
+    Collector,
+    Place,
+    PostsFile,
+    decode_lines,
+    decode_text,
+)
 
-_COLUMNS = ("id", "text", "images", "sentiment", "sarcastic", "conflict")
+_COLUMNS = ("id", "text", "images", *SENTIMENT_LABELS, *TRUTHS, *WORDS)
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -93,9 +102,10 @@ def _csv_rows(path: Path, rows: Any, collector: Collector) -> Iterator[tuple[Pla
 
 def _from_cells(cells: dict[str, str]) -> dict[str, Any]:
     record: dict[str, Any] = {"id": cells["id"].strip(), "text": cells["text"]}
-    if sentiment := cells.get("sentiment", "").strip():
-        record["sentiment"] = sentiment
-    for name in ("sarcastic", "conflict"):
+    for name in (*SENTIMENT_LABELS, *WORDS):
+        if label := cells.get(name, "").strip():
+            record[name] = label
+    for name in TRUTHS:
         if value := cells.get(name, "").strip():
             record[name] = _TRUTH.get(value.lower(), value)
     record["images"] = _image_list(cells.get("images", ""))
@@ -152,7 +162,7 @@ def _from_row(row: dict[str, Any]) -> dict[str, Any]:
         record["text"] = decode_text(record["text"])
     if isinstance(record.get("images"), str):
         record["images"] = _image_list(record["images"])
-    for name in ("sarcastic", "conflict"):
+    for name in TRUTHS:
         # a column with gaps is one of floats in pandas: 0.0, 1.0 and NaN
         value = record.get(name)
         if isinstance(value, float) and math.isnan(value):

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from deadpan.core.errors import DataError
 from models.checkpoint.calibration import (
-    HEADS,
     MIN_POSTS,
     PATTERNS,
     READ_OUTS,
@@ -25,8 +24,9 @@ from models.checkpoint.calibration import (
 )
 from models.checkpoint.checkpoint import CheckpointInfo
 from models.data.posts_file import LabelledPost, PostsFile
-from models.evaluation.judge import LABELS, Report, labels_of, prepared
+from models.evaluation.judge import Report, labels_for, labels_of, prepared
 from models.evaluation.metrics import expected_calibration_error, measure
+from models.posts.prediction import QUESTIONS
 
 if TYPE_CHECKING:
     from models.serving.classifier import Classifier
@@ -53,9 +53,9 @@ class Logits:
     has_text: Bools
     has_image: Bools
 
-    def labels(self, head: str) -> npt.NDArray[np.int64]:
+    def labels(self, head: str, read_out: str = "fused") -> npt.NDArray[np.int64]:
         """int [posts], -1 where unknown."""
-        return labels_of(self.posts)[head]
+        return labels_for(labels_of(self.posts), read_out, head)
 
     def probabilities(self, calibration: Calibration, read_out: str, head: str) -> Array:
         """Calibrated, float [posts, classes]."""
@@ -75,7 +75,8 @@ def logits_of(
         posts=tuple(posts),
         by_read_out={
             read_out: {
-                head: np.concatenate([part[read_out][head] for part in parts]) for head in HEADS
+                head: np.concatenate([part[read_out][head] for part in parts])
+                for head in parts[0][read_out]
             }
             for read_out in READ_OUTS
         },
@@ -98,7 +99,7 @@ def calibrate(
     temperatures: dict[str, dict[str, float]] = {}
     measured: dict[str, Any] = {}
     left: list[str] = []
-    for head in HEADS:
+    for head in logits.by_read_out["fused"]:
         labels = logits.labels(head)
         if not (labels >= 0).any():
             left.append(f"{head}: the posts have no label; its temperatures stay 1")
@@ -113,7 +114,8 @@ def calibrate(
                 )
                 continue
             rows = logits.by_read_out[read_out][head][chosen]
-            temperature, figures = _measured(rows, labels[chosen], head, seed)
+            of_side = logits.labels(head, read_out)[chosen]
+            temperature, figures = _measured(rows, of_side, head, seed)
             temperatures.setdefault(head, {})[pattern] = temperature
             measured.setdefault(head, {})[pattern] = {"from": source, **figures}
     data = [{"name": file.path.name, "sha256": file.sha256, "n": len(file.posts)} for file in files]
@@ -160,8 +162,8 @@ def _measured(
         inside = folds == fold
         held_out[inside] = logits[inside] / fit_temperature(logits[~inside], labels[~inside])
     temperature = fit_temperature(logits, labels)
-    before = measure(softmax(logits), labels, LABELS[head], seed=seed)
-    after = measure(softmax(held_out), labels, LABELS[head], seed=seed)
+    before = measure(softmax(logits), labels, QUESTIONS[head], seed=seed)
+    after = measure(softmax(held_out), labels, QUESTIONS[head], seed=seed)
     assert before is not None
     assert after is not None
     return temperature, {

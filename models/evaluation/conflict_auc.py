@@ -51,7 +51,7 @@ def conflict_scores(judged: Judged) -> dict[str, Array]:
     one side is no conflict to it.
     """
     text, image = judged.answers["text_alone"], judged.answers["image_alone"]
-    p, q = text.sentiment, image.sentiment
+    p, q = text.of["sentiment"], image.of["sentiment"]
     found = {
         "disagreement": 0.5 * np.abs(p - q).sum(axis=1),
         "opposition": p[:, 0] * q[:, 2] + p[:, 2] * q[:, 0],

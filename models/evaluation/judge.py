@@ -15,7 +15,7 @@ from models.checkpoint.calibration import HEADS, READ_OUTS
 from models.data.posts_file import LabelledPost
 from models.evaluation.metrics import compare, measure
 from models.posts.prediction import (
-    SARCASM_LABELS,
+    QUESTIONS,
     SENTIMENTS,
     ImageProblem,
     Prediction,
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["READ_OUTS", "Answers", "Judged", "judge", "measure_answers", "prepared"]
 
-LABELS = {"sentiment": SENTIMENTS, "sarcasm": SARCASM_LABELS}
-"""Of each head, in the order of its logits."""
-
 _POSTS_AT_ONCE = 128
 
 Labels = npt.NDArray[np.int64]
@@ -42,14 +39,17 @@ class Answers:
     """One read-out of many posts.
 
     Attributes:
-        sentiment: float [posts, 3].
-        sarcasm: float [posts, 2].
+        of: by question, probabilities, float [posts, labels]; of a question that the model was not
+            asked, nothing.
         given: bool [posts]; rows without are ignored.
     """
 
-    sentiment: npt.NDArray[np.float64]
-    sarcasm: npt.NDArray[np.float64]
+    of: Mapping[str, npt.NDArray[np.float64]]
     given: npt.NDArray[np.bool_]
+
+    def chosen(self, rows: npt.NDArray[np.bool_]) -> Answers:
+        """Of some of the posts, bool [posts]."""
+        return Answers({name: found[rows] for name, found in self.of.items()}, self.given[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Judged:
         calibration: version of its calibration.
         posts: in the order of the answers.
         answers: by read-out.
-        labels: by head, int [posts], index into the head's labels, -1 where unknown.
+        labels: as `labels_of` gives them.
     """
 
     model: str
@@ -73,7 +73,7 @@ class Judged:
 
 def is_labelled(post: LabelledPost) -> bool:
     """Whether anything is known of the post."""
-    return post.sentiment is not None or post.sarcastic is not None
+    return any(answer >= 0 for answer in label_of(post).values())
 
 
 def judge(
@@ -96,11 +96,12 @@ def measure_judged(judged: Judged, *, seed: int = 0, resamples: int = 1000) -> d
     """Measure all there is a label for.
 
     Returns:
-        {"model", "calibration", "sentiment", "sarcasm", "differences"}: a head has the read-outs
-        "fused", "text_alone" and "image_alone", each as `measure` gives it. A head without labels
-        and a read-out without posts are None. "fused" counts every labelled post, the others those
-        that have words, or a picture that could be decoded. "differences" says by head what fusion
-        adds to each modality on the posts that have both, as `compare` gives it.
+        {"model", "calibration", each of `HEADS`, "differences"}: a head has the read-outs "fused",
+        "text_alone" and "image_alone", each as `measure` gives it. A head without labels and a
+        read-out without posts are None. "fused" counts every labelled post, the others those that
+        have words, or a picture that could be decoded; words and pictures alone are measured
+        against the label of their side where a post has one. "differences" says by head what
+        fusion adds to each modality on the posts that have both, as `compare` gives it.
     """
     measured = measure_answers(judged.answers, judged.labels, seed=seed, resamples=resamples)
     return {
@@ -121,14 +122,15 @@ def _differences(judged: Judged, head: str, *, seed: int, resamples: int) -> dic
         return {}
     return {
         f"fused - {name}": compare(
-            getattr(fused, head)[chosen],
-            getattr(alone, head)[chosen],
+            fused.of[head][chosen],
+            alone.of[head][chosen],
             judged.labels[head][chosen],
-            LABELS[head],
+            QUESTIONS[head],
             seed=seed,
             resamples=resamples,
         )
         for name, alone in (("text_alone", text), ("image_alone", image))
+        if head in alone.of
     }
 
 
@@ -139,33 +141,54 @@ def measure_answers(
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Measure answers, by read-out, against labels, by head: int [posts], -1 where unknown."""
+    """Measure answers, by read-out, against labels, as `labels_of` gives them."""
     result: dict[str, Any] = {}
-    for head, names in LABELS.items():
-        known = labels[head] >= 0
+    for head, names in QUESTIONS.items():
         result[head] = None
-        if known.any():
+        if (labels[head] >= 0).any() and head in answers["fused"].of:
             result[head] = {
-                name: measure(
-                    getattr(answer, head)[known & answer.given],
-                    labels[head][known & answer.given],
-                    names,
-                    seed=seed,
-                    resamples=resamples,
+                name: _measured(
+                    answer, labels_for(labels, name, head), head, names, seed, resamples
                 )
                 for name, answer in answers.items()
+                if head in answer.of
             }
     return result
 
 
-def labels_of(posts: Sequence[LabelledPost]) -> dict[str, Labels]:
-    """By head, the index into its labels, int64 [posts], -1 where unknown."""
-    sentiment = [SENTIMENTS.index(post.sentiment) if post.sentiment else -1 for post in posts]
-    sarcasm = [-1 if post.sarcastic is None else int(post.sarcastic) for post in posts]
-    return {
-        "sentiment": np.array(sentiment, dtype=np.int64),
-        "sarcasm": np.array(sarcasm, dtype=np.int64),
+def _measured(
+    answer: Answers, labels: Labels, head: str, names: Sequence[str], seed: int, resamples: int
+) -> dict[str, Any] | None:
+    rows = (labels >= 0) & answer.given
+    return measure(answer.of[head][rows], labels[rows], names, seed=seed, resamples=resamples)
+
+
+def label_of(post: LabelledPost) -> dict[str, int]:
+    """By question, the index into its labels, -1 where unknown; and what annotators said of the
+    words and of the pictures of a post, where they were asked for both."""
+    sentiments = {
+        "sentiment": post.sentiment,
+        "text_alone.sentiment": post.text_sentiment,
+        "image_alone.sentiment": post.image_sentiment,
     }
+    truths = {"sarcasm": post.sarcastic, "offensive": post.offensive, "hateful": post.hateful}
+    return {
+        name: SENTIMENTS.index(label) if label else -1 for name, label in sentiments.items()
+    } | {name: -1 if truth is None else int(truth) for name, truth in truths.items()}
+
+
+def labels_of(posts: Sequence[LabelledPost]) -> dict[str, Labels]:
+    """As `label_of`, int64 [posts] each."""
+    rows = [label_of(post) for post in posts]
+    names = label_of(LabelledPost("", ""))
+    return {name: np.array([row[name] for row in rows], dtype=np.int64) for name in names}
+
+
+def labels_for(labels: Mapping[str, Labels], read_out: str, head: str) -> Labels:
+    """What a read-out is measured against, int [posts]: the label of its side where there is one,
+    else that of the whole post."""
+    side = labels.get(f"{read_out}.{head}")
+    return labels[head] if side is None else np.where(side >= 0, side, labels[head])
 
 
 def prepared(
@@ -191,10 +214,14 @@ def _read(path: Path) -> bytes | ImageProblem:
 
 
 def _answers(scores: Sequence[Scores | None]) -> Answers:
-    sentiment = np.zeros((len(scores), len(SENTIMENTS)))
-    sarcasm = np.zeros((len(scores), len(SARCASM_LABELS)))
+    of = {"sentiment": np.zeros((len(scores), len(SENTIMENTS)))}
     for row, one in enumerate(scores):
-        if one is not None:
-            sentiment[row] = one.sentiment
-            sarcasm[row] = (1.0 - one.sarcasm, one.sarcasm)
-    return Answers(sentiment, sarcasm, np.array([one is not None for one in scores], dtype=bool))
+        if one is None:
+            continue
+        of["sentiment"][row] = one.sentiment
+        for question in HEADS[1:]:
+            truth = getattr(one, question)
+            if truth is not None:
+                found = of.setdefault(question, np.zeros((len(scores), 2)))
+                found[row] = (1.0 - truth, truth)
+    return Answers(of, np.array([one is not None for one in scores], dtype=bool))

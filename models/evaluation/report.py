@@ -18,10 +18,11 @@ from models.checkpoint.calibration import HEADS
 from models.data.posts_file import LabelledPost, PostsFile
 from models.evaluation import plots
 from models.evaluation.conflict_auc import conflict_scores
-from models.evaluation.judge import LABELS, Judged
+from models.evaluation.judge import Judged, labels_for
 from models.evaluation.metrics import ECE_BINS, METRICS
 from models.posts.images import decode_image
 from models.posts.normal_form.normalise import normalise_text
+from models.posts.prediction import QUESTIONS
 
 MISTAKES = 12
 """The worst of each head that are shown."""
@@ -105,7 +106,7 @@ def _head(judged: Judged, head: str, measured: Mapping[str, Any]) -> dict[str, A
     read_outs = {name: found for name, found in measured[head].items() if found}
     return {
         "name": head,
-        "labels": LABELS[head],
+        "labels": QUESTIONS[head],
         "read_outs": read_outs,
         "differences": measured["differences"][head],
         "confusions": {name: _confusion(judged, head, name) for name in read_outs},
@@ -119,14 +120,15 @@ def _head(judged: Judged, head: str, measured: Mapping[str, Any]) -> dict[str, A
 def _chosen(judged: Judged, head: str, read_out: str) -> Any:
     """Probabilities and labels of the posts that have the read-out and a label."""
     answer = judged.answers[read_out]
-    rows = (judged.labels[head] >= 0) & answer.given
-    return getattr(answer, head)[rows], judged.labels[head][rows]
+    labels = labels_for(judged.labels, read_out, head)
+    rows = (labels >= 0) & answer.given
+    return answer.of[head][rows], labels[rows]
 
 
 def _confusion(judged: Judged, head: str, read_out: str) -> list[list[tuple[int, float]]]:
     """Posts and share of the row, by label and answer."""
     probabilities, labels = _chosen(judged, head, read_out)
-    size = len(LABELS[head])
+    size = len(QUESTIONS[head])
     cells = np.bincount(labels * size + probabilities.argmax(axis=1), minlength=size * size)
     table = cells.reshape(size, size)
     total = np.maximum(table.sum(axis=1, keepdims=True), 1)
@@ -138,7 +140,7 @@ def _confusion(judged: Judged, head: str, read_out: str) -> list[list[tuple[int,
 
 def _precision_recall(judged: Judged, head: str, read_outs: Sequence[str]) -> Any:
     """A plot for each label; of two labels, the first says nothing new."""
-    labels = LABELS[head]
+    labels = QUESTIONS[head]
     for index, label in enumerate(labels):
         if len(labels) == 2 and index == 0:
             continue
@@ -176,32 +178,32 @@ def _reliability(judged: Judged, head: str, read_out: str) -> Markup:
 
 def _wrong(judged: Judged, head: str) -> Any:
     labels = judged.labels[head]
-    answers = getattr(judged.answers["fused"], head).argmax(axis=1)
+    answers = judged.answers["fused"].of[head].argmax(axis=1)
     return (labels >= 0) & (answers != labels)
 
 
 def _mistakes(judged: Judged, head: str) -> list[dict[str, Any]]:
     """Those that the model was surest of."""
     wrong = np.flatnonzero(_wrong(judged, head))
-    fused = getattr(judged.answers["fused"], head)
+    fused = judged.answers["fused"].of[head]
     order = wrong[np.argsort(-fused[wrong].max(axis=1), kind="stable")][:MISTAKES]
     return [_mistake(judged, head, int(row)) for row in order]
 
 
 def _mistake(judged: Judged, head: str, row: int) -> dict[str, Any]:
     """A post whose answer is wrong, as the page shows it: with what each read-out said."""
-    post, labels = judged.posts[row], LABELS[head]
+    post, labels = judged.posts[row], QUESTIONS[head]
     text = normalise_text(post.text)
     return {
         "post_id": post.id,
         "text": text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]} …",
         "pictures": _pictures(post),
         "label": labels[judged.labels[head][row]],
-        "answer": labels[int(getattr(judged.answers["fused"], head)[row].argmax())],
+        "answer": labels[int(judged.answers["fused"].of[head][row].argmax())],
         "read_outs": [
-            (NAMES[name], list(zip(labels, getattr(answer, head)[row].tolist(), strict=True)))
+            (NAMES[name], list(zip(labels, answer.of[head][row].tolist(), strict=True)))
             for name, answer in judged.answers.items()
-            if answer.given[row]
+            if answer.given[row] and head in answer.of
         ],
     }
 

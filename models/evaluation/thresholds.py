@@ -13,14 +13,13 @@ import numpy.typing as npt
 from deadpan.core.errors import ConfigurationError
 from models.checkpoint.calibration import Calibration
 from models.evaluation.calibrate import Logits
-from models.evaluation.judge import LABELS
 from models.evaluation.metrics import Array
-from models.posts.prediction import SENTIMENTS
+from models.posts.prediction import QUESTIONS, SENTIMENTS, YES
 
 STEPS = np.round(np.arange(1, 100) / 100, 2)
 """The thresholds to choose from. Finer ones would fit the file, and people see no difference."""
 
-SCORES = ("sarcasm", *(f"sentiment.{label}" for label in SENTIMENTS))
+SCORES = ("sarcasm", "offensive", "hateful", *(f"sentiment.{label}" for label in SENTIMENTS))
 """Scores whose labels tell whether a flag was right, by the names that policies know."""
 
 Z = 1.959964
@@ -245,7 +244,7 @@ def score_values(
 ) -> tuple[Array, npt.NDArray[np.int64]]:
     """A score of the fused read-out, float [posts], and its truth, int [posts], as in `rows`."""
     head, _, label = score.partition(".")
-    column = LABELS[head].index(label or "sarcastic")
+    column = QUESTIONS[head].index(label) if label else YES
     labels = logits.labels(head)
     values = logits.probabilities(calibration, "fused", head)[:, column]
     return values, np.where(labels < 0, -1, labels == column).astype(np.int64)

@@ -15,9 +15,9 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from deadpan.core.errors import CheckpointError
-from models.posts.prediction import SARCASM_LABELS, SENTIMENTS
+from models.posts.prediction import QUESTIONS
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the checkpoint layout; another version is refused."""
 
 PREPROCESSING_VERSION = 1
@@ -119,7 +119,12 @@ class ModelConfig:
         trained: names of the encoders' tensors that training changed, which the checkpoint holds:
             "text." or "image." and the name in the encoder. All others are the encoder's own.
         preprocessing_version: the `PREPROCESSING_VERSION` it was trained with.
-        sentiments, sarcasm_labels: labels of the heads, in the order of their logits.
+        questions: what it answers, of `models.posts.prediction.QUESTIONS`.
+        of_pictures: those of `questions` that pictures take part in; the others are answered by the
+            words alone.
+        sides: whether the fused sentiment is also worked out from the two sides, what the words
+            say and what the pictures say; see `models.network.fusion.FusionHead`.
+        languages: that it learnt, as ISO 639-1 codes.
         format_version: the `FORMAT_VERSION` of the checkpoint.
     """
 
@@ -138,8 +143,10 @@ class ModelConfig:
     image_size: Annotated[int, Field(ge=32, le=1024)]
     trained: tuple[Annotated[str, Field(pattern=r"^(text|image)\.")], ...]
     preprocessing_version: Annotated[int, one_of(PREPROCESSING_VERSION)]
-    sentiments: Annotated[tuple[str, ...], one_of(SENTIMENTS)]
-    sarcasm_labels: Annotated[tuple[str, ...], one_of(SARCASM_LABELS)]
+    questions: tuple[Annotated[str, one_of(*QUESTIONS)], ...]
+    of_pictures: tuple[Annotated[str, one_of(*QUESTIONS)], ...]
+    sides: bool
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...]
     format_version: Annotated[int, one_of(FORMAT_VERSION)]
 
     def to_json(self) -> dict[str, Any]:
@@ -159,6 +166,17 @@ class ModelConfig:
             raise CheckpointError(
                 f"model.attention_heads is {config.attention_heads}; it must divide "
                 f"attention_dim, {config.attention_dim}"
+            )
+        if not {"sentiment", "sarcasm"}.issubset(config.questions):
+            raise CheckpointError(
+                f"model.questions is {list(config.questions)}; it must hold sentiment and sarcasm"
+            )
+        if "sentiment" not in config.of_pictures or not set(config.of_pictures).issubset(
+            config.questions
+        ):
+            raise CheckpointError(
+                f"model.of_pictures is {list(config.of_pictures)}; it must hold sentiment, and "
+                "nothing that is not in questions"
             )
         return config
 
@@ -196,8 +214,10 @@ _COMMON: dict[str, Any] = {
     "image_size": 224,
     "trained": (),
     "preprocessing_version": PREPROCESSING_VERSION,
-    "sentiments": SENTIMENTS,
-    "sarcasm_labels": SARCASM_LABELS,
+    "questions": ("sentiment", "sarcasm"),
+    "of_pictures": ("sentiment",),
+    "sides": False,
+    "languages": ("en",),
     "format_version": FORMAT_VERSION,
 }
 
@@ -325,8 +345,12 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             tensors[f"{name}.in_proj_weight"] = (3 * dim, dim)
             tensors[f"{name}.in_proj_bias"] = (3 * dim,)
             linear(f"{name}.out_proj", dim, dim)
-    for head, labels in (("sentiment", config.sentiments), ("sarcasm", config.sarcasm_labels)):
-        tensors[f"nothing.{head}"] = (len(labels),)
-        for read_out, width in (("fused", hidden), ("text_alone", text), ("image_alone", image)):
-            linear(f"{read_out}.{head}", width, len(labels))
+    for question in config.questions:
+        tensors[f"nothing.{question}"] = (len(QUESTIONS[question]),)
+        linear(f"text_alone.{question}", text, len(QUESTIONS[question]))
+    for question in config.of_pictures:
+        linear(f"fused.{question}", hidden, len(QUESTIONS[question]))
+        linear(f"image_alone.{question}", image, len(QUESTIONS[question]))
+    if config.sides:
+        linear("text_side", text, len(QUESTIONS["sentiment"]))
     return tensors

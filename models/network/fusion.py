@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.network.config import ModelConfig
+from models.posts.prediction import QUESTIONS
 
 
 class Features(NamedTuple):
@@ -35,26 +37,24 @@ class Features(NamedTuple):
     regions: Tensor | None = None
 
 
-class Logits(NamedTuple):
-    """Of one read-out: sentiment [batch, 3] and sarcasm [batch, 2]."""
-
-    sentiment: Tensor
-    sarcasm: Tensor
+Logits = dict[str, Tensor]
+"""Of one read-out: by question, float [batch, labels]."""
 
 
 class Heads(nn.Module):
     """One linear layer for each question: float [batch, dim] to logits."""
 
-    def __init__(self, dim: int, dropout: float, config: ModelConfig) -> None:
+    def __init__(self, dim: int, dropout: float, questions: Sequence[str]) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.sentiment = nn.Linear(dim, len(config.sentiments))
-        self.sarcasm = nn.Linear(dim, len(config.sarcasm_labels))
+        self.questions = questions
+        for question in questions:
+            self.add_module(question, nn.Linear(dim, len(QUESTIONS[question])))
 
     def forward(self, features: Tensor) -> Logits:
-        """Answer both questions."""
+        """Answer every question."""
         features = self.dropout(features)
-        return Logits(self.sentiment(features), self.sarcasm(features))
+        return {question: getattr(self, question)(features) for question in self.questions}
 
 
 class Concat(nn.Module):
@@ -141,7 +141,14 @@ class FusionHead(nn.Module):
     Each has heads of its own: how often people are positive differs between tweets and posts with
     pictures, and one head would have to settle for something between. So the fused read-out of a
     post without pictures is that of its words, and the other way round; what to say of a post with
-    nothing is learned too.
+    nothing is learned too. A question that pictures take no part in is answered by the words, and
+    of pictures alone as of nothing.
+
+    With `sides`, the fused sentiment is the mean of two probabilities: that of the fusion, and that
+    which follows from what the words say (`text_side`) and what the pictures say (`image_alone`) by
+    the rule that MVSA's labels follow: agree, and it is that; one is neutral, and it is the other;
+    opposite does not occur. In these data one side's label says more of the whole than the other's,
+    and few posts have to teach it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -157,14 +164,12 @@ class FusionHead(nn.Module):
         self.text_missing = nn.Parameter(torch.zeros(text))
         self.image_missing = nn.Parameter(torch.zeros(image))
         self.fusion = FUSIONS[config.fusion](config)
-        self.fused = Heads(config.hidden, config.dropout, config)
-        self.text_alone = Heads(text, 0.1, config)
-        self.image_alone = Heads(image, config.dropout, config)
+        self.fused = Heads(config.hidden, config.dropout, config.of_pictures)
+        self.text_alone = Heads(text, 0.1, config.questions)
+        self.image_alone = Heads(image, config.dropout, config.of_pictures)
+        self.text_side = nn.Linear(text, len(QUESTIONS["sentiment"])) if config.sides else None
         self.nothing = nn.ParameterDict(
-            {
-                "sentiment": nn.Parameter(torch.zeros(len(config.sentiments))),
-                "sarcasm": nn.Parameter(torch.zeros(len(config.sarcasm_labels))),
-            }
+            {name: nn.Parameter(torch.zeros(len(QUESTIONS[name]))) for name in config.questions}
         )
 
     def forward(
@@ -182,8 +187,9 @@ class FusionHead(nn.Module):
             hide_image: bool [batch]: the same for pictures.
 
         Returns:
-            Logits by read-out: "fused", "text_alone", "image_alone". A row of a read-out that the
-            post does not have means nothing.
+            Logits by read-out: "fused", "text_alone", "image_alone", and for training "direct",
+            what the fusion says, and with `sides` "text_side". A row of a read-out that the post
+            does not have means nothing.
         """
         has_text, has_image = features.has_text, features.image_mask.any(dim=1)
         image = self._pool(features)
@@ -206,18 +212,27 @@ class FusionHead(nn.Module):
                     hide_image[:, None, None, None], self.image_missing, features.regions
                 )
                 features = features._replace(regions=regions)
-        both = self.fused(self.fusion(text, image, features))
+        direct = self.fused(self.fusion(text, image, features))
+        both = direct
+        if self.text_side is not None:
+            sides = {"sentiment": self.text_side(features.text)}
+            alone["text_side"] = sides
+            from_sides = _joined(sides["sentiment"], alone["image_alone"]["sentiment"])
+            mean = (direct["sentiment"].softmax(dim=-1) + from_sides) / 2
+            both = {**direct, "sentiment": mean.log()}
         fused = {}
-        for head in ("sentiment", "sarcasm"):
-            logits = self.nothing[head].expand(len(text), -1)
+        for question, nothing in self.nothing.items():
+            logits = nothing.expand(len(text), -1)
+            alone["image_alone"].setdefault(question, logits)
             for here, found in (
                 (has_image, alone["image_alone"]),
                 (has_text, alone["text_alone"]),
                 (has_text & has_image, both),
             ):
-                logits = torch.where(here.unsqueeze(-1), getattr(found, head), logits)
-            fused[head] = logits
-        return {"fused": Logits(**fused), **alone}
+                if question in found:
+                    logits = torch.where(here.unsqueeze(-1), found[question], logits)
+            fused[question] = logits
+        return {"fused": fused, "direct": direct, **alone}
 
     def _pool(self, features: Features) -> Tensor:
         """Attention over the images of a post: [batch, images, dim] to [batch, dim]."""
@@ -225,6 +240,20 @@ class FusionHead(nn.Module):
         scores = scores.masked_fill(~features.image_mask, torch.finfo(scores.dtype).min)
         pooled: Tensor = (scores.softmax(dim=-1).unsqueeze(-1) * features.image).sum(dim=1)
         return pooled
+
+
+def _joined(text: Tensor, image: Tensor) -> Tensor:
+    """The sentiment of a post from those of its sides, logits [batch, 3] each, as probabilities:
+    agree, and it is that; one is neutral, and it is the other; opposites are left out."""
+    words, pictures = text.softmax(dim=-1), image.softmax(dim=-1)
+    neutral = QUESTIONS["sentiment"].index("neutral")
+    agree = words * pictures
+    either = words * pictures[:, neutral : neutral + 1] + pictures * words[:, neutral : neutral + 1]
+    joined = agree + either
+    # of neutral, both terms are that both are
+    joined[:, neutral] = agree[:, neutral]
+    found: Tensor = joined / joined.sum(dim=-1, keepdim=True)
+    return found
 
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:

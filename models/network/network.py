@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Self
 
@@ -73,6 +74,13 @@ class Network(nn.Module):
             if name in names or not torch.equal(tensor.cpu(), base[place].cpu()):
                 found[name] = tensor.detach().cpu().to(torch.float16).contiguous()
         return found
+
+    def image_sha256(self) -> str:
+        """Of the image encoder's weights, in hexadecimal: what its features depend on."""
+        digest = hashlib.sha256()
+        for tensor in self.image.state_dict().values():
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def needs_regions(self) -> bool:

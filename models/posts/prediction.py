@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -12,8 +12,20 @@ import numpy.typing as npt
 SENTIMENTS = ("negative", "neutral", "positive")
 """Labels of the sentiment head, in the order of its logits."""
 
-SARCASM_LABELS = ("literal", "sarcastic")
-"""Labels of the sarcasm head, in the order of its logits."""
+QUESTIONS = {
+    "sentiment": SENTIMENTS,
+    "sarcasm": ("literal", "sarcastic"),
+    "offensive": ("inoffensive", "offensive"),
+    "hateful": ("not hateful", "hateful"),
+}
+"""What a model may be asked, and the labels of each answer in the order of its logits. All but the
+first are yes or no, and the last label is yes."""
+
+YES = 1
+"""Of the questions that are answered by yes or no, the place of yes."""
+
+OF_WORDS = ("offensive", "hateful")
+"""Questions that are asked of words alone."""
 
 
 class Sentiment(NamedTuple):
@@ -36,14 +48,18 @@ class Scores:
     Attributes:
         sentiment: probabilities of the three sentiments.
         sarcasm: probability that the post is meant sarcastically.
-        sentiment_window: of a long text, the window that it is of: the most negative one.
-        sarcasm_window: the same of sarcasm: the most sarcastic one.
+        offensive: probability that its words are offensive; None without words, and of a model that
+            was not asked.
+        hateful: the same of hateful words.
+        windows: of a long text, by question, the window that the answer is of: the worst one.
+            Empty where the text has one.
     """
 
     sentiment: Sentiment
     sarcasm: float
-    sentiment_window: int = 0
-    sarcasm_window: int = 0
+    offensive: float | None = None
+    hateful: float | None = None
+    windows: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

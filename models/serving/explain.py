@@ -20,7 +20,14 @@ import numpy.typing as npt
 
 from models.posts import frames
 from models.posts.normal_form.normalise import trace_text
-from models.posts.prediction import Prediction, PreparedImage, PreparedPost, Scores, Window
+from models.posts.prediction import (
+    OF_WORDS,
+    Prediction,
+    PreparedImage,
+    PreparedPost,
+    Scores,
+    Window,
+)
 from models.posts.text import OCR_MARKER
 
 MAX_WORDS = 128
@@ -32,7 +39,7 @@ _BETWEEN = ("disagreement", "opposition")
 _WORD = re.compile(r"\S+")
 _SCORE = re.compile(
     r"(?:(?P<read_out>text_alone|image_alone)\.)?"
-    r"(?:(?P<sarcasm>sarcasm)|sentiment\.(?P<label>negative|neutral|positive))"
+    r"(?:(?P<yes>sarcasm|offensive|hateful)|sentiment\.(?P<label>negative|neutral|positive))"
 )
 _REGION_FIELDS = ("image", "x0", "y0", "x1", "y1", "effect")
 
@@ -237,7 +244,9 @@ def score_of(prediction: Prediction, name: str) -> float | None:
     scores: Scores | None = getattr(prediction, match["read_out"] or "fused")
     if scores is None:
         return None
-    found: float = scores.sarcasm if match["sarcasm"] else getattr(scores.sentiment, match["label"])
+    found: float | None = (
+        getattr(scores, match["yes"]) if match["yes"] else getattr(scores.sentiment, match["label"])
+    )
     return found
 
 
@@ -250,8 +259,8 @@ def _deciding(post: PreparedPost, name: str, prediction: Prediction | None) -> W
     scores: Scores | None = getattr(prediction, read_out, None)
     if scores is None:
         return post.windows[0]
-    is_sarcasm = match is not None and match["sarcasm"] is not None
-    return post.windows[scores.sarcasm_window if is_sarcasm else scores.sentiment_window]
+    question = (match["yes"] if match else None) or "sentiment"
+    return post.windows[scores.windows.get(question, 0)]
 
 
 def _parts(post: PreparedPost, name: str, limits: Limits) -> list[Part]:
@@ -259,7 +268,8 @@ def _parts(post: PreparedPost, name: str, limits: Limits) -> list[Part]:
     if name not in _BETWEEN and _SCORE.fullmatch(name) is None:
         return []
     words = [] if name.startswith("image_alone.") else _runs(post.text, limits.runs)
-    regions = [] if name.startswith("text_alone.") else _regions(post, limits)
+    of_words = name.startswith("text_alone.") or name in OF_WORDS
+    regions = [] if of_words else _regions(post, limits)
     return [*words, *regions]
 
 

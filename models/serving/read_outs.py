@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from deadpan.core.errors import NotFinite
 from models.checkpoint.calibration import (
-    HEADS,
     READ_OUTS,
     Array,
     Bools,
@@ -19,7 +17,7 @@ from models.checkpoint.calibration import (
     softmax,
 )
 from models.network.fusion import Logits
-from models.posts.prediction import SARCASM_LABELS, SENTIMENTS, Prediction, Scores, Sentiment
+from models.posts.prediction import OF_WORDS, QUESTIONS, YES, Prediction, Scores, Sentiment
 
 ByReadOut = Mapping[str, Mapping[str, Array]]
 """By read-out and head, float64 [posts, classes]."""
@@ -27,22 +25,16 @@ ByReadOut = Mapping[str, Mapping[str, Array]]
 Deciding = Mapping[str, Mapping[str, Sequence[int]]]
 """By read-out and head, which window of each post's text decides; empty where all have one."""
 
-LABELS = {"sentiment": SENTIMENTS, "sarcasm": SARCASM_LABELS}
-"""Of each head, in the order of its logits."""
-
-WORST = {"sentiment": SENTIMENTS.index("negative"), "sarcasm": SARCASM_LABELS.index("sarcastic")}
+WORST = dict.fromkeys(QUESTIONS, YES) | {"sentiment": QUESTIONS["sentiment"].index("negative")}
 """By head, the class by which the worst window is found."""
 
 
 def as_arrays(found: Sequence[Mapping[str, Logits]]) -> dict[str, dict[str, Array]]:
-    """What the heads gave in one pass or several, as `ByReadOut`."""
+    """What the heads gave in one pass or more, as `ByReadOut`."""
     return {
         read_out: {
-            head: np.concatenate(
-                [getattr(one[read_out], head).double().numpy() for one in found]
-                or [np.zeros((0, len(LABELS[head])))]
-            )
-            for head in HEADS
+            head: np.concatenate([one[read_out][head].double().numpy() for one in found])
+            for head in found[0][read_out]
         }
         for read_out in READ_OUTS
     }
@@ -53,8 +45,8 @@ def of_windows(
 ) -> tuple[dict[str, dict[str, Array]], Deciding]:
     """Of each post the logits of the window that decides: the worst one.
 
-    That is, for each read-out by itself, the one that is most likely negative, and, for sarcasm,
-    the one that is most likely sarcastic: what one window says cannot be hidden by others.
+    That is, for each read-out and question by itself, the one that is most likely negative, or
+    sarcastic, and so on: what one window says cannot be hidden by others.
     Before calibration, so that one has it that fits the temperature to what is found.
 
     Args:
@@ -70,7 +62,8 @@ def of_windows(
     ends = np.cumsum(counts)
     chosen: dict[str, dict[str, list[int]]] = {read_out: {} for read_out in READ_OUTS}
     found: dict[str, dict[str, Array]] = {read_out: {} for read_out in READ_OUTS}
-    for read_out, head in product(READ_OUTS, HEADS):
+    pairs = [(read_out, head) for read_out in READ_OUTS for head in logits[read_out]]
+    for read_out, head in pairs:
         rows = logits[read_out][head]
         worst = softmax(rows)[:, WORST[head]]
         places = [
@@ -104,25 +97,27 @@ def predictions_of(
     broken = np.zeros(len(has_text), dtype=bool)
     read_outs: list[list[Any]] = []
     for name, there in zip(READ_OUTS, (np.ones_like(broken), has_text, has_image), strict=True):
-        sentiment, sarcasm = (
-            calibration.probabilities(head, logits[name][head], patterns[name]) for head in HEADS
-        )
-        finite = np.isfinite(sentiment).all(axis=1) & np.isfinite(sarcasm).all(axis=1)
-        broken |= np.asarray(there) & ~finite
-        first = [0] * len(has_text)
+        answers = {
+            head: calibration.probabilities(head, found, patterns[name])
+            for head, found in logits[name].items()
+        }
+        finite = [np.isfinite(found).all(axis=1) for found in answers.values()]
+        broken |= np.asarray(there) & ~np.all(finite, axis=0)
+        sentiments = answers.pop("sentiment").tolist()
+        yes = {head: found[:, YES].tolist() for head, found in answers.items()}
         places = windows[name] if windows else {}
-        rows = zip(
-            sentiment.tolist(),
-            sarcasm[:, 1].tolist(),
-            places.get("sentiment", first),
-            places.get("sarcasm", first),
-            there,
-            strict=True,
-        )
         read_outs.append(
             [
-                Scores(Sentiment(*three), one, of_three, of_one) if is_there else None
-                for three, one, of_three, of_one, is_there in rows
+                Scores(
+                    Sentiment(*sentiment),
+                    yes["sarcasm"][row],
+                    # of words alone: nothing is known where there are none
+                    **{q: yes[q][row] for q in OF_WORDS if q in yes and has_text[row]},
+                    windows={head: found[row] for head, found in places.items()},
+                )
+                if there[row]
+                else None
+                for row, sentiment in enumerate(sentiments)
             ]
         )
     if broken.any():

@@ -12,8 +12,9 @@ from typing import Any
 
 from deadpan.core.errors import DataError, ModelError
 from models.data.posts_file import LabelledPost, PostsFile, read_posts
+from models.evaluation.judge import label_of
 from models.posts.text import TextPreparer
-from models.training.settings import DataFile
+from models.training.settings import AUXILIARY, DataFile
 
 _LEFT_OUT_SHOWN = 10
 
@@ -119,6 +120,11 @@ class Corpus:
                 ),
                 "sarcastic": sum(post.sarcastic is True for post in read.posts),
                 "literal": sum(post.sarcastic is False for post in read.posts),
+                **{
+                    name: dict(sorted(Counter(map(str, labels)).items()))
+                    for name in ("offensive", "hateful", "language", *AUXILIARY)
+                    if (labels := [v for p in read.posts if (v := getattr(p, name)) is not None])
+                },
             }
             for file, read in zip(self.files, self.read, strict=True)
         ]
@@ -172,9 +178,10 @@ def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed, list[
 
     for row in train.rows:
         post = row.post
-        identity = (row.text_key, row.image_keys, post.sentiment, post.sarcastic)
+        labels = _labels(post)
+        identity = (row.text_key, row.image_keys, labels, train.files[row.file].labelling)
         shown = next((key for key in row.image_keys if key in dev_images), None)
-        if post.sentiment is None and post.sarcastic is None:
+        if not labels:
             counts["unlabelled"] += 1
         elif row.text_key in dev_texts:
             leave_out(row, "text_in_dev", "the same words are", dev_texts[row.text_key])
@@ -187,6 +194,13 @@ def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed, list[
             kept[identity] = row
     removed = Removed(**{each.name: counts[each.name] for each in dataclasses.fields(Removed)})
     return list(kept.values()), removed, listed
+
+
+def _labels(post: LabelledPost) -> tuple[object, ...]:
+    """What is known of a post; () for nothing."""
+    found = {name: label for name, label in label_of(post).items() if label >= 0}
+    found |= {name: value for name in AUXILIARY if (value := getattr(post, name))}
+    return tuple(sorted(found.items()))
 
 
 def with_ocr(rows: Sequence[Row], texts: Mapping[str, str], prepare: TextPreparer) -> list[Row]:
@@ -235,9 +249,9 @@ def check_labels(rows: Sequence[Row], dev: Corpus) -> None:
     if not rows:
         problems.append("no labelled post is left to learn from; add training files")
     problems += [
-        f"{read.path}: no post has a label; a dev file needs `sentiment` or `sarcastic`"
+        f"{read.path}: no post has a label; a dev file needs `sentiment`, `sarcastic` or another"
         for read in dev.read
-        if all(post.sentiment is None and post.sarcastic is None for post in read.posts)
+        if not any(map(_labels, read.posts))
     ]
     if problems:
         raise DataError(problems)

@@ -12,12 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from models.engines.base import pad
-from models.evaluation.judge import labels_of
 from models.training.corpus import Row
 from models.training.features import FeatureCache
 from models.training.settings import DataFile
-
-UNKNOWN = -1
+from models.training.targets import UNKNOWN, Target, labels_by_target
 
 
 class PostSet(Dataset[dict[str, Any]]):
@@ -27,25 +25,26 @@ class PostSet(Dataset[dict[str, Any]]):
         self,
         rows: Sequence[Row],
         files: Sequence[DataFile],
+        targets: Sequence[Target],
         images: FeatureCache,
         ocr_share: float = 0.0,
     ) -> None:
         """Gather labels and weights.
 
         Args:
+            targets: what there are labels for, in the order of the columns.
             files: that the rows' `file` counts in; each weighs its labels by its `class_balance`.
             images: by SHA-256; a picture that is not in it could not be decoded.
             ocr_share: how often words in pictures are joined to a post's own, by chance.
         """
         self.ocr_share = ocr_share
-        posts = [row.post for row in rows]
         self.rows = list(rows)
         self.images = images
         self.file = np.array([row.file for row in rows])
-        self.labels = labels_of(posts)
-        self.weights = {
-            head: _weights(labels, self.file, files) for head, labels in self.labels.items()
-        }
+        self.labels = labels_by_target(targets, rows, files)
+        self.weights = np.zeros(self.labels.shape, dtype=np.float32)
+        for column in range(len(targets)):
+            self.weights[:, column] = _weights(self.labels[:, column], self.file, files)
 
     @property
     def lengths(self) -> list[int]:
@@ -62,8 +61,8 @@ class PostSet(Dataset[dict[str, Any]]):
         return {
             "token_ids": row.ocr_token_ids if joined else row.token_ids,
             "images": [self.images[key] for key in row.image_keys if key in self.images],
-            **{head: labels[index] for head, labels in self.labels.items()},
-            **{f"{head}_weight": weights[index] for head, weights in self.weights.items()},
+            "labels": self.labels[index],
+            "weights": self.weights[index],
         }
 
 
@@ -84,7 +83,7 @@ class Collator:
         Returns:
             "token_ids" and "attention_mask" [batch, tokens]; "has_text" [batch]; "pictures"
             [pictures, ...] of all posts together; "image_index" [batch, images], rows of
-            "pictures", -1 for none; labels and weights [batch] of both heads.
+            "pictures", -1 for none; "labels" and "weights" [batch, targets].
         """
         texts = [post["token_ids"] for post in posts]
         ids, mask = map(
@@ -108,7 +107,7 @@ class Collator:
             "image_index": index,
             **{
                 name: torch.tensor(np.array([post[name] for post in posts]))
-                for name in ("sentiment", "sarcasm", "sentiment_weight", "sarcasm_weight")
+                for name in ("labels", "weights")
             },
         }
 

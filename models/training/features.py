@@ -105,12 +105,15 @@ def image_features(
     folder: Path,
     max_image_pixels: int,
     report: Report,
+    *,
+    weights: str = "",
 ) -> tuple[FeatureCache, dict[str, str]]:
     """Features or pixels of pictures.
 
     Args:
         images: files by the SHA-256 of their content.
         encoders: compute features that are not in the cache; None for pixels.
+        weights: SHA-256 of the image encoder's weights as they are now.
 
     Returns:
         The cache, of [regions, dim] or of [height, width, 3] each, and why, for every picture that
@@ -123,6 +126,7 @@ def image_features(
     if encoders is not None:
         identity["encoder"] = dataclasses.asdict(config.image)
         identity["regions"] = encoders.needs_regions
+        identity["weights"] = weights
     cache = FeatureCache(folder, identity, "uint8" if encoders is None else "float16")
     todo = sorted(key for key in images if key not in cache)
     problems: dict[str, str] = {}

@@ -145,7 +145,7 @@ def _arguments(stage: Stage, run: Path, device: str, posts: int, seed: int) -> T
         greater_is_better=True,
         # without it, a resumed run forgets how long it has waited for a better epoch
         restore_callback_states_from_checkpoint=True,
-        label_names=["sentiment", "sarcasm"],
+        label_names=["labels"],
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         # a batch of texts alone leaves the fused layers without gradient
@@ -267,11 +267,11 @@ class _Progress(TrainerCallback):
 
 
 def _scorer(dev: PostSet) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Mean macro F1 over every dev file and question that has labels."""
+    """Mean macro F1 over every dev file and target that has labels."""
 
     def score(prediction: EvalPrediction) -> dict[str, float]:
         scores = []
-        for logits, labels in zip(prediction.predictions, prediction.label_ids, strict=True):
+        for logits, labels in zip(prediction.predictions, dev.labels.T, strict=True):
             for index in np.unique(dev.file):
                 chosen = (dev.file == index) & (labels >= 0)
                 if chosen.any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from models.network.fusion import Features, Logits
 from models.network.network import Network, make_features
-from models.training.dataset import UNKNOWN
 from models.training.settings import Stage
+from models.training.targets import IMAGE_SIDE, TEXT_SIDE, UNKNOWN, Target, own_head
 
 INPUTS = ("token_ids", "attention_mask", "has_text", "pictures", "image_index")
 """What of a batch is input, and not label."""
@@ -22,16 +22,27 @@ are."""
 
 
 class TrainingModule(nn.Module):
-    """Two questions, three read-outs, one loss: cross entropy over the labels that are known.
+    """Many targets, three read-outs, one loss: cross entropy over the labels that are known.
 
-    Legend: `batch` posts; see `Collator` for what each input is.
+    Legend: `batch` posts; `targets` that there are labels for; see `Collator` for what each input
+    is.
     """
 
-    def __init__(self, network: Network, stage: Stage) -> None:
-        """Unfreeze what `stage` trains of the encoders."""
+    def __init__(
+        self, network: Network, stage: Stage, targets: Sequence[Target], own_heads: nn.ModuleDict
+    ) -> None:
+        """Unfreeze what `stage` trains of the encoders.
+
+        Args:
+            own_heads: of the targets that the model has no head for; trained in place.
+        """
         super().__init__()
         self.network = network
+        self.own_heads = own_heads
         self.stage = stage
+        self.targets = tuple(targets)
+        # what a frozen text encoder says of a text, by its token ids
+        self._texts: dict[tuple[int, ...], Tensor] = {}
         self.train_images = stage.train_image_stages > 0
         # safetensors writes nothing else, and inputs in channels-last order are as fast
         network.image.to(memory_format=torch.contiguous_format)
@@ -69,7 +80,7 @@ class TrainingModule(nn.Module):
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                head = name.startswith("network.head.")
+                head = name.startswith(("network.head.", "own_heads."))
                 rate = stage.learning_rate if head else stage.encoder_learning_rate
                 decay = stage.weight_decay if parameter.ndim > 1 else 0.0
                 groups.setdefault((rate, decay), []).append(parameter)
@@ -97,10 +108,15 @@ class TrainingModule(nn.Module):
             image_index: int64 [batch, images], a row of `pictures`, or -1 for none.
         """
         network = self.network
-        states = network.text.states(token_ids, attention_mask)
-        text = network.text.pool(states, attention_mask)
+        if self.stage.train_text_layers == 0 and not network.needs_regions:
+            states, text = token_ids, self._known_texts(token_ids, attention_mask)
+        else:
+            states = network.text.states(token_ids, attention_mask)
+            text = network.text.pool(states, attention_mask)
         if pictures.dtype == torch.uint8:
             if len(pictures):
+                if self.training and self.train_images:
+                    pictures = augmented(pictures)
                 pictures = network.image.regions(pictures)
                 if not network.needs_regions:
                     pictures = pictures.mean(dim=1, keepdim=True)
@@ -123,74 +139,103 @@ class TrainingModule(nn.Module):
         has_text: Tensor,
         pictures: Tensor,
         image_index: Tensor,
-        sentiment: Tensor,
-        sarcasm: Tensor,
-        sentiment_weight: Tensor,
-        sarcasm_weight: Tensor,
+        labels: Tensor,
+        weights: Tensor,
     ) -> dict[str, Tensor]:
-        """Loss and fused logits; in training mode, modalities are hidden and pictures borrowed.
+        """Loss, and logits of every target; in training mode, modalities are hidden.
 
         Args:
             token_ids, attention_mask, has_text, pictures, image_index: of `features`.
-            sentiment: int64 [batch], -1 where unknown.
-            sarcasm: the same.
-            sentiment_weight: float [batch], of each post in the loss.
-            sarcasm_weight: the same.
+            labels: int64 [batch, targets], -1 where unknown.
+            weights: float [batch, targets], of each post in the loss.
 
         Returns:
-            "loss", a number; "sentiment_logits" float32 [batch, 3], "sarcasm_logits" [batch, 2].
+            "loss", a number; by the target's name, float32 [batch, its labels].
         """
         hide_text = hide_image = None
         if self.training:
-            image_index = self._borrow(image_index, sentiment, sarcasm)
             both = has_text & (image_index >= 0).any(dim=1)
             chance = torch.rand(len(has_text), device=has_text.device)
             hide_text = both & (chance < self.stage.drop_modality)
             hide_image = both & (chance > 1.0 - self.stage.drop_modality)
         features = self.features(token_ids, attention_mask, has_text, pictures, image_index)
         found = self.network.head(features, hide_text, hide_image)
-        labels = {"sentiment": (sentiment, sentiment_weight), "sarcasm": (sarcasm, sarcasm_weight)}
-        fused: Logits = found["fused"]
         return {
-            "loss": self._loss(found, features, labels),
-            "sentiment_logits": fused.sentiment.float(),
-            "sarcasm_logits": fused.sarcasm.float(),
+            "loss": self._loss(found, features, labels, weights),
+            **{
+                target.name: self._logits(target, found, features).float()
+                for target in self.targets
+            },
         }
 
-    def _borrow(self, image_index: Tensor, sentiment: Tensor, sarcasm: Tensor) -> Tensor:
-        """No data set here labels sarcasm of posts with pictures. Without this, the fused sarcasm
-        head would meet its first picture in use; with it, it learns that a picture alone tells it
-        nothing."""
-        count = int(image_index.max()) + 1
-        if not count:
-            return image_index
-        wanted = (image_index < 0).all(dim=1) & (sarcasm != UNKNOWN) & (sentiment == UNKNOWN)
-        wanted &= torch.rand(len(wanted), device=wanted.device) < self.stage.borrow_images
-        borrowed = torch.randint(count, (len(wanted),), device=wanted.device)
-        image_index = image_index.clone()
-        image_index[:, 0] = torch.where(wanted, borrowed, image_index[:, 0])
-        return image_index
+    def _known_texts(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pooled features of texts, float [batch, dim]; those that were not met before are encoded.
+
+        A frozen encoder says the same of a text in every epoch.
+        """
+        network = self.network
+        keys = [
+            tuple(ids[: int(count)].tolist())
+            for ids, count in zip(token_ids.cpu(), attention_mask.sum(dim=1).cpu(), strict=True)
+        ]
+        new = [row for row, key in enumerate(keys) if key not in self._texts]
+        if new:
+            with torch.no_grad():
+                states = network.text.states(token_ids[new], attention_mask[new])
+                pooled = network.text.pool(states, attention_mask[new])
+            self._texts |= zip((keys[row] for row in new), pooled, strict=True)
+        return torch.stack([self._texts[key] for key in keys])
+
+    def _logits(self, target: Target, found: Mapping[str, Logits], features: Features) -> Tensor:
+        """What is said of a target: float [batch, its labels]."""
+        if target.has_own_head:
+            text = functional.dropout(features.text, 0.1, self.training)
+            logits: Tensor = own_head(self.own_heads, target)(text)
+            return logits
+        read_out = {TEXT_SIDE: "text_side", IMAGE_SIDE: "image_alone"}.get(target.name, "fused")
+        return found[read_out][target.question]
 
     def _loss(
         self,
         found: Mapping[str, Logits],
         features: Features,
-        labels: Mapping[str, tuple[Tensor, Tensor]],
+        labels: Tensor,
+        weights: Tensor,
     ) -> Tensor:
         has_text, has_image = features.has_text, features.image_mask.any(dim=1)
-        # a post with one modality only has its fused read-out from there, which counts it once
-        both = (has_text & has_image).float()
+        both = has_text & has_image
+        stage = self.stage
+        sides = {target.name for target in self.targets} & {TEXT_SIDE, IMAGE_SIDE}
         total = features.text.new_zeros(())
-        for head, (target, weight) in labels.items():
-            for read_out, share in (
-                ("fused", torch.ones_like(both)),
-                ("text_alone", both * self.stage.text_alone_weight),
-                ("image_alone", both * self.stage.image_alone_weight),
-            ):
-                logits = getattr(found[read_out], head)
-                total = total + self._cross_entropy(logits, target, weight * share)
-            nothing = self.network.head.nothing[head].expand(len(target), -1)
-            total = total + self._cross_entropy(nothing, target, weight * NOTHING_WEIGHT)
+        for column, target in enumerate(self.targets):
+            label, weight = labels[:, column], weights[:, column]
+            if not bool((label != UNKNOWN).any()):
+                continue
+            logits = self._logits(target, found, features)
+            name, question = target.name, target.question
+            if target.has_own_head:
+                total = total + self._cross_entropy(logits, label, weight * has_text)
+            elif name == TEXT_SIDE:
+                total = total + self._cross_entropy(logits, label, weight * both)
+            elif name == IMAGE_SIDE:
+                share = both * stage.image_alone_weight
+                total = total + self._cross_entropy(logits, label, weight * share)
+            else:
+                # What the fusion says learns by itself, and not through its mean with the sides.
+                if question in found["direct"]:
+                    logits = torch.where(both.unsqueeze(-1), found["direct"][question], logits)
+                # a post with one modality only has its fused read-out from there, which counts it
+                # once
+                total = total + self._cross_entropy(logits, label, weight)
+                for read_out, portion in (
+                    ("text_alone", stage.text_alone_weight),
+                    ("image_alone", 0.0 if sides else stage.image_alone_weight),
+                ):
+                    if portion > 0 and question in found["direct"]:
+                        alone = found[read_out][question]
+                        total = total + self._cross_entropy(alone, label, weight * both * portion)
+                nothing = self.network.head.nothing[question].expand(len(label), -1)
+                total = total + self._cross_entropy(nothing, label, weight * NOTHING_WEIGHT)
         return total
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -203,3 +248,26 @@ class TrainingModule(nn.Module):
             label_smoothing=self.stage.label_smoothing,
         )
         return (losses * weight * (target != UNKNOWN)).sum() / len(target)
+
+
+def augmented(pictures: Tensor) -> Tensor:
+    """Pictures as they might as well have been taken: mirrored, moved and enlarged by chance.
+
+    Args:
+        pictures: uint8 [pictures, height, width, 3].
+
+    Returns:
+        The same shape and type.
+    """
+    count = len(pictures)
+    scale = 1.0 - 0.25 * torch.rand(count, device=pictures.device)
+    shift = (1.0 - scale).unsqueeze(1) * (2 * torch.rand(count, 2, device=pictures.device) - 1)
+    mirrored = torch.where(torch.rand(count, device=pictures.device) < 0.5, -1.0, 1.0)
+    places = torch.zeros(count, 2, 3, device=pictures.device)
+    places[:, 0, 0] = scale * mirrored
+    places[:, 1, 1] = scale
+    places[:, :, 2] = shift
+    pixels = pictures.permute(0, 3, 1, 2).float()
+    grid = functional.affine_grid(places, list(pixels.shape), align_corners=False)
+    seen = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    return seen.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8)

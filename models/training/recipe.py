@@ -18,7 +18,10 @@ from models.training.settings import DataFile, Settings, Stage
 RECIPES = Path(__file__).parent / "recipes"
 
 _KEYS = {"name", "notes", "settings", "stage", "train", "dev"}
-_FILE_KEYS = {"file", "key", "name", "source", "licence", "hold_out", "class_balance"}
+_FILE_KEYS = {
+    *("file", "key", "name", "source", "licence", "hold_out", "class_balance"),
+    *("labelling", "auxiliary"),
+}
 Chosen = TypeVar("Chosen", Settings, Stage, DataFile)
 
 

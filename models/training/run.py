@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from models.training.features import FeatureCache, image_features, ocr_texts
 from models.training.recipe import Recipe
 from models.training.scores import dev_scores
 from models.training.stages import rows_of, train_stage
+from models.training.targets import UNKNOWN, Target, own_heads, targets_of
 
 Report = Callable[[str], None]
 
@@ -108,10 +108,10 @@ def train(
     set_seed(recipe.settings.seed)
     network = Network(setup.config)
     untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    pictures = read_pictures(setup, data, network)
-    epochs = fit_stages(setup, data, pictures, network)
+    epochs, broken = fit_stages(setup, data, network)
     tensors = network.cpu().trained_tensors(untrained)
     network.load_trained(tensors)  # measured as it will be used, in half precision
+    pictures = read_pictures(setup, data, network)
     scores = measure(setup, data, pictures, network)
     account = account_of(
         recipe, data.train, data.dev, data.removed, scores, device=setup.device, epochs=epochs
@@ -121,7 +121,7 @@ def train(
         version=write(setup, data, output, tensors, account),
         scores=scores,
         removed=data.removed,
-        warnings=(*data.train.warnings, *data.dev.warnings, *pictures.warnings),
+        warnings=(*data.train.warnings, *data.dev.warnings, *dict.fromkeys(broken)),
         epochs=sum(epochs),
         seconds=time.monotonic() - started,
     )
@@ -138,11 +138,6 @@ class Setup:
     max_image_pixels: int
     report: Report
 
-    @property
-    def with_pixels(self) -> bool:
-        """Whether a stage trains the image encoder, which needs pixels and not features."""
-        return any(stage.train_image_stages for stage in self.recipe.stages)
-
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -154,6 +149,7 @@ class Data:
         rows: of `train`, those to learn from.
         dev_rows: of `dev`, with the words in their pictures where these are read.
         removed: what of `train` is not learnt from.
+        targets: what there are labels for.
     """
 
     train: Corpus
@@ -161,6 +157,7 @@ class Data:
     rows: list[Row]
     dev_rows: list[Row]
     removed: Removed
+    targets: tuple[Target, ...]
 
     @property
     def image_paths(self) -> dict[str, Path]:
@@ -192,7 +189,8 @@ def read_data(setup: Setup) -> Data:
     rows, removed, left_out = without_leaks(train, dev)
     tell_left_out(left_out, setup.cache_dir / "left-out.txt", report)
     check_labels(rows, dev)
-    data = Data(train, dev, rows, dev.rows, removed)
+    targets = targets_of(config, train.files, rows)
+    data = Data(train, dev, rows, dev.rows, removed, targets)
     if recipe.settings.ocr_share:
         cache = setup.cache_dir / "ocr.jsonl"
         texts = ocr_texts(data.image_paths, cache, setup.max_image_pixels, report)
@@ -205,18 +203,21 @@ def read_data(setup: Setup) -> Data:
     return data
 
 
-def read_pictures(setup: Setup, data: Data, network: Network) -> Pictures:
+def read_pictures(
+    setup: Setup, data: Data, network: Network, *, as_pixels: bool = False
+) -> Pictures:
     """Compute features of all pictures, or decode them, unless a run before has."""
     config, paths = setup.config, data.image_paths
     images, broken = image_features(
         paths,
-        None if setup.with_pixels else TorchEngine(network, setup.device),
+        None if as_pixels else TorchEngine(network, setup.device),
         config,
         setup.cache_dir / "features",
         setup.max_image_pixels,
         setup.report,
+        weights="" if as_pixels else network.image_sha256(),
     )
-    if setup.with_pixels:
+    if as_pixels:
         collate = Collator((config.image_size, config.image_size, 3), torch.uint8)
     else:
         regions = 49 if network.needs_regions else 1
@@ -226,30 +227,39 @@ def read_pictures(setup: Setup, data: Data, network: Network) -> Pictures:
     )
 
 
-def fit_stages(setup: Setup, data: Data, pictures: Pictures, network: Network) -> list[float]:
-    """Train the stages, one after another; gives the epochs that each took."""
-    settings = setup.recipe.settings
-    files = data.train.files
-    run = _run_folder(setup, data)
-    dev = _with_words(setup, data, pictures)
-    return [
-        train_stage(
-            network,
-            stage,
-            number,
-            PostSet(rows_of(stage, data.rows, files), files, pictures.images, settings.ocr_share),
-            dev,
-            pictures.collate,
-            run,
-            seed=settings.seed,
-            device=setup.device,
-            tensorboard=(
-                setup.cache_dir / "tensorboard" / f"{setup.recipe.name}-{run.name}" / stage.name
-            ),
-            report=setup.report,
+def fit_stages(setup: Setup, data: Data, network: Network) -> tuple[list[float], list[str]]:
+    """Train the stages, one after another.
+
+    Returns:
+        The epochs that each took, and a sentence for each picture that could not be decoded.
+    """
+    recipe, settings, files = setup.recipe, setup.recipe.settings, data.train.files
+    own = own_heads(data.targets, setup.config.text.dim)
+    epochs, broken = [], []
+    for number, stage in enumerate(recipe.stages, 1):
+        rows = rows_of(stage, data.rows, files)
+        pictures = read_pictures(setup, data, network, as_pixels=stage.train_image_stages > 0)
+        broken += pictures.warnings
+        posts = PostSet(rows, files, data.targets, pictures.images, settings.ocr_share)
+        dev = _with_words(setup, data, pictures, posts)
+        run = _run_folder(setup, data, number)
+        epochs.append(
+            train_stage(
+                network,
+                stage,
+                data.targets,
+                own,
+                posts,
+                dev,
+                pictures.collate,
+                run,
+                seed=settings.seed + number,
+                device=setup.device,
+                tensorboard=setup.cache_dir / "tensorboard" / f"{recipe.name}-{run.name}",
+                report=setup.report,
+            )
         )
-        for number, stage in enumerate(setup.recipe.stages, 1)
-    ]
+    return epochs, broken
 
 
 def measure(setup: Setup, data: Data, pictures: Pictures, network: Network) -> dict[str, Any]:
@@ -262,7 +272,7 @@ def measure(setup: Setup, data: Data, pictures: Pictures, network: Network) -> d
             network, posts, pictures.collate, data.dev, data.train, setup.device, seed=seed
         )
 
-    scores = scores_of(PostSet(data.dev.rows, data.dev.files, pictures.images))
+    scores = scores_of(PostSet(data.dev.rows, data.dev.files, data.targets, pictures.images))
     if setup.recipe.settings.ocr_share:
         read = {row.file for row in data.dev_rows if row.ocr_token_ids}
         with_words = scores_of(_with_words(setup, data, pictures))
@@ -277,7 +287,7 @@ def measure(setup: Setup, data: Data, pictures: Pictures, network: Network) -> d
 def write(
     setup: Setup, data: Data, output: Path, tensors: Mapping[str, Tensor], account: dict[str, Any]
 ) -> str:
-    """Write the checkpoint and clear away the run's own state; gives the model's version."""
+    """Write the checkpoint; gives the model's version."""
     expected = expected_tensors(setup.config)
     trained = tuple(sorted(name for name in tensors if name not in expected))
     config = dataclasses.replace(setup.config, trained=trained)
@@ -285,7 +295,6 @@ def write(
     state = PartialState()
     if state.is_main_process:
         checkpoint.save(output, config, weights, account)
-        shutil.rmtree(_run_folder(setup, data), ignore_errors=True)
     state.wait_for_everyone()
     return checkpoint.model_version(config, hashlib.sha256(weights).hexdigest())
 
@@ -300,27 +309,47 @@ def configure(recipe: Recipe) -> ModelConfig:
         given = {name: place for name, place in places.items() if place}
         config = bert_resnet50_config(recipe.name, **given)
     return dataclasses.replace(
-        config, fusion=settings.fusion, hidden=settings.hidden, dropout=settings.dropout
+        config,
+        fusion=settings.fusion,
+        hidden=settings.hidden,
+        dropout=settings.dropout,
+        questions=tuple(settings.questions),
+        of_pictures=tuple(settings.of_pictures),
+        sides=settings.sides,
+        languages=tuple(settings.languages),
     )
 
 
-def _with_words(setup: Setup, data: Data, pictures: Pictures) -> PostSet:
-    """The dev posts as they are judged: with the words in their pictures, where these are read."""
+def _with_words(
+    setup: Setup, data: Data, pictures: Pictures, taught: PostSet | None = None
+) -> PostSet:
+    """The dev posts as they are judged: with the words in their pictures, where these are read.
+
+    Args:
+        taught: leaves out posts that have a label for nothing that these teach.
+    """
     ocr_share = float(setup.recipe.settings.ocr_share > 0)
-    return PostSet(data.dev_rows, data.dev.files, pictures.images, ocr_share=ocr_share)
+    dev = PostSet(data.dev_rows, data.dev.files, data.targets, pictures.images, ocr_share)
+    if taught is None:
+        return dev
+    columns = (taught.labels != UNKNOWN).any(axis=0)
+    known = (dev.labels[:, columns] != UNKNOWN).any(axis=1)
+    rows = [row for row, keep in zip(data.dev_rows, known, strict=True) if keep]
+    return PostSet(rows, data.dev.files, data.targets, pictures.images, ocr_share)
 
 
-def _run_folder(setup: Setup, data: Data) -> Path:
-    """Where an interrupted run is kept; another file, setting or device is another run."""
+def _run_folder(setup: Setup, data: Data, number: int) -> Path:
+    """Where a run is kept up to and with a stage, counted from 1; another file, setting or device
+    is another run, and what comes after the stage is none of its business."""
     recipe = setup.recipe
     files = [
         [
-            (read.sha256, file.hold_out, file.class_balance)
+            (read.sha256, file.hold_out, file.class_balance, file.labelling, file.auxiliary)
             for read, file in zip(corpus.read, corpus.files, strict=True)
         ]
         for corpus in (data.train, data.dev)
     ]
-    stages = [dataclasses.asdict(stage) for stage in recipe.stages]
+    stages = [dataclasses.asdict(stage) for stage in recipe.stages[:number]]
     settings = dataclasses.asdict(recipe.settings)
     text = json.dumps([setup.config.to_json(), settings, stages, files, setup.device])
     return setup.cache_dir / "runs" / hashlib.sha256(text.encode()).hexdigest()[:16]

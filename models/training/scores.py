@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from models.checkpoint.calibration import softmax
+from models.checkpoint.calibration import Array, softmax
 from models.engines.base import cpu_computes_bf16
 from models.engines.torch_engine import BATCH_SIZE
-from models.evaluation.judge import READ_OUTS, Answers, measure_answers
+from models.evaluation.judge import READ_OUTS, Answers, labels_of, measure_answers
 from models.network.network import Network
+from models.posts.prediction import QUESTIONS
 from models.training.corpus import Corpus
 from models.training.dataset import Collator, PostSet
 from models.training.module import INPUTS, TrainingModule
@@ -43,7 +45,8 @@ def dev_scores(
     Returns:
         By file, "all" and "unseen", each as `models.evaluation.judge.measure_answers` gives it.
     """
-    answers = _answers(network, dev_set, collate, device)
+    answers = answers_of(network, dev_set, collate, device)
+    labels = labels_of([row.post for row in dev.rows])
     train_texts = {row.text_key for row in train.rows}
     train_images = {key for row in train.rows for key in row.image_keys}
     unseen = np.array(
@@ -58,26 +61,24 @@ def dev_scores(
         of_file = dev_set.file == index
         for part, chosen in (("all", of_file), ("unseen", of_file & unseen)):
             result[one.title][part] = measure_answers(
-                {
-                    name: Answers(
-                        answer.sentiment[chosen], answer.sarcasm[chosen], answer.given[chosen]
-                    )
-                    for name, answer in answers.items()
-                },
-                {head: labels[chosen] for head, labels in dev_set.labels.items()},
+                {name: answer.chosen(chosen) for name, answer in answers.items()},
+                {head: found[chosen] for head, found in labels.items()},
                 seed=seed,
             )
     return result
 
 
-def _answers(
+def answers_of(
     network: Network, posts: PostSet, collate: Collator, device: str
 ) -> dict[str, Answers]:
-    module = TrainingModule(network, Stage()).to(device).eval()
+    """What a network says of posts, by read-out, in their order; it is moved to the device."""
+    module = TrainingModule(network, Stage(), (), nn.ModuleDict()).to(device).eval()
     low = device == "cuda" or cpu_computes_bf16()
     order = sorted(range(len(posts)), key=lambda index: posts.lengths[index])
-    logits = {
-        name: {"sentiment": np.zeros((len(posts), 3)), "sarcasm": np.zeros((len(posts), 2))}
+    logits: dict[str, dict[str, Array]] = {
+        name: {
+            head: np.zeros((len(posts), len(QUESTIONS[head]))) for head in network.config.questions
+        }
         for name in READ_OUTS
     }
     given = {name: np.ones(len(posts), dtype=bool) for name in READ_OUTS}
@@ -93,13 +94,11 @@ def _answers(
                 features = module.features(**inputs)
             found = network.head(features)
         for name in READ_OUTS:
-            for head in ("sentiment", "sarcasm"):
-                logits[name][head][chosen] = getattr(found[name], head).float().cpu().numpy()
+            for head, rows in found[name].items():
+                logits[name][head][chosen] = rows.float().cpu().numpy()
         given["text_alone"][chosen] = features.has_text.cpu().numpy()
         given["image_alone"][chosen] = features.image_mask.any(dim=1).cpu().numpy()
     return {
-        name: Answers(
-            softmax(logits[name]["sentiment"]), softmax(logits[name]["sarcasm"]), given[name]
-        )
+        name: Answers({head: softmax(rows) for head, rows in logits[name].items()}, given[name])
         for name in READ_OUTS
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,6 +19,9 @@ Positive = Annotated[int | float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[int | float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[int | float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[int | float, Field(ge=0, lt=1)]
+AUXILIARY = ("emotion", "emoji")
+"""Labels of posts that only help training: nothing of them is in the model."""
+
 Times = Annotated[int | float, Field(gt=0, le=1000)]
 
 
@@ -69,6 +72,10 @@ class DataFile:
             of the post id; 0 for none.
         held: whether this is what was held out, and not the rest.
         class_balance: 0 weighs all posts alike, 1 all labels alike; 0.5 is between.
+        labelling: who labelled it, where files of one question do not mean the same by it: each
+            labelling is learnt by a head of its own, on the words alone, and the model's answer is
+            the mean of them. "" for the model's own heads.
+        auxiliary: whether this labelling only helps training, and is no part of the answer.
     """
 
     path: Path
@@ -79,6 +86,8 @@ class DataFile:
     hold_out: Annotated[int, Field(ge=0), AfterValidator(_not_one)] = 0
     held: bool = False
     class_balance: Share = 0.5
+    labelling: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$")] = ""
+    auxiliary: bool = False
 
     @property
     def called(self) -> str:
@@ -114,11 +123,10 @@ class Stage:
         weight_decay: of AdamW, on matrices.
         train_text_layers: how many of the last layers of the text encoder are trained; "all"
             includes the embeddings.
-        train_image_stages: how many of the last stages of the image encoder are trained.
+        train_image_stages: how many of the last stages of the image encoder are trained, on
+            pictures that are mirrored, moved and enlarged by chance.
         drop_modality: of posts with words and pictures, how often the words are hidden from the
             fused read-out, and how often the pictures.
-        borrow_images: of posts without pictures that are labelled for sarcasm only, how often one
-            gets a picture of another post.
         label_smoothing: taken from the right label and spread over all.
         text_alone_weight: of the read-out of words alone in the loss of posts that have both; the
             fused read-out has 1.
@@ -138,7 +146,6 @@ class Stage:
     train_text_layers: NonNegativeInt | Literal["all"] = 2
     train_image_stages: NonNegativeInt = 0
     drop_modality: Annotated[int | float, Field(ge=0, lt=0.5)] = 0.1
-    borrow_images: Share = 0.5
     label_smoothing: ShareBelowOne = 0.05
     text_alone_weight: NotNegative = 0.3
     image_alone_weight: NotNegative = 0.3
@@ -162,6 +169,10 @@ class Settings:
         fusion: "concat", "gated" or "cross_attention".
         hidden: width of the fused layer.
         dropout: of the fused layer.
+        questions: what the model answers.
+        of_pictures: those of them that pictures take part in.
+        sides: whether annotators' labels of each side are used: see `FusionHead`.
+        languages: that it learns, as ISO 639-1 codes.
     """
 
     preset: Literal["mini", "bert-resnet50"] = "mini"
@@ -172,3 +183,7 @@ class Settings:
     fusion: Literal["concat", "gated", "cross_attention"] = "concat"
     hidden: Annotated[int, Field(ge=1, le=65536)] = 512
     dropout: ShareBelowOne = 0.3
+    questions: Sequence[str] = ("sentiment", "sarcasm")
+    of_pictures: Sequence[str] = ("sentiment",)
+    sides: bool = False
+    languages: Sequence[str] = ("en",)

@@ -10,6 +10,7 @@ from pathlib import Path
 from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from deadpan.core.errors import DataError, ModelError
 from models.network.network import Network
@@ -18,12 +19,14 @@ from models.training.dataset import Collator, PostSet
 from models.training.fit import fit
 from models.training.module import TrainingModule
 from models.training.settings import DataFile, Stage
+from models.training.targets import Target, combine
 
 
 def train_stage(
     network: Network,
     stage: Stage,
-    number: int,
+    targets: Sequence[Target],
+    own_heads: nn.ModuleDict,
     posts: PostSet,
     dev: PostSet,
     collate: Collator,
@@ -38,9 +41,11 @@ def train_stage(
 
     Args:
         network: is trained in place, and on the CPU afterwards.
-        number: of the stage, from 1.
+        targets: what there are labels for.
+        own_heads: of targets that the model has no head for; trained in place too.
         dev: tells when to stop.
-        run: folder of the run, where what a stage ended with is kept.
+        run: folder of the run up to this stage, where what it ended with is kept. Another run that
+            begins with the same stages takes it from there.
 
     Returns:
         The epochs that it took.
@@ -49,33 +54,34 @@ def train_stage(
         DataError: there is no post to learn from.
         ModelError: the loss is not a number, memory is short, or a folder cannot be written.
     """
-    done = run / f"stage-{number}.safetensors"
-    names = [name for name, _ in network.named_parameters()]
+    done = run.with_suffix(".safetensors")
+    both = nn.ModuleDict({"network": network, "own_heads": own_heads})
     if done.exists():
         report(f"stage {stage.name}: already finished")
         with safe_open(done, framework="pt") as file:
             epochs = float(file.metadata()["epochs"])
-            state = {name: file.get_tensor(name) for name in names}
-        network.load_state_dict(state, strict=False)
+            state = {name: file.get_tensor(name) for name, _ in both.named_parameters()}
+        both.load_state_dict(state, strict=False)
         return epochs
     if not len(posts):
         raise DataError(f"stage {stage.name!r} has no labelled post to learn from")
     epochs = fit(
-        TrainingModule(network, stage),
+        TrainingModule(network, stage, targets, own_heads),
         posts,
         dev,
         collate,
-        run / f"stage-{number}",
-        seed=seed + number,
+        run,
+        seed=seed,
         device=device,
         tensorboard=tensorboard,
         report=report,
     )
-    network.cpu()
+    both.cpu()
+    combine(network.head, own_heads, targets)
     if PartialState().is_main_process:
         temporary = done.with_suffix(".new")
         try:
-            own = {name: tensor.contiguous() for name, tensor in network.named_parameters()}
+            own = {name: tensor.contiguous() for name, tensor in both.named_parameters()}
             save_file(own, temporary, metadata={"epochs": str(epochs)})
             temporary.replace(done)
         except (OSError, SafetensorError) as error:
@@ -84,7 +90,7 @@ def train_stage(
                 "again: training resumes from its last complete epoch"
             ) from error
         # optimizer states are twice the model's size
-        shutil.rmtree(run / f"stage-{number}", ignore_errors=True)
+        shutil.rmtree(run, ignore_errors=True)
     PartialState().wait_for_everyone()
     return epochs
 
