@@ -95,7 +95,8 @@ def answers_of(
             found = network.head(features)
         for name in READ_OUTS:
             for head, rows in found[name].items():
-                logits[name][head][chosen] = rows.float().cpu().numpy()
+                # an answer that is learnt as it is, of nothing, is the parameter itself
+                logits[name][head][chosen] = rows.detach().float().cpu().numpy()
         given["text_alone"][chosen] = features.has_text.cpu().numpy()
         given["image_alone"][chosen] = features.image_mask.any(dim=1).cpu().numpy()
     return {
