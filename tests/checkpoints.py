@@ -13,7 +13,7 @@ from models.network.config import ModelConfig
 
 
 def contrary(folder: Path) -> CheckpointInfo:
-    """A checkpoint that sees many posts otherwise than `mini`; 47 MB."""
+    """A checkpoint that sees many posts otherwise than `mini`."""
     source = PRESETS / "mini"
     document = json.loads((source / CONFIG_FILE).read_text())
     tensors = load_file(source / WEIGHTS_FILE)

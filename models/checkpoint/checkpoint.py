@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from deadpan.core.errors import CheckpointError, ModelError
 from deadpan.core.people_files import UnreadableFileError, read_bytes
 from models.checkpoint.calibration import Calibration, NamedFile
+from models.checkpoint.deltas import names_in, problems_in
 from models.checkpoint.model_card import model_card
 from models.network.config import ModelConfig, expected_tensors, read_strictly
 from models.network.encoders import check_encoder
@@ -292,7 +293,10 @@ def _read_document(path: Path) -> dict[str, Any]:
 def _check_weights(path: Path, sha256: str, config: ModelConfig) -> None:
     try:
         with safe_open(path, framework="numpy") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            layout = {
+                name: (str(one.get_dtype()), tuple(one.get_shape())) for name, one in slices.items()
+            }
         with path.open("rb") as content:
             found = hashlib.file_digest(content, "sha256").hexdigest()
     except (OSError, SafetensorError) as error:
@@ -305,13 +309,19 @@ def _check_weights(path: Path, sha256: str, config: ModelConfig) -> None:
         )
     expected = expected_tensors(config)
     named = {*expected, *config.trained}
-    problems = [f"{name} is missing" for name in sorted(named) if name not in shapes]
-    problems += [f"{name} is unknown" for name in shapes if name not in named]
+    there = names_in(layout)
+    problems = [f"{name} is missing" for name in sorted(named - there)]
+    problems += [f"{name} is unknown" for name in sorted(there - named)]
     problems += [
-        f"{name} is {list(shapes[name])}, not {list(shape)}"
+        f"{name} is {list(layout[name][1])}, not {list(shape)}"
         for name, shape in expected.items()
-        if name in shapes and shapes[name] != shape
+        if name in layout and layout[name][1] != shape
     ]
+    problems += [
+        f"{name} is the head's, and cannot be differences"
+        for name in sorted(there & set(expected) - set(layout))
+    ]
+    problems += problems_in(layout)
     if problems:
         raise CheckpointError(
             f"{path} does not fit its configuration: {'; '.join(problems)}; {_REPLACE}"

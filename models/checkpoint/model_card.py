@@ -60,10 +60,7 @@ def _parts(document: Document) -> Iterator[str]:
         "for sentiment and sarcasm, each fused, of words alone and of pictures alone; a post "
         "without pictures is judged by its words alone, and the other way round"
     )
-    yield (
-        f"- `{weights['file']}` holds what training changed, in half precision: "
-        f"{weights['bytes']:,} bytes"
-    )
+    yield (f"- `{weights['file']}` holds what training changed: {weights['bytes']:,} bytes")
 
 
 def _data(data: Document) -> Iterator[str]:

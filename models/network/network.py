@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -35,13 +34,6 @@ class Network(nn.Module):
         self.image = ImageEncoder.load(config.image)
         self.head = FusionHead(config)
 
-    @classmethod
-    def with_weights(cls, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Self:
-        """A new network with the tensors of a checkpoint, ready to judge; see `load_trained`."""
-        network = cls(config)
-        network.load_trained(tensors)
-        return network.eval().requires_grad_(False)
-
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
         """Put tensors of any float type, named as by `trained_tensors`, over the network's own.
 
@@ -65,14 +57,14 @@ class Network(nn.Module):
                 own[_place(name)].copy_(tensor)
 
     def trained_tensors(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a checkpoint must hold, by its names, float16, on the CPU: the head, and what of the
+        """What a checkpoint must tell, by its names, float32, on the CPU: the head, and what of the
         encoders differs from `base`, the state of a fresh network of this configuration."""
         names = expected_tensors(self.config)
         found = {}
         for place, tensor in self.state_dict().items():
             name = _name(place)
             if name in names or not torch.equal(tensor.cpu(), base[place].cpu()):
-                found[name] = tensor.detach().cpu().to(torch.float16).contiguous()
+                found[name] = tensor.detach().cpu().float().contiguous()
         return found
 
     def image_sha256(self) -> str:
@@ -115,6 +107,12 @@ def make_features(
     if not with_regions:
         return found
     return found._replace(tokens=states, token_mask=attention_mask.bool(), regions=chosen)
+
+
+def encoders_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of a network's state, the encoders' tensors, by a checkpoint's names."""
+    prefixes = tuple(_PREFIXES.values())
+    return {_name(place): tensor for place, tensor in state.items() if place.startswith(prefixes)}
 
 
 def _place(name: str) -> str:

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from safetensors.torch import save as to_safetensors
-from torch import Tensor
+from safetensors.numpy import save as to_safetensors
 from transformers import set_seed
 
 from models.checkpoint import checkpoint
+from models.checkpoint.deltas import names_in
+from models.checkpoint.loading import Arrays, put_stored, stored_tensors
 from models.engines.choose import choose_device
 from models.engines.torch_engine import TorchEngine
 from models.network.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
@@ -109,8 +110,8 @@ def train(
     network = Network(setup.config)
     untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     epochs, broken = fit_stages(setup, data, network)
-    tensors = network.cpu().trained_tensors(untrained)
-    network.load_trained(tensors)  # measured as it will be used, in half precision
+    tensors = stored_tensors(network.cpu(), untrained)
+    put_stored(network, tensors, untrained)  # measured as it will be used
     pictures = read_pictures(setup, data, network)
     scores = measure(setup, data, pictures, network)
     account = account_of(
@@ -284,14 +285,11 @@ def measure(setup: Setup, data: Data, pictures: Pictures, network: Network) -> d
     return scores
 
 
-def write(
-    setup: Setup, data: Data, output: Path, tensors: Mapping[str, Tensor], account: dict[str, Any]
-) -> str:
+def write(setup: Setup, data: Data, output: Path, tensors: Arrays, account: dict[str, Any]) -> str:
     """Write the checkpoint; gives the model's version."""
-    expected = expected_tensors(setup.config)
-    trained = tuple(sorted(name for name in tensors if name not in expected))
+    trained = tuple(sorted(names_in(tensors) - set(expected_tensors(setup.config))))
     config = dataclasses.replace(setup.config, trained=trained)
-    weights = to_safetensors(dict(tensors))
+    weights = to_safetensors(tensors)
     state = PartialState()
     if state.is_main_process:
         checkpoint.save(output, config, weights, account)

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from deadpan.core.errors import CheckpointError
+from models.checkpoint.loading import put_stored, stored_tensors
 from models.network.config import ImageEncoderConfig, ModelConfig, bert_resnet50_config
 from models.network.encoders import pinned
 from models.network.fusion import Features, FusionHead
@@ -111,8 +112,10 @@ def test_every_fusion_trains_the_last_layers_and_no_others(small: ModelConfig, f
     # the article's last stage is ResNet's pooling, which has no weights
     assert image == {"layer4"}
     # what a checkpoint holds is enough to make the network again
-    again = Network.with_weights(config, tensors)
-    network.load_trained(tensors)
+    again = Network(config)
+    stored = stored_tensors(network, base)
+    put_stored(again, stored, again.state_dict())
+    put_stored(network, stored, base)
     for name, tensor in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
 
