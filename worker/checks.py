@@ -61,7 +61,7 @@ def configuration_problems(settings: Settings) -> list[str]:
         lambda: PostMapping.parse(settings.source_fields),
     ):
         problems += _problems_of(check)
-    if settings.ocr == "on" and importlib.util.find_spec("rapidocr_onnxruntime") is None:
+    if settings.ocr == "on" and importlib.util.find_spec("rapidocr") is None:
         problems.append(
             "DEADPAN_OCR is 'on', and what reads pictures is not installed; "
             "pip install 'deadpan[ocr]', or set it to off"

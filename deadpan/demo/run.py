@@ -92,7 +92,7 @@ def run_demo(
         valkey = running.enter_context(EmbeddedValkey(folder / "valkey"))
         environment = _environment(folder, valkey.url, platform.source)
         if posts is None:
-            if importlib.util.find_spec("rapidocr_onnxruntime"):
+            if importlib.util.find_spec("rapidocr"):
                 # The demo's own memes are few; OCR would slow down a file of many posts.
                 environment.setdefault("DEADPAN_OCR", "on")
             if console_port is not None:

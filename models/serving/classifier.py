@@ -20,7 +20,7 @@ from models.engines.choose import choose_device, open_engine
 from models.network.config import ModelConfig
 from models.network.encoders import check_encoder, encoder_folder
 from models.network.fusion import FusionHead
-from models.posts.ocr import Reader
+from models.posts.ocr import OCR_VERSION, Reader
 from models.posts.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost
 from models.posts.text import TextPreparer
 from models.serving.feature_cache import FeatureCache, FeatureStore, features_identity
@@ -77,7 +77,7 @@ class Classifier:
             # How a post is read changes what the model sees, and so its verdicts; and so do words
             # read in pictures.
             version=f"{checkpoint.version}+read{READING_VERSION}"
-            + ("+ocr" if preparer.reads_pictures else ""),
+            + (f"+ocr{OCR_VERSION}" if preparer.reads_pictures else ""),
             calibration_version=checkpoint.calibration.version,
             device=engine.device,
             engine=engine.name,

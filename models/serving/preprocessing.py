@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 from deadpan.core.errors import ImageError
 from models.engines.base import available_cpus
 from models.posts.images import PictureFile
-from models.posts.ocr import Reader
+from models.posts.ocr import MAX_CHARACTERS, Reader, Reading
 from models.posts.prediction import ImageProblem, PreparedImage, PreparedPost, Unread
 from models.posts.text import TextPreparer
 from models.serving.feature_cache import FeatureCache
@@ -83,10 +84,15 @@ class Preparer:
             for _, images in posts
         ]
         words = [self._words_in(images) for images in prepared]
-        texts = self.text.all([(text, ocr) for (text, _), ocr in zip(posts, words, strict=True)])
+        texts = self.text.all(
+            [
+                (text, [each.text for each in found])
+                for (text, _), found in zip(posts, words, strict=True)
+            ]
+        )
         return [
-            replace(read, images=images, unread=read.unread + _unseen(images))
-            for read, images in zip(texts, prepared, strict=True)
+            replace(read, images=images, unread=read.unread + _unseen(images) + _cut(found))
+            for read, images, found in zip(texts, prepared, words, strict=True)
         ]
 
     def _pictures(self, files: dict[str, bytes]) -> dict[str, PreparedImage | ImageProblem]:
@@ -120,17 +126,19 @@ class Preparer:
     def _file(self, content: bytes) -> PictureFile:
         return PictureFile(content, self._max_image_pixels, self._image_size)
 
-    def _words_in(self, images: Sequence[PreparedImage | ImageProblem]) -> list[str]:
+    def _words_in(self, images: Sequence[PreparedImage | ImageProblem]) -> list[Reading]:
+        """What stands in each picture; nothing where nobody reads."""
         if self._ocr is None:
             return []
         words = []
         for image in images:
+            found = Reading("")
             if isinstance(image, PreparedImage):
-                try:
+                # its square could be decoded; it has no words where its thumbnail cannot be
+                with suppress(ImageError):
                     # what a moderator sees as evidence, and pictures are small enough there
-                    words.append(self._ocr.read(image.thumbnail, sha256=image.sha256))
-                except ImageError:  # its square could be decoded; it has no words then
-                    words.append("")
+                    found = self._ocr.reading(image.thumbnail, sha256=image.sha256)
+            words.append(found)
         return words
 
 
@@ -141,3 +149,9 @@ def _unseen(images: Sequence[PreparedImage | ImageProblem]) -> tuple[Unread, ...
         for index, image in enumerate(images)
         if isinstance(image, PreparedImage) and image.unread is not None
     )
+
+
+def _cut(words: Sequence[Reading]) -> tuple[Unread, ...]:
+    """Which pictures hold more words than were read."""
+    problem = f"of the words in it, the largest are read, at most {MAX_CHARACTERS} characters"
+    return tuple(Unread("image", problem, index) for index, one in enumerate(words) if one.is_cut)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from deadpan.core.errors import ModelError
 from models.network.config import mini_config
 from models.network.encoders import encoder_folder
-from models.posts.ocr import MAX_CHARACTERS, Reader
+from models.posts.ocr import MAX_CHARACTERS, Reader, Reading
 from models.posts.recent import RecentlyUsed
 from models.posts.text import TextPreparer
 from models.serving.preprocessing import Preparer
@@ -30,26 +30,26 @@ def picture(*words: str, size: tuple[int, int] = (400, 300)) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:
-    pytest.importorskip("rapidocr_onnxruntime", reason="the extra `ocr` is not installed")
+    pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
     return Reader()
 
 
 class Typist(Reader):
     """Says what it is told instead of reading, and counts."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, is_cut: bool = False) -> None:
         self._known = RecentlyUsed(100)
-        self.text = text
+        self.said = Reading(text, is_cut)
         self.count = 0
 
-    def _read(self, image: object) -> str:
+    def _read(self, image: object) -> Reading:
         self.count += 1
-        return self.text
+        return self.said
 
 
 def test_lines_are_read_from_top_to_bottom(reader: Reader) -> None:
-    found = reader.read(picture("LIVING MY", "BEST LIFE", "said nobody ever"))
-    assert found == "LIVING MY BEST LIFE said nobody ever"
+    found = reader.reading(picture("LIVING MY", "BEST LIFE", "said nobody ever"))
+    assert found == ("LIVING MY BEST LIFE said nobody ever", False)
 
 
 def test_what_stands_side_by_side_is_read_from_left_to_right(reader: Reader) -> None:
@@ -77,20 +77,21 @@ def test_noise_has_no_text(reader: Reader) -> None:
 
 
 def test_a_page_full_of_small_print_is_cut(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    crop = reader._engine.get_crop_img_list
+    recognise = reader._recognise
     lines: list[object] = []
 
-    def cropped(pixels: object, boxes: list[object]) -> object:
-        lines.extend(boxes)
-        return crop(pixels, boxes)
+    def recognised(crops: list[object]) -> object:
+        lines.extend(crops)
+        return recognise(crops)
 
-    monkeypatch.setattr(reader._engine, "get_crop_img_list", cropped)
+    monkeypatch.setattr(reader, "_recognise", recognised)
     image = Image.new("RGB", (512, 512), "white")
     draw = ImageDraw.Draw(image)
     for y in range(0, 512, 12):
         draw.text((0, y), "small print that nobody reads " * 5, "black", ImageFont.load_default(10))
-    found = reader.read(image)
-    assert 0 < len(found) <= MAX_CHARACTERS
+    found = reader.reading(image)
+    assert 0 < len(found.text) <= MAX_CHARACTERS
+    assert found.is_cut
     assert len(lines) < 20
 
 
@@ -100,7 +101,7 @@ def test_an_engine_that_fails_costs_the_words_and_nothing_else(
     def fail(pixels: object) -> None:
         raise RuntimeError("the engine broke")
 
-    monkeypatch.setattr(reader._engine, "text_det", fail)
+    monkeypatch.setattr(reader, "_detect", fail)
     assert reader.read(picture("words")) == ""
     assert "the engine broke" in caplog.text
 
@@ -144,7 +145,7 @@ def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
     real = importlib.import_module
 
     def missing(name: str) -> object:
-        if name == "rapidocr_onnxruntime":
+        if name == "rapidocr":
             raise ModuleNotFoundError(f"No module named {name!r}")
         return real(name)
 
@@ -166,3 +167,17 @@ def test_words_in_pictures_join_the_words_of_their_post() -> None:
         assert post.text == expected
         assert post.token_ids == text.encode(expected)
     assert typist.count == 1
+
+
+def test_a_verdict_says_when_a_picture_holds_more_words_than_are_read() -> None:
+    config = mini_config()
+    text = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
+    file = BytesIO()
+    picture("a page").save(file, "PNG")
+    images = [b"not a picture", file.getvalue()]
+    for is_cut in (False, True):
+        typist = Typist("a page", is_cut)
+        prepare = Preparer(text, image_size=32, max_image_pixels=10**6, ocr=typist)
+        found = [each.as_row() for each in prepare("my kitchen", images).unread]
+        problem = "of the words in it, the largest are read, at most 600 characters"
+        assert found == [{"what": "image", "index": 1, "problem": problem}] * is_cut
