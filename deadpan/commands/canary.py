@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from storage.trials.comparison import Comparison
     from storage.trials.trials import Trial
 
+_SAME = {
+    "sentiment": "same sentiment",
+    "sarcasm": "same answer on sarcasm",
+    "offensive": "same answer on offensive words",
+    "hateful": "same answer on hateful words",
+}
+_OTHERS = ("sarcasm", "offensive", "hateful")
+
 
 def canary(
     challenger: Annotated[
@@ -74,6 +82,8 @@ def _sentence(trial: Trial) -> str:
 
 
 def _show(told: Comparison) -> None:
+    from storage.trials.trials import ANSWERS
+
     trial = told.trial
     typer.echo(_sentence(trial))
     typer.echo(f"from {trial.first:%Y-%m-%d %H:%M} to {trial.last:%Y-%m-%d %H:%M} UTC")
@@ -83,16 +93,16 @@ def _show(told: Comparison) -> None:
         [
             {"of": of, "share": _percent(share), "kappa": _number(kappa)}
             for of, share, kappa in (
-                ("same sentiment", told.sentiment, told.sentiment_kappa),
-                ("same answer on sarcasm", told.sarcasm, told.sarcasm_kappa),
+                *((_SAME[name], one.share, one.kappa) for name, one in told.agreement.items()),
                 ("flagged by the champion", told.flags.champion, None),
                 ("flagged by the challenger", told.flags.challenger, None),
             )
         ],
         ["of", "share", "kappa"],
     )
-    _print_confusion(("negative", "neutral", "positive"), told.sentiment_confusion)
-    _print_confusion(("literal", "sarcastic"), told.sarcasm_confusion)
+    for question, one in told.agreement.items():
+        if one.share.n:
+            _print_confusion(ANSWERS[question], one.confusion)
     flags = told.flags
     typer.echo(f"flags: {flags.both} of both, {flags.removed} removed, {flags.added} added")
     rules = sorted(flags.added_by_rule.keys() | flags.removed_by_rule.keys())
@@ -136,7 +146,7 @@ def _show(told: Comparison) -> None:
 
 def _show_decided(told: Comparison) -> None:
     decided = told.decided
-    rows = [_paired("sentiment", decided.sentiment), _paired("sarcasm", decided.sarcasm)]
+    rows = [_paired(question, counts) for question, counts in decided.right.items()]
     if any(row["posts"] for row in rows):
         typer.echo(
             "who was right, where moderators (who saw the champion's scores) labelled the post:"
@@ -170,7 +180,8 @@ def _print_confusion(labels: Sequence[str], rows: Sequence[Sequence[int]]) -> No
 def _scores(scores: Any, rules: Any) -> str:
     label = max(("negative", "neutral", "positive"), key=lambda name: float(scores[name]))
     flagged = f"; flagged: {', '.join(rules)}" if rules else ""
-    return f"{label} {scores[label]:.2f}, sarcasm {scores['sarcasm']:.2f}{flagged}"
+    others = (f", {name} {scores[name]:.2f}" for name in _OTHERS if name in scores)
+    return f"{label} {scores[label]:.2f}{''.join(others)}{flagged}"
 
 
 def _percent(share: Share) -> str:

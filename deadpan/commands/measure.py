@@ -175,9 +175,11 @@ def tell(line: str) -> None:
 
 def print_scores(told: dict[str, Any]) -> None:
     """A table of what `evaluate` found."""
+    from models.posts.prediction import QUESTIONS
+
     metrics = ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece")
     rows = []
-    for head in ("sentiment", "sarcasm"):
+    for head in QUESTIONS:
         for read_out, measured in (told.get(head) or {}).items():
             if measured is None:
                 continue

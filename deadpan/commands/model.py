@@ -26,7 +26,7 @@ def classify(
         raise ConfigurationError("there is nothing to judge; give --text, --image or both")
     contents = [_read(path) for path in images]
 
-    from models.posts.prediction import ImageProblem
+    from models.posts.prediction import OF_WORDS, ImageProblem
 
     classifier = load_classifier(model)
     prepared = classifier.prepare(text, contents)
@@ -41,6 +41,7 @@ def classify(
     (prediction,) = classifier.predict([prepared])
     told = {
         **_scores(prediction.fused),
+        **{name: getattr(prediction.fused, name) for name in OF_WORDS},
         "label": prediction.fused.sentiment.label,
         "text_alone": prediction.text_alone and _scores(prediction.text_alone),
         "image_alone": prediction.image_alone and _scores(prediction.image_alone),
@@ -57,6 +58,9 @@ def classify(
             shown = {k: f"{p:.2f}" for k, p in scores["sentiment"].items()}
             rows.append({"read-out": name, **shown, "sarcasm": f"{scores['sarcasm']:.2f}"})
     print_table(rows, ["read-out", "negative", "neutral", "positive", "sarcasm"])
+    for name in OF_WORDS:
+        if told[name] is not None:
+            typer.echo(f"{name} words: {told[name]:.2f}")
     for each in prepared.unread:
         place = "" if each.index is None else f" {each.index + 1}"
         typer.echo(f"not read: {each.what}{place}: {each.problem}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,23 @@ from rich.text import Text
 from storage.tables import Verdict
 
 _COLOURS = {"negative": "red", "neutral": "default", "positive": "green"}
-_SARCASTIC = 0.5
+_LIKELY = 0.5
 _WIDTH = 150
 # What a terminal of at least so many columns has room for.
+_OF_WORDS = ("offensive", "hateful")
 _SHOWN = (
+    (
+        130,
+        (
+            "post",
+            "sentiment",
+            "sarcasm",
+            *_OF_WORDS,
+            "text alone",
+            "image alone",
+            "flagged because",
+        ),
+    ),
     (100, ("post", "sentiment", "sarcasm", "text alone", "image alone", "flagged because")),
     (80, ("post", "sentiment", "sarcasm", "alone", "flagged because")),
     (60, ("post", "sentiment", "sarcasm", "flagged because")),
@@ -75,9 +88,14 @@ def _draw(rows: Sequence[Row], summary: Mapping[str, Any], picture: Path) -> Non
     )
 
 
-def _table(rows: Iterable[Row], width: int) -> Table:
-    """The table for a terminal of so many columns, with what matters most where they are few."""
-    shown = next(columns for least, columns in _SHOWN if width >= least)
+def _table(rows: Sequence[Row], width: int) -> Table:
+    """The table for a terminal of so many columns, with what matters most where they are few;
+    without a column that no verdict has anything for.
+    """
+    columns = next(columns for least, columns in _SHOWN if width >= least)
+    verdicts = [row.verdict for row in rows if row.verdict is not None]
+    unknown = {name for name in _OF_WORDS if all(getattr(each, name) is None for each in verdicts)}
+    shown = [column for column in columns if column not in unknown]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in shown:
         fold = column in ("post", "flagged because", "judged")
@@ -101,7 +119,7 @@ def _cells(row: Row) -> list[Text]:
         name.append(f"\n{row.about}", style="dim")
     if row.verdict is None:
         what = "gone" if row.outcome == "gone" else f"dead letter: {row.error}"
-        return [name, Text("–"), Text("–"), Text("–"), Text("–"), Text(what, style="yellow")]
+        return [name, *(Text("–") for _ in _SHOWN[0][1][1:-1]), Text(what, style="yellow")]
     verdict = row.verdict
     fused = {key: getattr(verdict, key) for key in ("negative", "neutral", "positive", "sarcasm")}
     why = Text("\n").join(
@@ -117,11 +135,18 @@ def _cells(row: Row) -> list[Text]:
     return [
         name,
         _sentiment(fused),
-        Text(f"{verdict.sarcasm:.2f}", style="magenta" if verdict.sarcasm >= _SARCASTIC else "dim"),
+        _likely(verdict.sarcasm),
+        *(_likely(getattr(verdict, name)) for name in _OF_WORDS),
         _read_out(verdict.text_alone),
         _read_out(verdict.image_alone),
         why,
     ]
+
+
+def _likely(score: float | None) -> Text:
+    if score is None:
+        return Text("–", style="dim")
+    return Text(f"{score:.2f}", style="magenta" if score >= _LIKELY else "dim")
 
 
 def _sentiment(scores: Mapping[str, float]) -> Text:

@@ -130,6 +130,7 @@ _TOLD: Final = (
     "reason_code",
     "sentiment",
     "sarcastic",
+    "offensive",
     "undoes",
 )
 

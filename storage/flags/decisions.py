@@ -28,7 +28,7 @@ from storage.flags.decided import (
 from storage.flags.sampling import Sampling
 from storage.flags.states import Decide, DecideAgain, Escalate, Event, Skip, Undo
 from storage.people.moderators import Moderator
-from storage.tables import SARCASTIC, SENTIMENTS, audit_log, decisions
+from storage.tables import SENTIMENTS, YES, audit_log, decisions
 
 #: What is read of decisions has a file of its own.
 __all__ = ["UNDO_SECONDS", "Decision", "by_id", "history", "of_batch", "of_flags"]
@@ -51,7 +51,7 @@ class Said:
     """What a moderator says of a flag.
 
     Args:
-        sentiment, sarcastic: how the post is meant, whatever the model said.
+        sentiment, sarcastic, offensive: how the post is meant, whatever the model said.
         seen_verdict_id: the verdict that was looked at; a newer one refuses the decision.
 
     Raises:
@@ -64,6 +64,7 @@ class Said:
     sentiment: str | None = None
     sarcastic: bool | None = None
     seen_verdict_id: int | None = None
+    offensive: bool | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -286,8 +287,10 @@ def _insert(
         note=said.cleaned_note,
         sentiment=said.sentiment,
         sarcastic=said.sarcastic,
-        agrees_sentiment=_agrees(model_says.sentiment, said.sentiment),
-        agrees_sarcasm=_agrees(model_says.sarcasm >= SARCASTIC, said.sarcastic),
+        offensive=said.offensive,
+        agrees_sentiment=None if said.sentiment is None else model_says.sentiment == said.sentiment,
+        agrees_sarcasm=_agrees(model_says.sarcasm, said.sarcastic),
+        agrees_offensive=_agrees(model_says.offensive, said.offensive),
         seconds_taken=_seconds_taken(connection, flag, moderator, now),
         batch=batch,
         created_at=now,
@@ -326,5 +329,5 @@ def _seconds_taken(
     return None if began is None else max(0.0, round((now - began).total_seconds(), 3))
 
 
-def _agrees(model: object, moderator: object) -> bool | None:
-    return None if moderator is None else model == moderator
+def _agrees(score: float | None, moderator: bool | None) -> bool | None:
+    return None if score is None or moderator is None else (score >= YES) == moderator

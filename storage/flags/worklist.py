@@ -19,7 +19,8 @@ SEARCHED_AT_ONCE: Final = 20_000
 _MAX_WORDS: Final = 8
 #: So many flags are rather looked up one by one than met on the way through the list.
 _FEW: Final = 500
-_SEARCHED: Final = ("language", "negative", "sarcasm", "search_text")
+_SCORES: Final = ("negative", "sarcasm", *tables.OF_WORDS)
+_SEARCHED: Final = ("language", *_SCORES, "search_text")
 _ORDER: Final = [tables.flags.c.priority.desc(), tables.flags.c.opened_at, tables.flags.c.id]
 
 
@@ -54,7 +55,7 @@ class Filter:
 
     Args:
         rule: flagged by this rule, among others.
-        negative, sarcasm: at least so negative or sarcastic.
+        negative, sarcasm, offensive, hateful: at least so probable.
         language: such as `de` or `pt-BR`; `und` for those whose language is unknown.
         words: with all of these words, or parts of words, in what was posted.
     """
@@ -66,6 +67,8 @@ class Filter:
     post_id: str | None = None
     negative: float | None = None
     sarcasm: float | None = None
+    offensive: float | None = None
+    hateful: float | None = None
     opened_before: datetime | None = None
     words: str | None = None
     language: str | None = None
@@ -323,10 +326,8 @@ def _looked_for(
     found: list[ColumnElement[bool]] = []
     if wanted.queue is not None and wanted.language is not None:
         found.append(columns.language == primary_language(wanted.language))
-    if wanted.negative is not None:
-        found.append(columns.negative >= wanted.negative)
-    if wanted.sarcasm is not None:
-        found.append(columns.sarcasm >= wanted.sarcasm)
+    least = {name: getattr(wanted, name) for name in _SCORES}
+    found += [columns[name] >= value for name, value in least.items() if value is not None]
     if wanted.rule is not None and of_rule is None:
         rules = tables.flag_rules.c
         rule = clean_text(wanted.rule, MAX_RULE_CHARACTERS)

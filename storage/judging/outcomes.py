@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Table, case, delete, func, text
 from sqlalchemy import insert as plain_insert
@@ -32,7 +32,10 @@ from storage.judging.values import (
     Recorded,
 )
 from storage.judging.verdict_event import Report, is_reported, verdict_created
-from storage.tables import VERDICT_KEY
+from storage.tables import OF_WORDS, VERDICT_KEY
+
+#: What flags are searched by.
+_FLAG_SCORES: Final = ("negative", "sarcasm", *OF_WORDS)
 
 
 def record(
@@ -131,12 +134,12 @@ def _write_flags(
         return {}, {}
     upsert = insert(connection, tables.flags)
     there, new = tables.flags.c, upsert.excluded
-    renewed = ("verdict_id", "queue", "reasons", "author", "negative", "sarcasm", "search_text")
+    renewed = ("verdict_id", "queue", "reasons", "author", *_FLAG_SCORES, "search_text", "language")
     statement = upsert.on_conflict_do_update(
         index_elements=["post_id"],
         index_where=text(tables.UNCLOSED_FLAG),
         set_={
-            **{name: new[name] for name in (*renewed, "language")},
+            **{name: new[name] for name in renewed},
             "priority": case((new.priority > there.priority, new.priority), else_=there.priority),
             "due_at": case(
                 (new.due_at < func.coalesce(there.due_at, new.due_at), new.due_at),
@@ -167,11 +170,14 @@ def _flag_row(verdict: NewVerdict, flag: NewFlag, verdict_id: int, now: datetime
         "opened_at": now,
         "due_at": flag.due_at,
         "author": None if verdict.author is None else clean_text(verdict.author, 256),
-        "negative": float(verdict.negative),
-        "sarcasm": float(verdict.sarcasm),
+        **{name: _number(getattr(verdict, name)) for name in _FLAG_SCORES},
         "search_text": None if flag.text is None else search_form(flag.text),
         "language": primary_language(flag.language),
     }
+
+
+def _number(score: float | None) -> float | None:
+    return None if score is None else float(score)
 
 
 def _rules(flag: NewFlag) -> list[str]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from storage.base.text import check_traceparent, clean_json, clean_text, post_id_problem
-from storage.tables import SCORES, VerdictFields
+from storage.tables import OF_WORDS, SCORES, VerdictFields
 
 EVIDENCE_KINDS: Final = ("text", "original_text", "image")
 EvidenceKind = Literal["text", "original_text", "image"]
@@ -62,6 +62,9 @@ class NewVerdict(VerdictFields):
         for name in ("model_version", "calibration_version", "policy_version"):
             _check_word(name, getattr(self, name), 200)
         _check_scores("", {name: getattr(self, name) for name in SCORES})
+        for name in OF_WORDS:
+            if (score := getattr(self, name)) is not None:
+                _check_score(name, score)
         for name in ("text_alone", "image_alone"):
             scores = getattr(self, name)
             if scores is not None:
@@ -146,9 +149,13 @@ def _check_scores(prefix: str, scores: Mapping[str, float]) -> None:
     if set(scores) != set(SCORES):
         raise ValueError(f"{prefix or 'scores '}has {sorted(scores)}; it must have {SCORES}")
     for name, value in scores.items():
-        # SQLite would silently turn a NaN into NULL.
-        if not math.isfinite(value):
-            raise ValueError(f"{prefix}{name} is {value}; a probability must be a finite number")
+        _check_score(f"{prefix}{name}", value)
+
+
+def _check_score(name: str, value: float) -> None:
+    # SQLite would silently turn a NaN into NULL.
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; a probability must be a finite number")
 
 
 def _check_moment(name: str, value: datetime | None) -> None:

@@ -24,19 +24,21 @@ from storage.tables import decisions
 _T = TypeVar("_T")
 POSTS_FILE: Final = "posts.jsonl"
 _IMAGES: Final = "images"
+_LABELS: Final = ("sentiment", "sarcastic", "offensive")
 _IN_MEMORY_BYTES: Final = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """A post and what moderators said of it, with the evidence of the verdict that was decided; at
-    least one of the two labels is known.
+    least one of the labels is known.
     """
 
     post_id: str
     evidence: tuple[dict[str, str], ...]
     sentiment: str | None
     sarcastic: bool | None
+    offensive: bool | None
 
 
 @dataclass(slots=True)
@@ -78,14 +80,13 @@ def labelled(connection: Connection, *, since: datetime | None = None) -> Iterat
             flags.post_id,
             verdicts.content_hash,
             verdicts.evidence,
-            made.sentiment,
-            made.sarcastic,
+            *(made[name] for name in _LABELS),
         )
         .join(tables.flags, flags.id == made.flag_id)
         .join(tables.verdicts, verdicts.id == made.verdict_id)
         .where(
             made.action != "undo",
-            or_(made.sentiment.is_not(None), made.sarcastic.is_not(None)),
+            or_(*(made[name].is_not(None) for name in _LABELS)),
             ~is_undone(),
         )
         .order_by(flags.post_id, made.id)
@@ -102,8 +103,7 @@ def labelled(connection: Connection, *, since: datetime | None = None) -> Iterat
         yield Labelled(
             post_id,
             tuple(last.evidence),
-            last_known(row.sentiment for row in same),
-            last_known(row.sarcastic for row in same),
+            **{name: last_known(getattr(row, name) for row in same) for name in _LABELS},
         )
 
 
@@ -192,7 +192,7 @@ def _posts(
         tally.posts += 1
         tally.images += len(new)
         row: dict[str, Any] = {"id": post.post_id, "text": text, "images": images}
-        for name in ("sentiment", "sarcastic"):
+        for name in _LABELS:
             if getattr(post, name) is not None:
                 row[name] = getattr(post, name)
         yield json.dumps(row, ensure_ascii=False) + "\n", new

@@ -173,6 +173,7 @@ def vote(
         note=said.cleaned_note,
         sentiment=said.sentiment,
         sarcastic=said.sarcastic,
+        offensive=said.offensive,
         settles=settles,
         decision_id=decision_id,
         created_at=moment,

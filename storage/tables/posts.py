@@ -29,8 +29,10 @@ VERDICT_KEY: Final = (
 )
 SENTIMENTS: Final = ("negative", "neutral", "positive")
 SCORES: Final = (*SENTIMENTS, "sarcasm")
-#: From here on the model's probability of sarcasm counts as "sarcastic".
-SARCASTIC: Final = 0.5
+#: Of words alone, so a verdict may lack them.
+OF_WORDS: Final = ("offensive", "hateful")
+#: From here on the model's probability that a post is sarcastic, or offensive, counts as yes.
+YES: Final = 0.5
 
 #: Written out, because SQLite and PostgreSQL match an ON CONFLICT clause with a partial index only
 #: if both carry the very same literal condition.
@@ -43,7 +45,12 @@ Version = Annotated[str, String(200)]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What makes a verdict unique, and the probabilities of text and images together."""
+    """What makes a verdict unique, and the probabilities of text and images together.
+
+    Attributes:
+        offensive, hateful: probabilities of the words alone; None without words, and of a model
+            that was not asked.
+    """
 
     post_id: PostId
     content_hash: Sha256
@@ -54,6 +61,8 @@ class Scored:
     neutral: float
     positive: float
     sarcasm: float
+    offensive: float | None = None
+    hateful: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ class VerdictFields(Scored):
     """All that is said with a verdict, before and after it is stored.
 
     Attributes:
-        text_alone, image_alone: the four scores by name, as each alone would have said.
+        text_alone, image_alone: each of `SCORES` by name, as each alone would have said.
         degraded: images that could not be used: `{"image": index, "location": …, "problem": …}`.
         evidence: what the model saw: `{"kind": …, "sha256": …}`.
         timings: seconds by stage.

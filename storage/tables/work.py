@@ -52,6 +52,8 @@ class FlagRow:
     author: Annotated[str | None, String(256)]
     negative: float | None
     sarcasm: float | None
+    offensive: float | None
+    hateful: float | None
     escalated_at: datetime | None
     outcome: Word | None
     language: Annotated[str, String(3), {"server_default": UNKNOWN_LANGUAGE}]
@@ -101,8 +103,10 @@ class DecisionRow:
     note: Annotated[str | None, Text]
     sentiment: Word | None
     sarcastic: bool | None
+    offensive: bool | None
     agrees_sentiment: bool | None
     agrees_sarcasm: bool | None
+    agrees_offensive: bool | None
     seconds_taken: float | None
     undoes: Annotated[DecisionId | None, UNIQUE]
     batch: Annotated[str | None, String(32)]
@@ -172,6 +176,7 @@ class Vote:
     note: Annotated[str | None, Text]
     sentiment: Word | None
     sarcastic: bool | None
+    offensive: bool | None
     settles: bool
     decision_id: Annotated[DecisionId | None, UNIQUE]
     created_at: datetime

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, Final, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select
 
@@ -16,8 +16,19 @@ from storage import tables
 from storage.flags.decided import is_undone
 from storage.reports.labelled import last_known
 from storage.reports.statistics import Paired, Share, Shift, cohen_kappa
-from storage.tables import SARCASTIC, SCORES, SENTIMENTS, decisions
-from storage.trials.trials import Trial, is_sarcastic, label, label_in_sql, pairs, scores_of, trials
+from storage.tables import OF_WORDS, SCORES, SENTIMENTS, YES, decisions
+from storage.trials.trials import (
+    ANSWERS,
+    Trial,
+    answer,
+    pairs,
+    scores_of,
+    sentiment_in_sql,
+    trials,
+)
+
+_LABELS: Final = {"sentiment": "sentiment", "sarcastic": "sarcasm", "offensive": "offensive"}
+"""What moderators label, and the question that it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +37,9 @@ class Example:
 
     Attributes:
         distance: 0 to 1; the total variation of the two sentiments, or the difference of the two
-            probabilities of sarcasm, whichever is larger.
-        champion, challenger: negative, neutral, positive, sarcasm.
+            probabilities of another answer that both gave, whichever is larger.
+        champion, challenger: negative, neutral, positive, sarcasm; offensive and hateful where the
+            model said so.
     """
 
     post_id: str
@@ -58,18 +70,41 @@ class Flags:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often both answer a question alike, of the posts where both answer it.
+
+    Attributes:
+        confusion: posts by answer, in the order of `ANSWERS`; a row for each of the champion's and
+            a column for each of the challenger's.
+    """
+
+    share: Share
+    kappa: float | None
+    confusion: Sequence[Sequence[int]]
+
+    @classmethod
+    def of(cls, counts: Counter[tuple[int, int]], answers: int) -> Self:
+        """From posts by (champion's answer, challenger's answer)."""
+        each = range(answers)
+        return cls(
+            Share.of(sum(counts[i, i] for i in each), counts.total()),
+            cohen_kappa(list(counts.elements())),
+            [[counts[i, j] for j in each] for i in each],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """What moderators said of posts that both judged. They saw the champion's flags and scores.
 
     Attributes:
-        sentiment, sarcasm: who was right where a moderator labelled the post.
+        right: by question, who was right where a moderator labelled the post and both answered.
         dropped: of decided flags that the challenger would not open, those that were approved;
             the others would be missed.
         kept: of decided flags that both open, those that were removed.
     """
 
-    sentiment: Paired
-    sarcasm: Paired
+    right: Mapping[str, Paired]
     dropped: Share
     kept: Share
 
@@ -92,20 +127,13 @@ class Comparison:
 
     Attributes:
         posts: how many both judged.
-        sentiment, sarcasm: how often they give the same label.
-        sentiment_confusion, sarcasm_confusion: posts by label (`literal` before `sarcastic`), a row
-            for each of the champion's and a column for each of the challenger's.
-        shifts: by score, challenger minus champion.
+        agreement: by question, as `ANSWERS` has them.
+        shifts: by score, challenger minus champion, of the posts where both have it.
     """
 
     trial: Trial
     posts: int
-    sentiment: Share
-    sarcasm: Share
-    sentiment_kappa: float | None
-    sarcasm_kappa: float | None
-    sentiment_confusion: Sequence[Sequence[int]]
-    sarcasm_confusion: Sequence[Sequence[int]]
+    agreement: Mapping[str, Agreement]
     flags: Flags
     shifts: Mapping[str, Shift]
     decided: Decided
@@ -152,8 +180,8 @@ def brief(connection: Connection, *, since: datetime) -> Brief | None:
     n, sentiment, sarcasm, removed, added = connection.execute(
         select(
             func.count(),
-            number(label_in_sql(ours) == label_in_sql(theirs)),
-            number((ours["sarcasm"] >= SARCASTIC) == (theirs["sarcasm"] >= SARCASTIC)),
+            number(sentiment_in_sql(ours) == sentiment_in_sql(theirs)),
+            number((ours["sarcasm"] >= YES) == (theirs["sarcasm"] >= YES)),
             number(and_(was_flagged, ~flagged)),
             number(and_(flagged, ~was_flagged)),
         ).select_from(both)
@@ -169,38 +197,44 @@ class _Seen:
 
     wanted: int
     posts: int = 0
-    sentiment: Counter[tuple[int, int]] = field(default_factory=Counter)
-    sarcasm: Counter[tuple[int, int]] = field(default_factory=Counter)
+    answers: dict[str, Counter[tuple[int, int]]] = field(
+        default_factory=lambda: {question: Counter() for question in ANSWERS}
+    )
     flags: Counter[tuple[bool, bool]] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
     removed: Counter[str] = field(default_factory=Counter)
     sums: dict[str, list[float]] = field(
-        default_factory=lambda: {name: [0.0, 0.0, 0.0] for name in SCORES}
+        default_factory=lambda: {name: [0.0, 0.0, 0.0] for name in (*SCORES, *OF_WORDS)}
     )
+    both_have: Counter[str] = field(default_factory=Counter)
     differing: list[tuple[float, str, Example]] = field(default_factory=list)
 
     def add(self, row: Row[Any]) -> None:
         challenger, champion = scores_of(row), scores_of(row, "champion_")
         self.posts += 1
-        labels = label(champion), label(challenger)
-        sarcastic = is_sarcastic(champion), is_sarcastic(challenger)
-        self.sentiment[labels] += 1
-        self.sarcasm[sarcastic] += 1
+        differ = False
+        for question, counts in self.answers.items():
+            first, second = answer(champion, question), answer(challenger, question)
+            if first is not None and second is not None:
+                counts[first, second] += 1
+                differ = differ or first != second
         self.flags[bool(row.champion_rules), bool(row.rules)] += 1
         self.added.update(set(row.rules) - set(row.champion_rules))
         self.removed.update(set(row.champion_rules) - set(row.rules))
-        for name, sums in self.sums.items():
+        for name in challenger.keys() & champion.keys():
+            self.both_have[name] += 1
             difference = challenger[name] - champion[name]
             for index, value in enumerate((difference, difference**2, abs(difference))):
-                sums[index] += value
-        if labels[0] != labels[1] or sarcastic[0] != sarcastic[1]:
+                self.sums[name][index] += value
+        if differ:
             self._keep(row, champion, challenger)
 
     def _keep(
         self, row: Row[Any], champion: Mapping[str, float], challenger: Mapping[str, float]
     ) -> None:
         varied = 0.5 * sum(abs(champion[name] - challenger[name]) for name in SENTIMENTS)
-        distance = max(varied, abs(champion["sarcasm"] - challenger["sarcasm"]))
+        others = (champion.keys() & challenger.keys()) - set(SENTIMENTS)
+        distance = max(varied, *(abs(champion[name] - challenger[name]) for name in others))
         example = Example(
             row.post_id, distance, champion, challenger, row.champion_rules, row.rules
         )
@@ -218,12 +252,10 @@ class _Seen:
         return Comparison(
             trial=trial,
             posts=n,
-            sentiment=Share.of(sum(self.sentiment[i, i] for i in range(3)), n),
-            sarcasm=Share.of(sum(self.sarcasm[i, i] for i in range(2)), n),
-            sentiment_kappa=cohen_kappa(list(self.sentiment.elements())),
-            sarcasm_kappa=cohen_kappa(list(self.sarcasm.elements())),
-            sentiment_confusion=[[self.sentiment[i, j] for j in range(3)] for i in range(3)],
-            sarcasm_confusion=[[self.sarcasm[i, j] for j in range(2)] for i in range(2)],
+            agreement={
+                question: Agreement.of(counts, len(ANSWERS[question]))
+                for question, counts in self.answers.items()
+            },
             flags=Flags(
                 Share.of(both + removed, n),
                 Share.of(both + added, n),
@@ -233,7 +265,9 @@ class _Seen:
                 dict(self.added.most_common()),
                 dict(self.removed.most_common()),
             ),
-            shifts={name: Shift.of(n, *sums) for name, sums in self.sums.items()},
+            shifts={
+                name: Shift.of(self.both_have[name], *sums) for name, sums in self.sums.items()
+            },
             decided=decided,
             examples=[entry[2] for entry in sorted(self.differing, reverse=True)],
         )
@@ -242,25 +276,31 @@ class _Seen:
 def _decided(connection: Connection, trial: Trial, since: datetime | None) -> Decided:
     made, verdicts = decisions.c, tables.verdicts.c
     statement = (
-        pairs(trial, since, verdicts.id, made.action, made.sentiment, made.sarcastic)
+        pairs(
+            trial,
+            since,
+            verdicts.id,
+            made.action,
+            # a verdict has a score of that name, too
+            *(made[name].label(f"said_{name}") for name in _LABELS),
+        )
         .join(decisions, made.verdict_id == verdicts.id)
         .where(made.action != "undo", ~is_undone())
         .order_by(verdicts.id, made.id)
         .execution_options(yield_per=1000)
     )
-    sentiment, sarcasm, dropped, kept = (Counter[Any]() for _ in range(4))
-    for row, action, said, sarcastic in _last_said(connection.execute(statement)):
+    right = {question: Counter[tuple[bool, bool]]() for question in _LABELS.values()}
+    dropped, kept = Counter[str](), Counter[str]()
+    for row, action, labels in _last_said(connection.execute(statement)):
         champion, challenger = scores_of(row, "champion_"), scores_of(row)
-        if said is not None:
-            truth = SENTIMENTS.index(said)
-            sentiment[label(champion) == truth, label(challenger) == truth] += 1
-        if sarcastic is not None:
-            sarcasm[is_sarcastic(champion) == sarcastic, is_sarcastic(challenger) == sarcastic] += 1
+        for question, truth in labels.items():
+            first, second = answer(champion, question), answer(challenger, question)
+            if first is not None and second is not None:
+                right[question][first == truth, second == truth] += 1
         if action is not None and row.champion_rules:
             (kept if row.rules else dropped)[action] += 1
     return Decided(
-        Paired.of(sentiment),
-        Paired.of(sarcasm),
+        {question: Paired.of(counts) for question, counts in right.items()},
         Share.of(dropped["approve"], dropped.total()),
         Share.of(kept["remove"], kept.total()),
     )
@@ -268,14 +308,20 @@ def _decided(connection: Connection, trial: Trial, since: datetime | None) -> De
 
 def _last_said(
     rows: Iterable[Row[Any]],
-) -> Iterator[tuple[Row[Any], str | None, str | None, bool | None]]:
-    """Of each verdict its last settled action and its last labels, where there are any."""
+) -> Iterator[tuple[Row[Any], str | None, dict[str, int]]]:
+    """Of each verdict its last settled action, if any, and by question its last labels, each by its
+    place in `ANSWERS`.
+    """
     for _, group in groupby(rows, key=lambda row: row.id):
         said = list(group)
         settled = (row.action if row.action in ("approve", "remove") else None for row in said)
-        yield (
-            said[-1],
-            last_known(settled),
-            last_known(row.sentiment for row in said),
-            last_known(row.sarcastic for row in said),
-        )
+        labels = {
+            question: last_known(getattr(row, f"said_{name}") for row in said)
+            for name, question in _LABELS.items()
+        }
+        places = {
+            question: SENTIMENTS.index(label) if question == "sentiment" else int(label)
+            for question, label in labels.items()
+            if label is not None
+        }
+        yield said[-1], last_known(settled), places

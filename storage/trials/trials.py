@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select
 
 from storage import tables
-from storage.tables import SARCASTIC, SCORES, SENTIMENTS, challenger_verdicts
+from storage.tables import OF_WORDS, SCORES, SENTIMENTS, YES, challenger_verdicts
 
 _mine = challenger_verdicts.c
 _theirs = tables.verdicts.c
+
+ANSWERS: Final = {
+    "sentiment": SENTIMENTS,
+    "sarcasm": ("literal", "sarcastic"),
+    "offensive": ("inoffensive", "offensive"),
+    "hateful": ("not hateful", "hateful"),
+}
+"""What a model is asked, and what it may answer. All but the first are yes (from `YES` on) or no,
+and the last answer is yes."""
+
+_SCORES: Final = (*SCORES, *OF_WORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +80,8 @@ def pairs(trial: Trial, since: datetime | None, *more: Any) -> Select[Any]:
             _mine.post_id,
             _mine.rules,
             _mine.champion_rules,
-            *(_mine[name] for name in SCORES),
-            *(_theirs[name].label(f"champion_{name}") for name in SCORES),
+            *(_mine[name] for name in _SCORES),
+            *(_theirs[name].label(f"champion_{name}") for name in _SCORES),
             *more,
         )
         .select_from(challenger_verdicts)
@@ -97,22 +108,22 @@ def _same_post() -> ColumnElement[bool]:
 
 
 def scores_of(row: Row[Any], prefix: str = "") -> dict[str, float]:
-    """Of a row of `pairs`: the challenger's, or the champion's with the prefix `champion_`."""
-    return {name: float(getattr(row, prefix + name)) for name in SCORES}
+    """Of a row of `pairs`: the challenger's, or the champion's with the prefix `champion_`; without
+    those that the model did not give.
+    """
+    found = {name: getattr(row, prefix + name) for name in _SCORES}
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def label(scores: Mapping[str, float]) -> int:
-    """The place of the most probable sentiment in `SENTIMENTS`."""
-    return max(range(3), key=lambda index: scores[SENTIMENTS[index]])
+def answer(scores: Mapping[str, float], question: str) -> int | None:
+    """The place in `ANSWERS` of what the scores say; None where they say nothing."""
+    if question == "sentiment":
+        return max(range(3), key=lambda index: scores[SENTIMENTS[index]])
+    return int(scores[question] >= YES) if question in scores else None
 
 
-def is_sarcastic(scores: Mapping[str, float]) -> int:
-    """1 for sarcastic, 0 for literal."""
-    return int(scores["sarcasm"] >= SARCASTIC)
-
-
-def label_in_sql(scores: Mapping[str, ColumnElement[float]]) -> ColumnElement[int]:
-    """As `label`."""
+def sentiment_in_sql(scores: Mapping[str, ColumnElement[float]]) -> ColumnElement[int]:
+    """As `answer`, of the sentiment."""
     negative, neutral, positive = (scores[name] for name in SENTIMENTS)
     return case(
         (and_(negative >= neutral, negative >= positive), 0), (neutral >= positive, 1), else_=2

@@ -23,7 +23,7 @@ from models.serving.classifier import Classifier
 from models.serving.known_posts import KnownPost, KnownPosts
 from storage.base.database import transaction
 from storage.judging.values import NewVerdict
-from storage.tables import SARCASTIC
+from storage.tables import OF_WORDS, YES
 from storage.trials import challenger
 from storage.trials.challenger import NewChallengerVerdict
 from tasks.challenger import metrics
@@ -234,6 +234,8 @@ class Challenger:
                 policy_version=self._policy.version,
                 **fused.sentiment._asdict(),
                 sarcasm=fused.sarcasm,
+                offensive=fused.offensive,
+                hateful=fused.hateful,
             ),
             [reason.rule for reason in reasons],
             champion.model_version,
@@ -256,8 +258,10 @@ def _count(said: NewChallengerVerdict, champion: NewVerdict) -> None:
     metrics.POSTS.labels("judged").inc()
     if _label(said.verdict) != _label(champion):
         metrics.DISAGREEMENTS.labels("sentiment").inc()
-    if (said.verdict.sarcasm >= SARCASTIC) != (champion.sarcasm >= SARCASTIC):
-        metrics.DISAGREEMENTS.labels("sarcasm").inc()
+    for question in ("sarcasm", *OF_WORDS):
+        ours, theirs = getattr(said.verdict, question), getattr(champion, question)
+        if ours is not None and theirs is not None and (ours >= YES) != (theirs >= YES):
+            metrics.DISAGREEMENTS.labels(question).inc()
     if bool(said.rules) != bool(said.champion_rules):
         metrics.DISAGREEMENTS.labels("flag_added" if said.rules else "flag_removed").inc()
 

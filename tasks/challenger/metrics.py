@@ -17,5 +17,5 @@ INFO = Info("deadpan_challenger", "The model that judges beside this worker's ow
 # A rate sees no first one of a series that was not there before.
 for _outcome in ("judged", "skipped", "failed"):
     POSTS.labels(_outcome)
-for _on in ("sentiment", "sarcasm", "flag_added", "flag_removed"):
+for _on in ("sentiment", "sarcasm", "offensive", "hateful", "flag_added", "flag_removed"):
     DISAGREEMENTS.labels(_on)

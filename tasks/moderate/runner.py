@@ -27,6 +27,7 @@ from storage.base.database import transaction
 from storage.judging.outcomes import record
 from storage.judging.values import Recorded
 from storage.judging.verdict_event import Report
+from storage.tables import OF_WORDS
 from tasks.challenger.challenger import Challenger, JudgedPost
 from tasks.intake.chunks import Chunk, Entry
 from tasks.intake.intake import Intake
@@ -314,8 +315,9 @@ def _count(
     flags = sum(verdict.flag is not None for verdict in outcomes.verdicts)
     metrics.FLAGGED_POSTS.inc(flags)
     for verdict in outcomes.verdicts:
-        metrics.SCORES.labels("negative").observe(verdict.negative)
-        metrics.SCORES.labels("sarcasm").observe(verdict.sarcasm)
+        for name in ("negative", "sarcasm", *OF_WORDS):
+            if (score := getattr(verdict, name)) is not None:
+                metrics.SCORES.labels(name).observe(score)
     unfinished = {retry.entry.raw for retry in outcomes.retries}
     unfinished |= {post.asked.entry.raw for post in outcomes.awaited}
     for entry in chunk.entries:

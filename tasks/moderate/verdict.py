@@ -77,6 +77,8 @@ def new_verdict(
         policy_version=versions.policy,
         **scores.sentiment._asdict(),
         sarcasm=scores.sarcasm,
+        offensive=scores.offensive,
+        hateful=scores.hateful,
         text_alone=_as_row(known.prediction.text_alone),
         image_alone=_as_row(known.prediction.image_alone),
         degraded=[dict(each) for each in decided.degraded],

@@ -12,7 +12,14 @@ from deadpan.core.errors import PolicyError
 from tasks.policy.reason_codes import ReasonCodes
 from tasks.policy.rules import parse_policy
 
-_PRIORITIES = {"sentiment.negative": 60, "sarcasm": 40}
+_PLACES = {
+    "hateful": ("negative", 90),
+    "offensive": ("negative", 80),
+    "sentiment.negative": ("negative", 60),
+    "sarcasm": ("sarcasm", 40),
+}
+"""Queue and priority of a score's rule, as in the policy that ships."""
+
 _OTHER_PRIORITY = 20
 
 
@@ -82,6 +89,7 @@ def _lines(
     for one in thresholds:
         score = one["score"]
         name = score.replace(".", "-")
+        queue, priority = _PLACES.get(score, (name.rpartition("-")[2], _OTHER_PRIORITY))
         yield ""
         yield f"# {one['why']}"
         yield f"# precision    {_interval(one['precision'])}"
@@ -91,8 +99,8 @@ def _lines(
         yield "[[rules]]"
         yield f'name = "{name}"'
         yield f'when = "{score} >= {one["threshold"]:g}"'
-        yield f'queue = "{name.rpartition("-")[2]}"'
-        yield f"priority = {_PRIORITIES.get(score, _OTHER_PRIORITY)}"
+        yield f'queue = "{queue}"'
+        yield f"priority = {priority}"
     yield ""
     yield "# Posts whose pictures could not be seen at all."
     yield "[[rules]]"

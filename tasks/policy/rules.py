@@ -22,13 +22,14 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import ErrorDetails
 
 from deadpan.core.errors import PolicyError
-from models.posts.prediction import SENTIMENTS, Prediction, Scores
+from models.posts.prediction import OF_WORDS, SENTIMENTS, Prediction, Scores
 from tasks.policy.reason_codes import SHIPPED, parse_reason_codes, read_policy
 
 _READ_OUTS = ("", "text_alone.", "image_alone.")
 SCORE_NAMES = (
     *(f"{r}sentiment.{s}" for r in _READ_OUTS for s in SENTIMENTS),
     *(f"{r}sarcasm" for r in _READ_OUTS),
+    *OF_WORDS,
     "disagreement",
     "opposition",
     "degraded",
@@ -208,6 +209,8 @@ def scores_of(
         unread: whether anything of the post was not read: a score of 1, else 0.
     """
     scores = {"degraded": degraded, "unread": float(unread), **_named("", prediction.fused)}
+    answers = {name: getattr(prediction.fused, name) for name in OF_WORDS}
+    scores |= {name: value for name, value in answers.items() if value is not None}
     if prediction.text_alone:
         scores |= _named("text_alone.", prediction.text_alone)
     if prediction.image_alone:

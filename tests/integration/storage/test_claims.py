@@ -116,18 +116,25 @@ def test_a_flag_is_handed_to_somebody_who_may_decide(
 def test_a_decision_says_whether_the_model_was_right(
     database: Engine, people: dict[str, Moderator]
 ) -> None:
-    one = flag(database, "a", negative=0.9, sarcasm=0.7)
+    one = flag(database, "a", negative=0.9, sarcasm=0.7, offensive=0.6)
     with transaction(database) as connection:
         claims.claim(connection, one, people["ann"], claim_seconds=60, now=NOW)
-        said = Said("remove", "hate", "  so bad ", sentiment="negative", sarcastic=False)
+        said = Said(
+            "remove", "hate", "  so bad ", sentiment="negative", sarcastic=False, offensive=True
+        )
         done = decisions.decide(
             connection, one, people["ann"], said, now=NOW + timedelta(seconds=12)
         )
     assert (done.agrees_sentiment, done.agrees_sarcasm) == (True, False)
+    assert (done.offensive, done.agrees_offensive) == (True, True)
     assert (done.note, done.reason_code, done.seconds_taken) == ("so bad", "hate", 12.0)
     with transaction(database, read_only=True) as connection:
         closed = worklist.one(connection, one)
     assert (closed.state, closed.outcome, closed.claimed_by) == ("decided", "remove", None)
+    unasked = flag(database, "b")
+    with transaction(database) as connection:
+        done = decisions.decide(connection, unasked, people["ann"], replace(said, sentiment=None))
+    assert (done.offensive, done.agrees_offensive, done.agrees_sentiment) == (True, None, None)
 
 
 def test_a_double_click_is_one_decision(database: Engine, people: dict[str, Moderator]) -> None:
@@ -283,7 +290,7 @@ def test_lists_are_filtered_and_read_in_pages(
     database: Engine, people: dict[str, Moderator]
 ) -> None:
     two = [reason("negative", "sentiment.negative", 0.6, 0.9), reason("rare", "sarcasm", 0.7, 0.8)]
-    rare = flag(database, "rare", reasons=two, author="zoe", sarcasm=0.8, now=NOW)
+    rare = flag(database, "rare", reasons=two, author="zoe", sarcasm=0.8, offensive=0.7, now=NOW)
     rest = [
         flag(database, f"p{n}", priority=n % 3, queue="sarcasm" if n % 2 else "negative", now=NOW)
         for n in range(9)
@@ -297,9 +304,11 @@ def test_lists_are_filtered_and_read_in_pages(
             Filter(author="zoe"),
             Filter(post_id="rare"),
             Filter(sarcasm=0.8),
+            Filter(offensive=0.7),
         ):
             assert [each.id for each in worklist.page(connection, wanted, limit=9)] == [rare]
         assert worklist.page(connection, Filter(negative=0.81), limit=9) == []
+        assert worklist.page(connection, Filter(hateful=0.0), limit=9) == []
         assert worklist.page(connection, Filter(opened_before=NOW), limit=9) == []
         read, after = [], None
         while page := worklist.page(connection, Filter(), limit=2, after=after):

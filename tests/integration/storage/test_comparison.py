@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from storage.judging.outcomes import record
 from storage.judging.values import NewFlag, NewVerdict
 from storage.keeping import erasure
 from storage.people import moderators
+from storage.reports.statistics import Paired
 from storage.tables import challenger_verdicts
 from storage.trials import challenger, comparison
 from storage.trials.challenger import NewChallengerVerdict
@@ -80,10 +82,11 @@ def test_posts_of_both_are_compared(database: Engine) -> None:
     fill(database)
     found = compared(database)
     assert (found.posts, found.trial.posts) == (5, 5)
-    assert (found.sentiment.count, found.sentiment.n) == (4, 5)
-    assert found.sarcasm.count == 3
-    assert found.sentiment_confusion == [[2, 1, 0], [0, 1, 0], [0, 0, 1]]
-    assert found.sarcasm_confusion == [[3, 1], [1, 0]]
+    sentiment, sarcasm = found.agreement["sentiment"], found.agreement["sarcasm"]
+    assert (sentiment.share.count, sentiment.share.n) == (4, 5)
+    assert sarcasm.share.count == 3
+    assert sentiment.confusion == [[2, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert sarcasm.confusion == [[3, 1], [1, 0]]
     flags = found.flags
     assert (flags.both, flags.removed, flags.added) == (2, 1, 1)
     assert (flags.champion.count, flags.challenger.count) == (3, 3)
@@ -114,8 +117,8 @@ def test_the_page_for_leads_has_the_same_figures(database: Engine) -> None:
     assert found == comparison.Brief(
         whole.trial,
         whole.posts,
-        whole.sentiment,
-        whole.sarcasm,
+        whole.agreement["sentiment"].share,
+        whole.agreement["sarcasm"].share,
         whole.flags.removed,
         whole.flags.added,
     )
@@ -127,13 +130,11 @@ def test_moderators_say_who_was_right(database: Engine) -> None:
     decide(database, flags["milder"], "ada", Said("approve", sentiment="neutral"))
     decide(database, flags["other"], "ada", Said("remove", sentiment="positive", sarcastic=False))
     found = compared(database).decided
-    assert (found.sentiment.both, found.sentiment.challenger_only, found.sentiment.neither) == (
-        1,
-        1,
-        1,
-    )
-    assert (found.sentiment.champion_only, found.sentiment.p_value) == (0, 1.0)
-    assert (found.sarcasm.both, found.sarcasm.challenger_only) == (1, 1)
+    sentiment, sarcasm = found.right["sentiment"], found.right["sarcasm"]
+    assert (sentiment.both, sentiment.challenger_only, sentiment.neither) == (1, 1, 1)
+    assert (sentiment.champion_only, sentiment.p_value) == (0, 1.0)
+    assert (sarcasm.both, sarcasm.challenger_only) == (1, 1)
+    assert found.right["offensive"] == Paired(0, 0, 0, 0, None)
     assert (found.dropped.count, found.dropped.n) == (1, 1)
     assert (found.kept.count, found.kept.n) == (2, 2)
 
@@ -148,7 +149,49 @@ def test_a_decision_that_was_undone_says_nothing(database: Engine) -> None:
         decisions.undo(connection, made.id, who, claim_seconds=None)
     decided = compared(database).decided
     assert decided.dropped.n == 0
-    assert decided.sentiment.challenger_only == 0
+    assert decided.right["sentiment"].challenger_only == 0
+
+
+def test_answers_that_one_of_the_two_does_not_give_are_left_out(database: Engine) -> None:
+    """As when the champion is a model that is not asked whether words are offensive."""
+    posts = {
+        "rude": ({"offensive": 0.4, "hateful": 0.1}, {"offensive": 0.9, "hateful": 0.2}),
+        "calm": ({"offensive": 0.2, "hateful": 0.1}, {"offensive": 0.1, "hateful": 0.1}),
+        "unasked": ({}, {"offensive": 0.9, "hateful": 0.9}),
+        "wordless": ({}, {}),
+    }
+    plain = (0.1, 0.8, 0.1, 0.2)
+    with transaction(database) as connection:
+        recorded = record(
+            connection,
+            verdicts=[
+                replace(verdict(i, plain, "old", ["negative"]), **old)
+                for i, (old, _) in posts.items()
+            ],
+            now=NOW,
+        )
+        challenger.record(
+            connection,
+            [
+                NewChallengerVerdict(
+                    replace(verdict(i, plain, "new", []), **new), [], "old", "c", ["negative"]
+                )
+                for i, (_, new) in posts.items()
+            ],
+            now=NOW,
+        )
+    decide(database, recorded.opened_flag_ids["rude"], "ada", Said("remove", offensive=True))
+    decide(database, recorded.opened_flag_ids["unasked"], "ada", Said("remove", offensive=True))
+    found = compared(database)
+    offensive, hateful = found.agreement["offensive"], found.agreement["hateful"]
+    assert (offensive.share.count, offensive.share.n) == (1, 2)
+    assert offensive.confusion == [[1, 1], [0, 0]]
+    assert (hateful.share.count, hateful.share.n) == (2, 2)
+    assert found.agreement["sentiment"].share.n == 4
+    assert found.shifts["offensive"].mean == pytest.approx((0.5 - 0.1) / 2)
+    assert found.shifts["hateful"].mean == pytest.approx(0.05)
+    assert [(e.post_id, round(e.distance, 6)) for e in found.examples] == [("rude", 0.5)]
+    assert found.decided.right["offensive"] == Paired(0, 0, 1, 0, 1.0)
 
 
 def test_trials_are_told_apart_and_the_latest_comes_first(database: Engine) -> None:
@@ -214,9 +257,9 @@ def test_the_command_tells_the_same_as_a_table_and_as_json(
     told = json.loads(canary("--json").stdout)
     assert (told["posts"], told["others"]) == (5, [])
     assert told["trial"]["challenger"] == "new"
-    assert told["sentiment"]["value"] == 0.8
+    assert told["agreement"]["sentiment"]["share"]["value"] == 0.8
     assert told["flags"]["removed"] == 1
-    assert told["decided"]["sentiment"]["challenger_only"] == 1
+    assert told["decided"]["right"]["sentiment"]["challenger_only"] == 1
     assert told["examples"][0]["post_id"] == "other"
     shown = canary("--examples", "1").stdout
     assert "challenger new (calibration c) beside old (calibration c), policy p: 5 posts" in shown

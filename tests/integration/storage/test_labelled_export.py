@@ -71,7 +71,8 @@ def work(database: Engine, store: EvidenceStore, ann: Moderator) -> None:
     one = judged(database, store, "1", "a\nred and a blue one \u2028 “so nice”", red, blue)
     say(database, one, ann, "escalate", sentiment="positive", sarcastic=True)
     say(database, one, ann, sentiment="negative")  # the later wins, and says nothing of sarcasm
-    say(database, judged(database, store, "2", "red again", red), ann, sarcastic=False)
+    two = judged(database, store, "2", "red again", red)
+    say(database, two, ann, sarcastic=False, offensive=True)
     undone = say(database, judged(database, store, "3", "a mistake"), ann, sentiment="neutral")
     with transaction(database) as connection:
         decisions.undo(connection, undone, ann, claim_seconds=60)
@@ -97,13 +98,15 @@ def test_training_reads_what_moderators_said_and_nothing_else(
     assert (tally.posts, tally.images, tally.without_evidence) == (4, 2, 0)
     read = read_posts(folder / "posts.jsonl")
     assert read.warnings == ()
-    found = {post.id: (post.text, len(post.images), post.sentiment, post.sarcastic)
-             for post in read.posts}  # fmt: skip
+    found = {
+        post.id: (post.text, len(post.images), post.sentiment, post.sarcastic, post.offensive)
+        for post in read.posts
+    }
     assert found == {
-        "1": ("a\nred and a blue one \u2028 “so nice”", 2, "negative", True),
-        "2": ("red again", 1, None, False),
-        "6": ("what it says now", 0, "neutral", None),
-        "7": ("long ago", 0, "neutral", None),
+        "1": ("a\nred and a blue one \u2028 “so nice”", 2, "negative", True, None),
+        "2": ("red again", 1, None, False, True),
+        "6": ("what it says now", 0, "neutral", None, None),
+        "7": ("long ago", 0, "neutral", None, None),
     }
     by_id = {post.id: post for post in read.posts}
     assert by_id["1"].images[0] == by_id["2"].images[0]

@@ -41,6 +41,8 @@ def test_a_verdict_is_kept_as_it_was(database: Engine) -> None:
         neutral=0.2,
         positive=0.7,
         sarcasm=1 / 3,
+        offensive=0.75,
+        hateful=0.125,
         text_alone={"negative": 0.0, "neutral": 0.0, "positive": 1.0, "sarcasm": 0.25},
         image_alone=None,
         degraded=[{"image": 1, "problem": "404"}],

@@ -28,6 +28,8 @@ def verdict_of(post_id: str = "p1", content: str = "a", **changes: Any) -> NewVe
         neutral=0.2,
         positive=0.7,
         sarcasm=1 / 3,
+        offensive=0.75,
+        hateful=0.125,
         text_alone={"negative": 0.0, "neutral": 0.0, "positive": 1.0, "sarcasm": 0.25},
         degraded=[{"image": 1, "problem": "404"}],
         unread=[{"what": "text", "problem": "cut"}],

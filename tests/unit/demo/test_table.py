@@ -17,12 +17,14 @@ _REASON = {
 }
 
 
-def _verdict() -> Any:
+def _verdict(offensive: float | None = None) -> Any:
     return SimpleNamespace(
         negative=0.43,
         neutral=0.2,
         positive=0.37,
         sarcasm=0.72,
+        offensive=offensive,
+        hateful=None,
         text_alone={"negative": 0.61, "neutral": 0.2, "positive": 0.19},
         image_alone={"negative": 0.1, "neutral": 0.2, "positive": 0.7},
         degraded=[],
@@ -46,3 +48,15 @@ def test_the_table_says_the_outcome_of_every_post_on_any_terminal(width: int) ->
         assert words in shown
     assert shown.count("negative 0.43") == 2
     assert ("negative 0.61" in shown and "positive 0.70" in shown) == (width >= 80)
+
+
+def test_a_score_of_words_has_a_column_where_a_verdict_has_it_and_there_is_room() -> None:
+    asked = Row("1001", "", "judged", _verdict(offensive=0.83), (), "")
+    unasked = Row("1002", "", "judged", _verdict(), (), "")
+    paper = io.StringIO()
+    for rows, width in (([asked, unasked], 150), ([unasked], 150), ([asked], 100)):
+        Console(width=width, file=paper).print(_table(rows, width))
+    shown = paper.getvalue()
+    assert shown.count("offensive") == 1
+    assert "0.83" in shown
+    assert "hateful" not in shown

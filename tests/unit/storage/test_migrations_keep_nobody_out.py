@@ -32,6 +32,9 @@ RULES = {
     r"(LOCK TABLE|TRUNCATE|VACUUM FULL|CLUSTER) ": "keeps everybody out",
 }
 
+_WORKERS_ORDER = "0013"
+"""A migration that takes two tables, in the order in which workers take them, too."""
+
 
 def statements(step: ModuleType) -> list[str]:
     """The SQL of a migration, a line each."""
@@ -59,6 +62,9 @@ def problems(step: ModuleType) -> list[str]:
         unused.difference_update(reasons)
         if not reasons:
             found += [f"{one}: {why}" for rule, why in RULES.items() if re.match(rule, one)]
+    altered = {match[1] for one in made if (match := re.match(r"ALTER TABLE (\w+)", one))} - new
+    if len(altered) > 1 and getattr(step, "revision", "") != _WORKERS_ORDER:
+        found.append(f"{', '.join(sorted(altered))}: holds one while it waits for the other")
     if any("CONCURRENTLY" in one for one in made):
         others = [one for one in made if not re.search(r"CONCURRENTLY|SET lock_timeout", one)]
         found += [f"{one}: stands beside an index that cannot be undone with it" for one in others]
@@ -94,6 +100,10 @@ BAD = {
     ),
     "fills a column with something new for each row": lambda: op.add_column(
         "verdicts", sa.Column("more", sa.Text(), server_default=sa.text("gen_random_uuid()"))
+    ),
+    "adds columns to two tables": lambda: (
+        op.add_column("verdicts", sa.Column("more", sa.Text())),
+        op.add_column("flags", sa.Column("more", sa.Text())),
     ),
     "makes an index": lambda: op.create_index("ix_more", "verdicts", ["author"]),
     "makes a unique index": lambda: op.create_index("ix_m", "verdicts", ["author"], unique=True),

@@ -30,6 +30,8 @@ GOOD: dict[str, Any] = {
         ({"model_version": ""}, "model_version"),
         ({"policy_version": "x" * 201}, "policy_version"),
         ({"sarcasm": float("nan")}, "sarcasm is nan"),
+        ({"offensive": float("nan")}, "offensive is nan"),
+        ({"hateful": float("inf")}, "hateful is inf"),
         ({"text_alone": {"negative": 1.0}}, "text_alone"),
         ({"posted_at": datetime(2026, 1, 1)}, "posted_at .* without a time zone"),  # noqa: DTZ001
     ],

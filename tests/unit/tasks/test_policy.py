@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from tasks.policy.rules import SCORE_NAMES, load_policy, parse_policy, scores_of
 RULE = {"name": "loud", "when": "sarcasm >= 0.7", "queue": "sarcasm", "priority": 10}
 
 
-def scores(negative: float = 0.1, sarcasm: float = 0.1) -> Scores:
-    return Scores(Sentiment(negative, 1 - negative, 0.0), sarcasm)
+def scores(negative: float = 0.1, sarcasm: float = 0.1, **of_words: float) -> Scores:
+    return Scores(Sentiment(negative, 1 - negative, 0.0), sarcasm, **of_words)
 
 
 def test_the_shipped_policy_is_valid_and_flags_negative_and_sarcastic_posts() -> None:
@@ -27,6 +28,41 @@ def test_the_shipped_policy_is_valid_and_flags_negative_and_sarcastic_posts() ->
     assert policy.reasons_for(scores_of(negative))[0].queue == "negative"
     sarcastic = Prediction(scores(sarcasm=0.9), scores(), None)
     assert policy.reasons_for(scores_of(sarcastic))[0].queue == "sarcasm"
+
+
+def test_the_shipped_policy_puts_hateful_and_offensive_posts_before_negative_ones() -> None:
+    policy = load_policy()
+
+    def first(**found: float) -> tuple[str, str, int]:
+        reason = policy.reasons_for(scores_of(Prediction(scores(**found), None, None)))[0]
+        return reason.rule, reason.queue, reason.priority
+
+    very_negative = first(negative=0.95)
+    offensive = first(negative=0.65, offensive=0.9)
+    hateful = first(negative=0.3, hateful=0.9)
+    assert [each[:2] for each in (very_negative, offensive, hateful)] == [
+        ("very-negative", "negative"),
+        ("negative-and-offensive", "negative"),
+        ("hateful", "negative"),
+    ]
+    assert very_negative[2] < offensive[2] < hateful[2]
+    swearing_for_joy = Prediction(scores(negative=0.1, offensive=0.9), None, None)
+    assert policy.reasons_for(scores_of(swearing_for_joy)) == ()
+
+
+def test_the_shipped_policy_looks_at_words_that_say_the_opposite_of_their_picture() -> None:
+    text = Scores(Sentiment(0.0, 0.1, 0.9), 0.1)
+    image = Scores(Sentiment(0.8, 0.1, 0.1), 0.1)
+    (reason,) = load_policy().reasons_for(scores_of(Prediction(scores(), text, image)))
+    assert (reason.rule, reason.queue) == ("words-against-picture", "sarcasm")
+
+
+def test_a_post_without_words_or_a_model_that_is_not_asked_has_no_score_of_words() -> None:
+    named = scores_of(Prediction(scores(), None, scores()))
+    assert not {"offensive", "hateful"} & set(named)
+    policy = parse_policy({"rules": [{**RULE, "when": "offensive < 1"}]})
+    assert not policy.reasons_for(named)
+    assert policy.reasons_for(scores_of(Prediction(scores(offensive=0.2), None, None)))
 
 
 def test_a_reason_carries_the_rule_the_score_and_the_threshold() -> None:
@@ -76,7 +112,8 @@ def test_disagreement_and_opposition_compare_text_alone_with_image_alone() -> No
     named = scores_of(Prediction(text, text, image))
     assert named["disagreement"] == pytest.approx(0.8)
     assert named["opposition"] == pytest.approx(0.9 * 0.8)
-    assert set(named) == set(SCORE_NAMES)
+    asked = Prediction(scores(offensive=0.3, hateful=0.2), text, image)
+    assert set(scores_of(asked)) == set(SCORE_NAMES)
 
 
 def test_everything_wrong_in_a_policy_is_said_at_once(tmp_path: Path) -> None:
@@ -190,3 +227,19 @@ def test_a_policy_that_is_written_anew_goes_on_with_the_reason_codes(tmp_path: P
     path.write_text(policy_toml([], model="m", calibration="c", data=[], reason_codes=CODES))
     assert read_reason_codes(str(path)) == CODES
     assert list(read_reason_codes(str(path))) == list(CODES)
+
+
+def test_a_policy_of_chosen_thresholds_has_the_order_of_the_shipped_one() -> None:
+    metric = {"value": 0.8, "low": 0.7, "high": 0.9}
+    row = {"threshold": 0.5, "why": "", "precision": metric, "recall": metric, "share": 0.1}
+    names = ("sarcasm", "sentiment.negative", "sentiment.positive", "offensive", "hateful")
+    chosen = [{"score": name, "flags_per_day": None, **row} for name in names]
+    written = tomllib.loads(policy_toml(chosen, model="m", calibration="c", data=[]))
+    rules = {rule["name"]: rule for rule in written["rules"]}
+    order = sorted(rules, key=lambda name: -rules[name]["priority"])
+    assert order == [
+        "hateful", "offensive", "sentiment-negative", "sarcasm", "sentiment-positive", "unseen"
+    ]  # fmt: skip
+    assert [rules[name]["queue"] for name in order] == [
+        "negative", "negative", "negative", "sarcasm", "positive", "degraded"
+    ]  # fmt: skip
