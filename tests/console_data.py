@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from storage.base.database import transaction
+from storage.base.text import primary_language
 from storage.judging.outcomes import record
 from storage.judging.values import NewFlag, NewVerdict
 from storage.people import moderators
@@ -51,6 +52,7 @@ def verdict(
         sarcasm=sarcasm,
         author=author,
         flag=NewFlag(queue, priority, why, text=text, language=language) if flagged else None,
+        language=None if language is None else primary_language(language),
         **more,
     )
 

@@ -79,6 +79,8 @@ class LookAt(Look):
     pictures: list[str] = Field(description="SHA-256 of each, in the evidence store.")
     degraded: list[dict[str, Any]]
     unread: list[dict[str, Any]]
+    language: str | None
+    unlearnt: bool
 
 
 class Looks(BaseModel):

@@ -77,6 +77,8 @@ def review(request: Request, review_id: RowId) -> review_shapes.LookAt:
         pictures=[each["sha256"] for each in flag.verdict.evidence if each["kind"] == "image"],
         degraded=list(flag.verdict.degraded),
         unread=list(flag.verdict.unread),
+        language=flag.verdict.language,
+        unlearnt=flag.verdict.unlearnt,
     )
 
 

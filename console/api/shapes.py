@@ -93,6 +93,8 @@ class Verdict(Row):
     image_alone: dict[str, float] | None
     degraded: list[dict[str, Any]]
     unread: list[dict[str, Any]]
+    language: str | None
+    unlearnt: bool
     evidence: list[dict[str, str]]
     timings: dict[str, float]
     posted_at: datetime | None

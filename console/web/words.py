@@ -16,6 +16,8 @@ _BETWEEN: Final = {
     "opposition": "Opposition between words and pictures (one happy, one not)",
     "degraded": "Share of pictures unavailable",
     "unread": "Part of the post was not read",
+    "unlearnt": "The model never learnt the post's language",
+    "language": "Language of the post",
 }
 _FIRES: Final = {">=": "at {} or more", "<=": "at {} or less", ">": "above {}", "<": "below {}"}
 DONE: Final = {
@@ -52,6 +54,9 @@ def condition_words(condition: Mapping[str, Any]) -> str:
     """Why a condition held: score, value, threshold."""
     score = score_words(str(condition.get("score", "?")))
     value, threshold = condition.get("value"), condition.get("threshold")
+    if condition.get("score") == "language":
+        fires = "for this one" if value == threshold else f"for others than {threshold}"
+        return f"{score} is {value}; the rule fires {fires}"
     if not isinstance(value, int | float) or not isinstance(threshold, int | float):
         return f"{score} met its condition"
     fires = _FIRES.get(str(condition.get("comparison")), "at {}").format(f"{threshold:.2f}")

@@ -46,6 +46,8 @@ def classify(
         "text_alone": prediction.text_alone and _scores(prediction.text_alone),
         "image_alone": prediction.image_alone and _scores(prediction.image_alone),
         "unread": [each.as_row() for each in prepared.unread],
+        "language": prepared.language,
+        "unlearnt": not classifier.has_learnt(prepared.language),
         "model": classifier.info.version,
     }
     if as_json:
@@ -64,6 +66,8 @@ def classify(
     for each in prepared.unread:
         place = "" if each.index is None else f" {each.index + 1}"
         typer.echo(f"not read: {each.what}{place}: {each.problem}")
+    if told["unlearnt"]:
+        typer.echo(f"not learnt: the language of the words, {prepared.language}")
     typer.echo(f"model {told['model']}")
 
 

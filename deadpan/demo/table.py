@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.tables import Verdict
+from tasks.policy.rules import condition_text
 
 _COLOURS = {"negative": "red", "neutral": "default", "positive": "green"}
 _LIKELY = 0.5
@@ -132,6 +133,8 @@ def _cells(row: Row) -> list[Text]:
     for each in verdict.unread:
         place = "text" if each.get("index") is None else f"image {each['index'] + 1}"
         why.append(f"{chr(10) if why else ''}{place} not read in full: {each['problem']}", "yellow")
+    if verdict.unlearnt:
+        why.append(f"{chr(10) if why else ''}language not learnt: {verdict.language}", "yellow")
     return [
         name,
         _sentiment(fused),
@@ -161,10 +164,7 @@ def _read_out(scores: Mapping[str, float] | None) -> Text:
 
 
 def _conditions(reason: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{c['score']} {c['value']:.2f} {c['comparison']} {c['threshold']:g}"
-        for c in reason["conditions"]
-    )
+    return ", ".join(map(condition_text, reason["conditions"]))
 
 
 def _in_words(summary: Mapping[str, Any]) -> str:

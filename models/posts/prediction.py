@@ -219,6 +219,7 @@ class PreparedPost:
         images: one entry for every image given, in order.
         unread: what of it is in neither.
         windows: of a text that is too long to be read at once; else none.
+        language: of its words, such as `de`; None where nobody can tell.
     """
 
     text: str
@@ -226,3 +227,4 @@ class PreparedPost:
     images: tuple[PreparedImage | ImageProblem, ...]
     unread: tuple[Unread, ...] = ()
     windows: tuple[Window, ...] = ()
+    language: str | None = None

@@ -164,13 +164,27 @@ class Classifier:
         )
         return cls(checkpoint, opened, load_head(checkpoint), preparer, features)
 
-    def prepare(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
+    def prepare(
+        self,
+        text: str,
+        images: Sequence[bytes | ImageProblem],
+        stated_language: str | None = None,
+    ) -> PreparedPost:
         """Prepare one post: see `Preparer.all`. Content never makes this raise."""
-        return self._preparer(text, images)
+        return self._preparer(text, images, stated_language)
 
-    def prepare_all(self, posts: Sequence[Unprepared]) -> list[PreparedPost]:
+    def prepare_all(
+        self,
+        posts: Sequence[Unprepared],
+        stated_languages: Sequence[str | None] | None = None,
+    ) -> list[PreparedPost]:
         """Prepare posts together, which is faster. Content never makes this raise."""
-        return self._preparer.all(posts)
+        return self._preparer.all(posts, stated_languages)
+
+    def has_learnt(self, language: str | None) -> bool:
+        """Whether posts in this language were among those it learnt sentiment from; of a language
+        that nobody can tell, it is taken to be so."""
+        return language is None or language in self.checkpoint.config.languages
 
     def encode(self, joined: str) -> tuple[int, ...]:
         """Token ids of a prepared post's text, or of a part of it: see `TextPreparer.encode`."""

@@ -17,12 +17,14 @@ class KnownPost:
         prediction: of all posts of this content.
         problems: of each image, why it could not be seen, or None.
         unread: what of the content was not read.
+        language: of its words; None where nobody can tell.
         explanations: by score; those that were asked for.
     """
 
     prediction: Prediction
     problems: tuple[str | None, ...]
     unread: tuple[Unread, ...] = ()
+    language: str | None = None
     explanations: dict[str, Explanation | None] = field(default_factory=dict)
 
     @classmethod
@@ -31,7 +33,7 @@ class KnownPost:
         problems = tuple(
             image.problem if isinstance(image, ImageProblem) else None for image in ready.images
         )
-        return cls(prediction, problems, ready.unread)
+        return cls(prediction, problems, ready.unread, ready.language)
 
 
 class KnownPosts(RecentlyUsed[KnownPost]):

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from deadpan.core.errors import ImageError
 from models.engines.base import available_cpus
+from models.posts import language
 from models.posts.images import PictureFile
 from models.posts.ocr import MAX_CHARACTERS, Reader, Reading
 from models.posts.prediction import ImageProblem, PreparedImage, PreparedPost, Unread
@@ -60,15 +61,29 @@ class Preparer:
         # One pool for all chunks in hand, so that they do not decode more at once than CPUs can.
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="deadpan-decode")
 
-    def __call__(self, text: str, images: Sequence[bytes | ImageProblem]) -> PreparedPost:
+    def __call__(
+        self,
+        text: str,
+        images: Sequence[bytes | ImageProblem],
+        stated_language: str | None = None,
+    ) -> PreparedPost:
         """Prepare one post; see `all`."""
-        (post,) = self.all([(text, images)])
+        (post,) = self.all([(text, images)], [stated_language])
         return post
 
-    def all(self, posts: Sequence[Unprepared]) -> list[PreparedPost]:
+    def all(
+        self,
+        posts: Sequence[Unprepared],
+        stated_languages: Sequence[str | None] | None = None,
+    ) -> list[PreparedPost]:
         """Prepare posts together: the same picture once, pictures in parallel, texts in a batch.
 
         Each has one entry for every image given. Content never makes this raise.
+
+        Args:
+            posts: any number.
+            stated_languages: of each post, what its platform states, such as `de`; None, for all or
+                for one, has the words themselves tell.
         """
         files: dict[int, bytes] = {
             id(image): image for _, images in posts for image in images if isinstance(image, bytes)
@@ -84,15 +99,23 @@ class Preparer:
             for _, images in posts
         ]
         words = [self._words_in(images) for images in prepared]
+        in_pictures = [[each.text for each in found] for found in words]
         texts = self.text.all(
-            [
-                (text, [each.text for each in found])
-                for (text, _), found in zip(posts, words, strict=True)
-            ]
+            [(text, ocr) for (text, _), ocr in zip(posts, in_pictures, strict=True)]
         )
+        stated = stated_languages or [None] * len(posts)
+        languages = [
+            language.stated(tag) or language.detect(text) or language.detect(" ".join(ocr))
+            for tag, (text, _), ocr in zip(stated, posts, in_pictures, strict=True)
+        ]
         return [
-            replace(read, images=images, unread=read.unread + _unseen(images) + _cut(found))
-            for read, images, found in zip(texts, prepared, words, strict=True)
+            replace(
+                read,
+                images=images,
+                unread=read.unread + _unseen(images) + _cut(found),
+                language=spoken,
+            )
+            for read, images, found, spoken in zip(texts, prepared, words, languages, strict=True)
         ]
 
     def _pictures(self, files: dict[str, bytes]) -> dict[str, PreparedImage | ImageProblem]:

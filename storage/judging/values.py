@@ -61,6 +61,11 @@ class NewVerdict(VerdictFields):
         # A version is part of the key: cutting it could make two versions one.
         for name in ("model_version", "calibration_version", "policy_version"):
             _check_word(name, getattr(self, name), 200)
+        if self.language is not None and re.fullmatch("[a-z]{2,3}", self.language) is None:
+            raise ValueError(
+                f"language is {clean_text(self.language, 80)!r}; it must be two or three small "
+                "letters, such as de"
+            )
         _check_scores("", {name: getattr(self, name) for name in SCORES})
         for name in OF_WORDS:
             if (score := getattr(self, name)) is not None:

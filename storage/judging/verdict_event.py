@@ -43,6 +43,8 @@ def verdict_created(
         "image_alone": _alone(verdict.image_alone),
         "degraded": _only(("image", "problem"), verdict.degraded),
         "unread": _only(("what", "index", "problem"), verdict.unread),
+        "language": verdict.language,
+        "unlearnt": verdict.unlearnt,
         "flag": _flag(verdict, flag_id),
         "versions": {
             name: getattr(verdict, f"{name}_version") for name in ("model", "calibration", "policy")

@@ -22,6 +22,7 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    false,
     insert,
     select,
     update,
@@ -37,6 +38,8 @@ from storage.tables import challenger_verdicts, decisions, known_answers, review
 Kind = Literal["post", "author"]
 ERASED = "erased on request"
 """Replaces a text that may have quoted the post."""
+_NOTHING_TOLD: dict[str, Any] = {"degraded": [], "unread": [], "language": None, "unlearnt": False}
+"""Of an event, in place of what it says of the content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,8 @@ def erase(
                 content_hash=("erased-" + cast(verdicts.id, String)),
                 degraded=[],
                 unread=[],
+                language=None,
+                unlearnt=false(),
                 evidence=[],
                 explanation=None,
             )
@@ -231,12 +236,12 @@ def _erase_events(connection: Connection, post_ids: Sequence[str]) -> None:
     mine = columns.post_id.in_(post_ids)
     connection.execute(delete(tables.outbox).where(mine, columns.delivered_at.is_not(None)))
     for number, payload in connection.execute(select(columns.id, columns.payload).where(mine)):
-        told = ("content_hash", "degraded", "unread")
+        told = {"content_hash", *_NOTHING_TOLD}
         kept = {name: payload[name] for name in payload if name not in told}
         connection.execute(
             update(tables.outbox)
             .where(columns.id == number)
-            .values(payload={**kept, "degraded": [], "unread": []}, last_error=None)
+            .values(payload={**kept, **_NOTHING_TOLD}, last_error=None)
         )
 
 

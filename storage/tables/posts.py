@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 
 from storage.base.columns import (
     NUMBERED,
@@ -79,6 +88,8 @@ class VerdictFields(Scored):
         traceparent: of the post's trace, as W3C Trace Context writes it.
         unread: what of it was not read: `{"what": "text" or "image", "index": of the image,
             "problem": …}`.
+        language: of its words, such as `de`; None where nobody could tell.
+        unlearnt: whether the model never learnt that language.
     """
 
     author: Annotated[str | None, String(256)] = None
@@ -91,6 +102,8 @@ class VerdictFields(Scored):
     explanation: Mapping[str, Any] | None = None
     traceparent: Annotated[str | None, String(55)] = None
     unread: Annotated[Sequence[Mapping[str, Any]], {"server_default": text("'[]'")}] = ()
+    language: Annotated[str | None, String(3)] = None
+    unlearnt: Annotated[bool, {"server_default": false()}] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -209,7 +209,10 @@ class Challenger:
         by_content = {post.verdict.content_hash: post for post in posts}
         known = self._known.of(by_content)
         new = {content: post for content, post in by_content.items() if content not in known}
-        prepared = model.prepare_all([(post.text, post.images) for post in new.values()])
+        prepared = model.prepare_all(
+            [(post.text, post.images) for post in new.values()],
+            [post.verdict.language for post in new.values()],
+        )
         for content, ready, prediction in zip(new, prepared, model.predict(prepared), strict=True):
             known[content] = KnownPost.of(ready, prediction)
             self._known.add(content, known[content])
@@ -223,8 +226,13 @@ class Challenger:
         champion, fused = post.verdict, known.prediction.fused
         unseen = sum(problem is not None for problem in known.problems)
         degraded = unseen / len(post.images) if post.images else 0.0
-        scores = scores_of(known.prediction, degraded=degraded, unread=bool(known.unread))
-        reasons = self._policy.reasons_for(scores)
+        scores = scores_of(
+            known.prediction,
+            degraded=degraded,
+            unread=bool(known.unread),
+            unlearnt=not model.has_learnt(known.language),
+        )
+        reasons = self._policy.reasons_for(scores, known.language)
         return NewChallengerVerdict(
             NewVerdict(
                 post_id=champion.post_id,

@@ -260,12 +260,15 @@ class Judge:
 
     def _decide(self, post: Fetched, known: KnownPost) -> Decided:
         degraded = degraded_images(post.post, known.problems)
+        unlearnt = not self._classifier.has_learnt(known.language)
         scores = scores_of(
             known.prediction,
             degraded=len(degraded) / len(post.post.images) if degraded else 0.0,
             unread=bool(known.unread),
+            unlearnt=unlearnt,
         )
-        return Decided(post, known, degraded, self._policy.reasons_for(scores))
+        reasons = self._policy.reasons_for(scores, known.language)
+        return Decided(post, known, degraded, reasons, unlearnt)
 
     def _prepare_flagged(
         self, flagged: Sequence[Decided], ready: Mapping[str, PreparedPost]

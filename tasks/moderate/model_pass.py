@@ -128,4 +128,6 @@ class ModelPass:
 
 def prepare_together(classifier: Classifier, posts: Sequence[Fetched]) -> list[PreparedPost]:
     """Prepare posts; what is raised may be about any of them."""
-    return classifier.prepare_all([(post.text, post.files) for post in posts])
+    return classifier.prepare_all(
+        [(post.text, post.files) for post in posts], [post.stated_language for post in posts]
+    )

@@ -314,6 +314,7 @@ def _count(
             metrics.POSTS.labels(outcome).inc(count)
     flags = sum(verdict.flag is not None for verdict in outcomes.verdicts)
     metrics.FLAGGED_POSTS.inc(flags)
+    metrics.UNLEARNT_POSTS.inc(sum(verdict.unlearnt for verdict in outcomes.verdicts))
     for verdict in outcomes.verdicts:
         for name in ("negative", "sarcasm", *OF_WORDS):
             if (score := getattr(verdict, name)) is not None:

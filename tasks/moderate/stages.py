@@ -23,8 +23,9 @@ from models.serving.explain import Explanation
 from models.serving.known_posts import KnownPost
 from sources.pictures.awaited import AwaitedPost
 from sources.post import FetchedImage, FetchedPost
+from storage.base.text import UNKNOWN_LANGUAGE, primary_language
 from tasks.intake.chunks import Entry
-from tasks.policy.rules import Reason
+from tasks.policy.rules import LANGUAGE, Reason
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +58,8 @@ class Fetched:
     """A post with its words and its pictures' files.
 
     Attributes:
-        content_hash: of its words and undecoded files: the same content, the same prediction.
+        content_hash: of its words, undecoded files and the language that its platform states: the
+            same content, the same prediction.
     """
 
     asked: Asked
@@ -72,12 +74,18 @@ class Fetched:
             hashes: by the identity of a file's bytes; used for all posts that are fetched together,
                 so that a picture that several of them name is hashed once.
         """
-        return cls(asked, post, content_hash(post.post.text, _file_hashes(post.images, hashes)))
+        files = _file_hashes(post.images, hashes)
+        return cls(asked, post, content_hash(post.post.text, files, _stated(post)))
 
     @property
     def text(self) -> str:
         """As its author wrote it."""
         return self.post.post.text
+
+    @property
+    def stated_language(self) -> str | None:
+        """As its platform states it, such as `pt` of `pt-BR`; None where it states none."""
+        return _stated(self.post)
 
     @property
     def files(self) -> list[bytes | ImageProblem]:
@@ -117,17 +125,20 @@ class Decided:
         known: what the model said of its content, now or before.
         degraded: pictures that could not be seen and why, as a verdict has them.
         reasons: why it is flagged, most urgent first; none where it is not.
+        unlearnt: whether it is in a language that the model never learnt.
     """
 
     fetched: Fetched
     known: KnownPost
     degraded: Sequence[Mapping[str, object]]
     reasons: Sequence[Reason]
+    unlearnt: bool = False
 
     @property
     def flagged_for(self) -> str:
-        """The score that a flagged post is flagged for first of all."""
-        return str(self.reasons[0].conditions[0]["score"])
+        """The score that a flagged post is flagged for first of all; its language is none."""
+        names = [str(condition["score"]) for condition in self.reasons[0].conditions]
+        return next((name for name in names if name != LANGUAGE), LANGUAGE)
 
     @property
     def explanation(self) -> Explanation | None:
@@ -135,9 +146,12 @@ class Decided:
         return self.known.explanations.get(self.flagged_for) if self.reasons else None
 
 
-def content_hash(text: str, image_hashes: Iterable[str]) -> str:
-    """SHA-256 in hexadecimal of a post's words and pictures."""
-    content = json.dumps([text, *image_hashes])  # ASCII, so that lone surrogates do no harm
+def content_hash(text: str, image_hashes: Iterable[str], language: str | None = None) -> str:
+    """SHA-256 in hexadecimal of a post's words and pictures, and of the language that its platform
+    states, where it does."""
+    stated = [] if language is None else [{"language": language}]
+    # ASCII, so that lone surrogates do no harm
+    content = json.dumps([text, *image_hashes, *stated])
     return hashlib.sha256(content.encode("ascii")).hexdigest()
 
 
@@ -178,6 +192,11 @@ def _file_hashes(images: Sequence[FetchedImage], hashes: dict[int, str]) -> Iter
         if key not in hashes:
             hashes[key] = hashlib.sha256(image.content).hexdigest()
         yield hashes[key]
+
+
+def _stated(post: FetchedPost) -> str | None:
+    found = primary_language(post.post.language)
+    return None if found == UNKNOWN_LANGUAGE else found
 
 
 def _missing(image: FetchedImage) -> str:

@@ -83,6 +83,8 @@ def new_verdict(
         image_alone=_as_row(known.prediction.image_alone),
         degraded=[dict(each) for each in decided.degraded],
         unread=[each.as_row() for each in known.unread],
+        language=known.language,
+        unlearnt=decided.unlearnt,
         evidence=[{"kind": e.kind, "sha256": e.sha256} for e in evidence],
         timings=dict(timings),
         flag=None if ready is None else _flag(decided, ready),
@@ -101,7 +103,7 @@ def _flag(decided: Decided, ready: PreparedPost) -> NewFlag:
         reasons=[reason.as_row() for reason in reasons],
         due_at=None,
         text=f"{post.text} {in_pictures}".strip(),
-        language=post.language,
+        language=decided.known.language,
     )
 
 

@@ -22,7 +22,9 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import ErrorDetails
 
 from deadpan.core.errors import PolicyError
+from models.posts.language import stated
 from models.posts.prediction import OF_WORDS, SENTIMENTS, Prediction, Scores
+from storage.base.text import UNKNOWN_LANGUAGE
 from tasks.policy.reason_codes import SHIPPED, parse_reason_codes, read_policy
 
 _READ_OUTS = ("", "text_alone.", "image_alone.")
@@ -34,8 +36,12 @@ SCORE_NAMES = (
     "opposition",
     "degraded",
     "unread",
+    "unlearnt",
 )
-"""Everything a rule may speak of; each is between 0 and 1."""
+"""Every score that a rule may speak of; each is between 0 and 1."""
+
+LANGUAGE = "language"
+"""What else a rule may speak of: `language == de`, `language != en`."""
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -43,22 +49,29 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_IS_OR_IS_NOT: dict[str, Callable[[str, str], bool]] = {"==": operator.eq, "!=": operator.ne}
 _CONDITION = re.compile(r"\s*([a-z_.]+)\s*(>=|<=|>|<)\s*([0-9]*\.?[0-9]+)\s*")
+_OF_LANGUAGE = re.compile(rf"\s*{LANGUAGE}\b\s*(\S*?)\s*([\w.-]*)\s*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One comparison of a score with a threshold."""
+    """One comparison of a score with a threshold, or of the post's language with another."""
 
     score: str
     comparison: str
-    threshold: float
+    threshold: float | str
 
-    def holds(self, scores: Mapping[str, float]) -> bool:
-        """Whether the post has the score and the comparison holds."""
-        value = scores.get(self.score)
-        return value is not None and _COMPARISONS[self.comparison](value, self.threshold)
+    def holds(self, values: Mapping[str, float | str]) -> bool:
+        """Whether the post has the score, or a language, and the comparison holds."""
+        value, threshold = values.get(self.score), self.threshold
+        if isinstance(value, str) and isinstance(threshold, str):
+            return _IS_OR_IS_NOT[self.comparison](value, threshold)
+        if value is None or isinstance(value, str) or isinstance(threshold, str):
+            return False
+        return _COMPARISONS[self.comparison](value, threshold)
 
 
 def _conditions(when: object) -> tuple[Condition, ...]:
@@ -66,6 +79,12 @@ def _conditions(when: object) -> tuple[Condition, ...]:
         raise ValueError("write a sentence such as 'sarcasm >= 0.7'")
     conditions, problems = [], []
     for part in re.split(r"\sand\s", when):
+        if of_language := _OF_LANGUAGE.fullmatch(part):
+            comparison, language = of_language.groups()
+            if problem := _language_problem(comparison, language):
+                problems.append(f"cannot read {part.strip()!r}; {problem}")
+            conditions.append(Condition(LANGUAGE, comparison, language))
+            continue
         match = _CONDITION.fullmatch(part)
         if not match:
             problems.append(f"cannot read {part.strip()!r}; write a score, >= or <, and a number")
@@ -79,6 +98,19 @@ def _conditions(when: object) -> tuple[Condition, ...]:
     if problems:
         raise ValueError("; ".join(problems))
     return tuple(conditions)
+
+
+def _language_problem(comparison: str, language: str) -> str | None:
+    """What is wrong with a condition about the language; None if nothing is."""
+    if comparison not in _IS_OR_IS_NOT:
+        return f"a language is compared with == or !=, as in '{LANGUAGE} == de'"
+    if language == UNKNOWN_LANGUAGE:
+        return f"of a post whose language is unknown, no condition about {LANGUAGE} holds"
+    if not _LANGUAGE.fullmatch(language):
+        return "name a language by the two or three small letters of ISO 639, such as de or pt"
+    if (name := stated(language)) != language:
+        return f"write {name}" if name else "that is no language"
+    return None
 
 
 def _name(given: str) -> str:
@@ -110,7 +142,8 @@ class Reason:
     """A rule that fired, with the scores that made it fire.
 
     Attributes:
-        conditions: one mapping for each condition: score, comparison, threshold, value.
+        conditions: one mapping for each condition: score, comparison, threshold, value; of the
+            language, the last two are words.
     """
 
     rule: str
@@ -123,10 +156,16 @@ class Reason:
         return {**asdict(self), "conditions": [dict(c) for c in self.conditions]}
 
     def __str__(self) -> str:
-        return " and ".join(
-            f"{c['score']} {c['value']:.2f} {c['comparison']} {c['threshold']:g}"
-            for c in self.conditions
-        )
+        return " and ".join(map(condition_text, self.conditions))
+
+
+def condition_text(condition: Mapping[str, Any]) -> str:
+    """A condition that held, of a reason or of its row: `sarcasm 0.81 >= 0.7`."""
+    score, comparison = condition["score"], condition["comparison"]
+    value, threshold = condition["value"], condition["threshold"]
+    if score == LANGUAGE:
+        return f"{score} {value} {comparison} {threshold}"
+    return f"{score} {value:.2f} {comparison} {threshold:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +177,27 @@ class Policy:
     rules: tuple[Rule, ...]
     version: str
 
-    def reasons_for(self, scores: Mapping[str, float]) -> tuple[Reason, ...]:
-        """The rules that fire, most urgent first; none means that the post is not flagged."""
+    def reasons_for(
+        self, scores: Mapping[str, float], language: str | None = None
+    ) -> tuple[Reason, ...]:
+        """The rules that fire, most urgent first; none means that the post is not flagged.
+
+        Args:
+            scores: that the post has, of `SCORE_NAMES`.
+            language: of the post; None where nobody can tell.
+        """
+        values: dict[str, float | str] = dict(scores)
+        if language is not None:
+            values[LANGUAGE] = language
         fired = [
             Reason(
                 rule.name,
                 rule.queue,
                 rule.priority,
-                tuple({**asdict(c), "value": scores[c.score]} for c in rule.conditions),
+                tuple({**asdict(c), "value": values[c.score]} for c in rule.conditions),
             )
             for rule in self.rules
-            if all(condition.holds(scores) for condition in rule.conditions)
+            if all(condition.holds(values) for condition in rule.conditions)
         ]
         return tuple(sorted(fired, key=lambda reason: -reason.priority))
 
@@ -200,15 +249,22 @@ def _problem(error: ErrorDetails) -> str:
 
 
 def scores_of(
-    prediction: Prediction, *, degraded: float = 0.0, unread: bool = False
+    prediction: Prediction, *, degraded: float = 0.0, unread: bool = False, unlearnt: bool = False
 ) -> dict[str, float]:
     """Every score of `SCORE_NAMES` that this prediction has.
 
     Args:
         degraded: the share of the post's images that could not be seen.
         unread: whether anything of the post was not read: a score of 1, else 0.
+        unlearnt: whether the post is in a language that the model never learnt: a score of 1, else
+            0.
     """
-    scores = {"degraded": degraded, "unread": float(unread), **_named("", prediction.fused)}
+    scores = {
+        "degraded": degraded,
+        "unread": float(unread),
+        "unlearnt": float(unlearnt),
+        **_named("", prediction.fused),
+    }
     answers = {name: getattr(prediction.fused, name) for name in OF_WORDS}
     scores |= {name: value for name, value in answers.items() if value is not None}
     if prediction.text_alone:

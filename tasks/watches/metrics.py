@@ -19,6 +19,9 @@ REPEATED_POSTS = Counter(
     "deadpan_repeated_posts", "Posts with the content of another post, whose prediction was reused."
 )
 FLAGGED_POSTS = Counter("deadpan_flagged_posts", "Judged posts that a rule of the policy flagged.")
+UNLEARNT_POSTS = Counter(
+    "deadpan_unlearnt_posts", "Judged posts in a language that the model never learnt."
+)
 SCORES = Summary("deadpan_score", "Scores of judged posts: sums and counts, for means.", ["score"])
 CHUNK_POSTS = Histogram(
     "deadpan_chunk_posts",

@@ -37,6 +37,8 @@ def _hostile_flag(console: ConsoleServer) -> int:
             {"what": "text", "problem": "cut after 5 of 9 characters"},
             {"what": "image", "index": 0, "problem": "the file <b>ends</b> early"},
         ],
+        language="tr",
+        unlearnt=True,
         evidence=[
             {"kind": "original_text", "sha256": text},
             {"kind": "text", "sha256": text},
@@ -71,6 +73,7 @@ def test_what_a_platform_wrote_is_shown_as_text_and_never_as_markup(
     assert "Picture 2 unavailable" in page
     assert "The text was only partly read: cut after 5 of 9 characters" in page
     assert "Picture 1 was only partly read: the file &lt;b&gt;ends&lt;/b&gt; early" in page
+    assert "The model never learnt the language of this post (tr): its scores say little" in page
 
 
 def test_words_in_pictures_are_told_apart_from_what_the_author_wrote(

@@ -104,6 +104,8 @@ def test_a_new_verdict_is_reported_once_and_without_a_word_of_the_post(database:
         "image_alone": None,
         "degraded": [{"image": 0, "problem": "404"}],
         "unread": [{"what": "text", "problem": "cut after 5 of 9 characters"}],
+        "language": None,
+        "unlearnt": False,
         "flag": {
             "id": flag_id, "queue": "review", "priority": 10, "reasons": [{"rule": "sarcastic"}]
         },

@@ -47,6 +47,8 @@ def test_a_verdict_is_kept_as_it_was(database: Engine) -> None:
         image_alone=None,
         degraded=[{"image": 1, "problem": "404"}],
         unread=[{"what": "text", "problem": "cut"}],
+        language="tr",
+        unlearnt=True,
         evidence=[{"kind": "text", "sha256": "e" * 64}],
         timings={"fetch": 0.5},
         posted_at=NOW,

@@ -33,6 +33,8 @@ def verdict_of(post_id: str = "p1", content: str = "a", **changes: Any) -> NewVe
         text_alone={"negative": 0.0, "neutral": 0.0, "positive": 1.0, "sarcasm": 0.25},
         degraded=[{"image": 1, "problem": "404"}],
         unread=[{"what": "text", "problem": "cut"}],
+        language="tr",
+        unlearnt=True,
         evidence=[{"kind": "text", "sha256": "e" * 64}],
         timings={"fetch": 0.5},
         author="ann",

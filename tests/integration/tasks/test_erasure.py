@@ -42,6 +42,8 @@ def _verdict(post_id: str, author: str | None, evidence: list[NewEvidence]) -> N
         author=author,
         degraded=[{"image": 0, "location": f"https://x.example/{SECRET}", "problem": SECRET}],
         unread=[{"what": "image", "index": 0, "problem": SECRET}],
+        language="tr",
+        unlearnt=True,
         evidence=[{"kind": item.kind, "sha256": item.sha256} for item in evidence],
         explanation={"words": [{"word": SECRET}]},
         flag=NewFlag("negative", 10, [{"rule": "negative"}], text=SECRET),
@@ -100,6 +102,7 @@ def test_a_post_is_erased_and_its_neighbours_are_not(
         assert (verdict.author, verdict.explanation) == (None, None)
         assert (list(verdict.degraded), list(verdict.evidence)) == ([], [])
         assert list(verdict.unread) == []
+        assert (verdict.language, verdict.unlearnt) == (None, False)
         assert verdict.negative == 0.8
         assert verdict.content_hash != "1" * 64
         assert [flag.post_id for flag in worklist.page(connection, Filter(), limit=9)] == ["2", "4"]

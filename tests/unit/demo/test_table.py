@@ -29,6 +29,8 @@ def _verdict(offensive: float | None = None) -> Any:
         image_alone={"negative": 0.1, "neutral": 0.2, "positive": 0.7},
         degraded=[],
         unread=[{"what": "text", "problem": "cut after 5 of 9 characters"}],
+        language="tr",
+        unlearnt=True,
     )
 
 

@@ -48,6 +48,7 @@ class Posts(PostSource):
         self.posts: dict[str, tuple[str, list[bytes | None]]] = {}
         self.failures: dict[str, FetchFailure] = {}
         self.may_come = False  # what is missing
+        self.language: str | None = "en-GB"
 
     def fetch(self, post_ids: Sequence[str]) -> dict[str, FetchResult]:
         return {post_id: self._one(post_id) for post_id in post_ids}
@@ -67,7 +68,7 @@ class Posts(PostSource):
             )
             for number, content in enumerate(contents)
         )
-        return FetchedPost(Post(post_id, text, language="en-GB"), images)
+        return FetchedPost(Post(post_id, text, language=self.language), images)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -104,9 +105,9 @@ class Bench:
             self.done["decoded"] += 1
             return square(file)
 
-        def preparing(posts: Sequence[Any]) -> list[PreparedPost]:
+        def preparing(posts: Sequence[Any], *languages: Any) -> list[PreparedPost]:
             self.done["prepared"] += len(posts)
-            return prepare(posts)
+            return prepare(posts, *languages)
 
         def predicting(posts: Sequence[PreparedPost], *kept: Any) -> Any:
             self.done["predicted"] += len(posts)
@@ -231,6 +232,32 @@ def test_what_was_not_read_is_said_of_a_copy_too_and_a_rule_may_ask_for_it(
     assert copied.flag is not None
 
 
+def test_a_post_in_a_language_that_the_model_never_learnt_is_marked_and_may_be_flagged(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when = "language == tr and unlearnt >= 1"
+    rule = f'[[rules]]\nname = "x"\nwhen = "{when}"\nqueue = "x"\npriority = 1\n'
+    bench = Bench(tmp_path, classifier, monkeypatch, rule)
+    bench.source.language = None
+    turkish, english = (
+        "Bugün hava çok güzel, hadi dışarı çıkalım",
+        "It is a fine day, let us go out",
+    )
+    bench.source.posts = {"tr": (turkish, []), "en": (english, []), "none": ("😀", [])}
+    verdicts = {each.post_id: each for each in bench.chunk(*bench.source.posts).verdicts}
+    told = {name: (each.language, each.unlearnt) for name, each in verdicts.items()}
+    assert told == {"tr": ("tr", True), "en": ("en", False), "none": (None, False)}
+    assert [name for name, each in verdicts.items() if each.flag] == ["tr"]
+    assert verdicts["tr"].flag is not None
+    assert verdicts["tr"].flag.language == "tr"
+    # what the platform states goes first, and the same words in another language are judged anew
+    bench.source.language = "en-GB"
+    (again,) = bench.chunk("tr").verdicts
+    assert (again.language, again.unlearnt, again.flag) == ("en", False, None)
+    assert again.content_hash != verdicts["tr"].content_hash
+    bench.database.dispose()
+
+
 def test_the_end_of_a_long_post_is_judged_with_its_neighbours(bench: Bench) -> None:
     calm = "The committee met on Tuesday and went through the agenda item by item. " * 20
     bench.source.posts = {
@@ -252,7 +279,7 @@ def test_evidence_of_a_flagged_post_is_kept_although_its_picture_was_known(
     (first,) = flagging.chunk("a").verdicts
     assert first.flag is not None
     assert first.flag.text == "one"
-    assert first.flag.language == "en-GB"
+    assert first.flag.language == "en"
     # The same picture in another post, and the same post under another id.
     flagging.source.posts = {"b": ("two", [picture]), "c": ("one", [picture])}
     outcomes = flagging.chunk("b", "c")
@@ -346,10 +373,10 @@ def test_a_post_that_cannot_be_prepared_does_not_keep_its_neighbours(
 ) -> None:
     prepare = classifier.prepare_all
 
-    def fragile(posts: Sequence[Any]) -> list[PreparedPost]:
+    def fragile(posts: Sequence[Any], *languages: Any) -> list[PreparedPost]:
         if any(text == "odd" for text, _ in posts):
             raise RuntimeError("a defect")
-        return prepare(posts)
+        return prepare(posts, *languages)
 
     monkeypatch.setattr(classifier, "prepare_all", fragile)
     bench.source.posts = {"a": ("fine too", []), "b": ("odd", [])}

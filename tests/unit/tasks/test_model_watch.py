@@ -64,7 +64,9 @@ class Model:
             raise error
         return texts
 
-    def prepare_all(self, posts: Sequence[tuple[str, Any]]) -> list[PreparedPost]:
+    def prepare_all(
+        self, posts: Sequence[tuple[str, Any]], stated_languages: object
+    ) -> list[PreparedPost]:
         return [PreparedPost(text, (1,), ()) for text, _ in posts]
 
     def probe(self) -> None:

@@ -106,6 +106,57 @@ def test_a_rule_may_ask_whether_anything_was_not_read() -> None:
     assert str(reason) == "unread 1.00 >= 1"
 
 
+def test_a_rule_may_ask_for_the_language_of_the_post() -> None:
+    when = {"german": "language == de and unlearnt < 1", "foreign": "language != en"}
+    rules = [{**RULE, "name": name, "when": words} for name, words in when.items()]
+    policy = parse_policy({"rules": rules})
+    named = scores_of(Prediction(scores(), scores(), None))
+
+    def fired(language: str | None) -> list[str]:
+        return [reason.rule for reason in policy.reasons_for(named, language)]
+
+    assert fired("de") == ["german", "foreign"]
+    assert fired("tr") == ["foreign"]
+    assert fired("en") == fired(None) == []
+    (german, _) = policy.reasons_for(named, "de")
+    assert str(german) == "language de == de and unlearnt 0.00 < 1"
+    assert german.as_row()["conditions"][0] == {
+        "score": "language",
+        "comparison": "==",
+        "threshold": "de",
+        "value": "de",
+    }
+
+
+@pytest.mark.parametrize(
+    ("when", "problem"),
+    [
+        ("language = de", "a language is compared with == or !="),
+        ("language >= 0.5", "a language is compared with == or !="),
+        ("language", "a language is compared with == or !="),
+        ("language == German", "two or three small letters of ISO 639"),
+        ("language == pt-BR", "two or three small letters of ISO 639"),
+        ("language == ", "two or three small letters of ISO 639"),
+        ("language != und", "whose language is unknown, no condition about language holds"),
+        ("language == nb", "write no"),
+        ("language == zxx", "that is no language"),
+    ],
+)
+def test_a_condition_about_the_language_that_cannot_hold_is_refused(
+    when: str, problem: str
+) -> None:
+    with pytest.raises(PolicyError, match=problem):
+        parse_policy({"rules": [{**RULE, "when": when}]})
+
+
+def test_a_rule_may_ask_whether_the_model_never_learnt_the_language() -> None:
+    policy = parse_policy({"rules": [{**RULE, "when": "unlearnt >= 1"}]})
+    calm = Prediction(scores(), scores(), None)
+    assert not policy.reasons_for(scores_of(calm))
+    (reason,) = policy.reasons_for(scores_of(calm, unlearnt=True))
+    assert str(reason) == "unlearnt 1.00 >= 1"
+
+
 def test_disagreement_and_opposition_compare_text_alone_with_image_alone() -> None:
     text = Scores(Sentiment(0.0, 0.1, 0.9), 0.1)
     image = Scores(Sentiment(0.8, 0.1, 0.1), 0.1)
