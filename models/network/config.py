@@ -91,6 +91,8 @@ class ImageEncoderConfig(EncoderConfig):
         architecture: timm's or torchvision's name; "" for "huggingface", whose folder says it.
         key_style: how the weights file names its tensors; "own" is as the architecture does,
             "lukemelas" is EfficientNet-PyTorch's naming.
+        lower: channels of the last block, whose means and mean sizes join the features of what
+            comes after it; 0 for none. Only of timm's EfficientNets.
         mean: of each channel, on the scale 0 to 255.
         std: of each channel, on the scale 0 to 255.
     """
@@ -98,6 +100,7 @@ class ImageEncoderConfig(EncoderConfig):
     kind: Annotated[str, one_of("timm", "torchvision", "huggingface")]
     architecture: str
     key_style: Annotated[str, one_of("own", "lukemelas")]
+    lower: Annotated[int, Field(ge=0, le=65536)]
     mean: tuple[float, float, float]
     std: tuple[_Positive, _Positive, _Positive]
 
@@ -256,7 +259,8 @@ def mini_config(name: str = "mini") -> ModelConfig:
             sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
             mean=(127.0, 127.0, 127.0),
             std=(128.0, 128.0, 128.0),
-            dim=1280,
+            lower=320,
+            dim=1280 + 2 * 320,
         ),
         normalise=True,
         **_COMMON,
@@ -294,6 +298,7 @@ def bert_resnet50_config(
             # ImageNet's usual statistics, as torchvision's weights were trained with
             mean=(123.675, 116.28, 103.53),
             std=(58.395, 57.12, 57.375),
+            lower=0,
             dim=2048,
         ),
         normalise=False,

@@ -31,6 +31,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.backbone: Any = backbone
         self.kind = config.kind
+        self.lower = config.lower
         for name, values in (("mean", config.mean), ("std", config.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
@@ -122,6 +123,10 @@ class ImageEncoder(nn.Module):
         x = self._normalised(pixels)
         if self.kind == "huggingface":
             maps = self.backbone(pixel_values=x).last_hidden_state
+        elif self.lower:
+            b = self.backbone
+            block = b.blocks(b.bn1(b.conv_stem(x)))
+            maps = torch.cat((b.bn2(b.conv_head(block)), block, block.abs()), dim=1)
         elif self.kind == "timm":
             maps = self.backbone.forward_features(x)
         elif hasattr(self.backbone, "features"):
@@ -140,7 +145,9 @@ def _architecture(folder: Path, config: ImageEncoderConfig) -> tuple[Any, int]:
     """The untrained network and the width of its features."""
     if config.kind == "timm":
         backbone: Any = timm.create_model(config.architecture, pretrained=False)
-        return backbone, int(backbone.num_features)
+        if config.lower and backbone.blocks[-1][-1].conv_pwl.out_channels != config.lower:
+            raise ValueError(f"its last block does not have {config.lower} channels")
+        return backbone, int(backbone.num_features) + 2 * config.lower
     if config.kind == "torchvision":
         backbone = torchvision.models.get_model(config.architecture, weights=None)
         if hasattr(backbone, "layer4"):

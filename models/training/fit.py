@@ -87,7 +87,7 @@ def fit(
         eval_dataset=dev,
         data_collator=collate,
         compute_metrics=_scorer(dev),
-        optimizers=(torch.optim.AdamW(module.parameter_groups()), None),
+        optimizers=(torch.optim.AdamW(module.parameter_groups(), fused=True), None),
         callbacks=callbacks,
     )
     trainer.average = average

@@ -73,9 +73,10 @@ class DataFile:
         held: whether this is what was held out, and not the rest.
         class_balance: 0 weighs all posts alike, 1 all labels alike; 0.5 is between.
         labelling: who labelled it, where files of one question do not mean the same by it: each
-            labelling is learnt by a head of its own, on the words alone, and the model's answer is
-            the mean of them. "" for the model's own heads.
-        auxiliary: whether this labelling only helps training, and is no part of the answer.
+            labelling also has a head of its own in training, on the words alone, so that the
+            encoder need not settle for something between. "" for none.
+        auxiliary: questions that this labelling helps in no other way: the model's own answer does
+            not learn from it.
     """
 
     path: Path
@@ -87,7 +88,7 @@ class DataFile:
     held: bool = False
     class_balance: Share = 0.5
     labelling: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$")] = ""
-    auxiliary: bool = False
+    auxiliary: Sequence[str] = ()
 
     @property
     def called(self) -> str:

@@ -19,7 +19,7 @@ from models.training.dataset import Collator, PostSet
 from models.training.fit import fit
 from models.training.module import TrainingModule
 from models.training.settings import DataFile, Stage
-from models.training.targets import Target, combine
+from models.training.targets import Target
 
 
 def train_stage(
@@ -77,7 +77,6 @@ def train_stage(
         report=report,
     )
     both.cpu()
-    combine(network.head, own_heads, targets)
     if PartialState().is_main_process:
         temporary = done.with_suffix(".new")
         try:

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
-from deadpan.core.errors import DataError
 from models.evaluation.judge import label_of, labels_for, labels_of
 from models.network.config import ModelConfig
-from models.network.fusion import FusionHead
 from models.posts.prediction import QUESTIONS
 from models.training.corpus import Row
 from models.training.settings import AUXILIARY, DataFile
@@ -33,14 +30,12 @@ class Target:
     Attributes:
         name: a question; `TEXT_SIDE` or `IMAGE_SIDE`; "QUESTION/LABELLING"; one of `AUXILIARY`.
         labels: in the order of the logits.
-        question: that it helps to answer.
-        auxiliary: whether it is no part of the answer, and only shapes the encoder.
+        question: that it helps to answer; "" for none.
     """
 
     name: str
     labels: tuple[str, ...]
     question: str
-    auxiliary: bool = False
 
     @property
     def has_own_head(self) -> bool:
@@ -51,11 +46,7 @@ class Target:
 def targets_of(
     config: ModelConfig, files: Sequence[DataFile], rows: Sequence[Row]
 ) -> tuple[Target, ...]:
-    """All that the rows have labels for.
-
-    Raises:
-        DataError: a question is labelled in a way that leaves open whose answer it gets.
-    """
+    """All that the rows have labels for."""
     found: dict[str, Target] = {}
     for name in config.questions:
         found[name] = Target(name, QUESTIONS[name], name)
@@ -63,35 +54,20 @@ def targets_of(
         for name in (TEXT_SIDE, IMAGE_SIDE):
             found[name] = Target(name, QUESTIONS["sentiment"], "sentiment")
     values: dict[str, set[str]] = {name: set() for name in AUXILIARY}
-    plain: set[str] = set()
     for row in rows:
         file = files[row.file]
         for question, label in label_of(row.post).items():
             if label == UNKNOWN or question not in QUESTIONS:
                 continue
-            if not file.labelling:
-                plain.add(question)
-                continue
             name = f"{question}/{file.labelling}"
-            if name not in found:
-                found[name] = Target(name, QUESTIONS[question], question, file.auxiliary)
+            if file.labelling and name not in found:
+                found[name] = Target(name, QUESTIONS[question], question)
         for name in AUXILIARY:
             if value := getattr(row.post, name):
                 values[name].add(value)
     for name, labels in values.items():
         if len(labels) > 1:
-            found[name] = Target(name, tuple(sorted(labels)), "", auxiliary=True)
-    mixed = sorted(
-        {one.question for one in found.values() if "/" in one.name and not one.auxiliary} & plain
-    )
-    if mixed:
-        raise DataError(
-            [
-                f"{question} is labelled by files with a `labelling` and by files without; give "
-                "every file one, or make those with one `auxiliary`"
-                for question in mixed
-            ]
-        )
+            found[name] = Target(name, tuple(sorted(labels)), "")
     return tuple(found.values())
 
 
@@ -100,7 +76,6 @@ def labels_by_target(
 ) -> Labels:
     """int64 [rows, targets], -1 where unknown."""
     labels = labels_of([row.post for row in rows])
-    labelling = np.array([files[row.file].labelling for row in rows])
     found = np.full((len(rows), len(targets)), UNKNOWN, dtype=np.int64)
     for column, target in enumerate(targets):
         question, _, which = target.name.partition("/")
@@ -114,7 +89,12 @@ def labels_by_target(
         elif target.name == TEXT_SIDE:
             found[:, column] = labels[TEXT_SIDE]
         else:
-            found[:, column] = np.where(labelling == which, labels[question], UNKNOWN)
+            of_file = [
+                file.labelling == which if which else question not in file.auxiliary
+                for file in files
+            ]
+            counts = np.array(of_file, dtype=bool)[[row.file for row in rows]]
+            found[:, column] = np.where(counts, labels[question], UNKNOWN)
     return found
 
 
@@ -128,28 +108,6 @@ def own_heads(targets: Sequence[Target], dim: int) -> nn.ModuleDict:
 def own_head(heads: nn.ModuleDict, target: Target) -> nn.Module:
     """The head of a target."""
     return heads[_key(target.name)]
-
-
-def combine(head: FusionHead, heads: nn.ModuleDict, targets: Sequence[Target]) -> None:
-    """Give a question that is labelled in several ways the mean of their answers.
-
-    Who labelled, and how posts were found, shifts what a label means, so each labelling has a head,
-    and none of them is the truth. The mean of their logits is one linear head again. That all count
-    alike is a rule and no choice by any benchmark.
-    """
-    with torch.no_grad():
-        for question in QUESTIONS:
-            parts = [
-                own_head(heads, one)
-                for one in targets
-                if one.has_own_head and one.question == question and not one.auxiliary
-            ]
-            if parts:
-                answer = getattr(head.text_alone, question)
-                for name, parameter in answer.named_parameters():
-                    parameter.copy_(
-                        torch.stack([getattr(part, name) for part in parts]).mean(dim=0)
-                    )
 
 
 def _key(name: str) -> str:
