@@ -66,7 +66,7 @@ class NaiveModel:
             states = network.text.states(ids, mask)
             regions = [network.image.regions(torch.from_numpy(p)[None]) for p in pictures]
             features = make_features(
-                network.needs_regions,
+                network.config,
                 network.text.pool(states, mask),
                 states,
                 mask,

@@ -43,7 +43,8 @@ def _parts(document: Document) -> Iterator[str]:
         (
             "image",
             "pictures",
-            f"average-pooled, squashed to {size} x {size} pixels; "
+            f"{'pooled by itself' if model['image']['kind'] == 'tower' else 'average-pooled'}, "
+            f"squashed to {size} x {size} pixels; "
             "several pictures are pooled by attention",
         ),
     ):

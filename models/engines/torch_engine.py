@@ -257,10 +257,10 @@ class ImageModule(nn.Module):
         self.in_cells = not network.needs_regions
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Uint8 [batch, height, width, 3] to float32 [batch, 1, dim], the mean of all regions, and
+        """Uint8 [batch, height, width, 3] to float32 [batch, 1, dim], pooled, and
         [batch, parts, dim]: cells, or regions where the fusion needs them."""
         regions = self.encoder.regions(pixels)
-        mean = regions.mean(dim=1, keepdim=True)
+        mean = self.encoder.pool(regions).unsqueeze(1)
         # copying cells takes a third of what copying single regions would
         if self.in_cells and (weights := cell_weights(int(regions.shape[1]))) is not None:
             return mean, torch.from_numpy(weights).to(regions) @ regions

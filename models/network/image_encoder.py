@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from transformers import AutoConfig, AutoModel
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import ImageEncoderConfig
-from models.network.encoders import check_encoder
+from models.network.encoders import check_encoder, trainable
 
 
 class ImageEncoder(nn.Module):
@@ -32,6 +33,7 @@ class ImageEncoder(nn.Module):
         self.backbone: Any = backbone
         self.kind = config.kind
         self.lower = config.lower
+        self.pools_itself = config.pools_itself
         for name, values in (("mean", config.mean), ("std", config.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
@@ -53,11 +55,13 @@ class ImageEncoder(nn.Module):
             if config.key_style == "lukemelas":
                 stages = tuple(len(stage) for stage in backbone.blocks)
                 weights = {timm_key(key, stages): value for key, value in weights.items()}
-            if config.kind == "huggingface":
-                prefix = f"{backbone.base_model_prefix}."
-                weights = {name.removeprefix(prefix): value for name, value in weights.items()}
-            # a classifier may be missing, or there for another number of classes
             own = backbone.state_dict()
+            if config.kind in ("huggingface", "tower"):
+                prefixes = (f"{backbone.base_model_prefix}.", "vision_model.")
+                weights = {_own_name(name, prefixes, own): weights[name] for name in weights}
+            # a classifier may be missing, or there for another number of classes; what a tower
+            # pools with must be there
+            heads = () if config.pools_itself else _HEADS
             fitting = {
                 name: value
                 for name, value in weights.items()
@@ -67,7 +71,7 @@ class ImageEncoder(nn.Module):
                 name
                 for name in own
                 if name not in fitting
-                and not name.startswith(("fc.", "classifier.", "head.", "pooler."))
+                and name.partition(".")[0] not in heads
                 and not name.endswith("num_batches_tracked")
             ]
             if missing:
@@ -97,12 +101,12 @@ class ImageEncoder(nn.Module):
 
     def stages(self) -> list[list[nn.Parameter]]:
         """Parameters by stage, from the pixels up, classifier left out; the last entries are those
-        to fine-tune first. ResNet's stages are `layer1` to `layer4`."""
+        to fine-tune first. ResNet's stages are `layer1` to `layer4`. With LoRA, its own alone."""
         found: dict[str, list[nn.Parameter]] = {}
         key = ""
-        for name, parameter in self.backbone.named_parameters():
+        for name, parameter in trainable(self.backbone):
             parts = name.split(".")
-            if parts[0] in ("fc", "classifier", "head", "pooler"):
+            if parts[0] in _HEADS and not self.pools_itself:
                 continue
             number = next((index for index, part in enumerate(parts) if part.isdigit()), None)
             if parts[0].startswith("layer") and parts[0] != "layernorm":
@@ -119,9 +123,11 @@ class ImageEncoder(nn.Module):
 
     def regions(self, pixels: Tensor) -> Tensor:
         """What the last layer says of every place: uint8 [batch, height, width, 3], RGB, to float32
-        [batch, regions, dim]."""
+        [batch, regions, dim]. A tower's first region is what it says of the whole."""
         x = self._normalised(pixels)
-        if self.kind == "huggingface":
+        if self.kind == "tower":
+            maps = _of_tower(self.backbone, x)
+        elif self.kind == "huggingface":
             maps = self.backbone(pixel_values=x).last_hidden_state
         elif self.lower:
             b = self.backbone
@@ -140,6 +146,45 @@ class ImageEncoder(nn.Module):
         regions: Tensor = maps.float()
         return regions
 
+    def pool(self, regions: Tensor) -> Tensor:
+        """One vector of a picture: float32 [batch, regions, dim] to [batch, dim]."""
+        return regions[:, 0] if self.pools_itself else regions.mean(dim=1)
+
+
+_HEADS = ("fc", "classifier", "head", "pooler")
+
+
+def _of_tower(backbone: Any, pixels: Tensor) -> Tensor:
+    """What it says of the whole, then of every patch: [batch, 1 + patches, dim].
+
+    CLIP pools by a token of its own, and norms only that; the patches are normed alike here, or
+    their scale would be another. SigLIP norms all, and pools by a head.
+    """
+    found = backbone(pixel_values=pixels)
+    # before they were flattened, these networks held the tower one level deeper
+    tower = getattr(backbone, "vision_model", backbone)
+    if hasattr(tower.embeddings, "class_embedding"):
+        normed: Tensor = tower.post_layernorm(found.last_hidden_state)
+        return normed
+    return torch.cat((found.pooler_output.unsqueeze(1), found.last_hidden_state), dim=1)
+
+
+def _own_name(name: str, prefixes: tuple[str, ...], own: Mapping[str, Tensor]) -> str:
+    """What the network calls a tensor that a file keeps under a prefix, or without one."""
+    for prefix in prefixes:
+        if name not in own and (short := name.removeprefix(prefix)) in own:
+            return short
+        if f"{prefix}{name}" in own:
+            return f"{prefix}{name}"
+    return name
+
+
+def vision_config(folder: Path) -> Any:
+    """What a folder's `config.json` says of the network that sees, also where it stands beside one
+    that reads. Raises OSError or ValueError where it is not there or names no such network."""
+    architecture = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    return getattr(architecture, "vision_config", architecture)
+
 
 def _architecture(folder: Path, config: ImageEncoderConfig) -> tuple[Any, int]:
     """The untrained network and the width of its features."""
@@ -156,7 +201,7 @@ def _architecture(folder: Path, config: ImageEncoderConfig) -> tuple[Any, int]:
             linears = [m for m in backbone.classifier.modules() if isinstance(m, nn.Linear)]
             return backbone, int(linears[0].in_features)
         raise ValueError(f"torchvision's {config.architecture} has neither layer4 nor features")
-    architecture = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    architecture = vision_config(folder)
     backbone = AutoModel.from_config(  # type: ignore[no-untyped-call]
         architecture, trust_remote_code=False
     )

@@ -31,6 +31,12 @@ class Network(nn.Module):
 
         self.config = config
         self.text = TextEncoder.load(config.text)
+        places = self.text.positions
+        if places is not None and places < config.max_tokens:
+            raise CheckpointError(
+                f"{config.text.location} reads {places} tokens, and texts have up to "
+                f"{config.max_tokens}; name another text encoder"
+            )
         self.image = ImageEncoder.load(config.image)
         self.head = FusionHead(config)
 
@@ -76,12 +82,12 @@ class Network(nn.Module):
 
     @property
     def needs_regions(self) -> bool:
-        """Whether the fusion looks at single words and regions, and not only at pooled features."""
-        return self.config.fusion == "cross_attention"
+        """See `ModelConfig`."""
+        return self.config.needs_regions
 
 
 def make_features(
-    with_regions: bool,
+    config: ModelConfig,
     text: Tensor,
     states: Tensor,
     attention_mask: Tensor,
@@ -92,9 +98,9 @@ def make_features(
     """Put the encoders' outputs together for the head, and the pictures of a batch to its posts.
 
     Args:
-        with_regions: whether the fusion looks at single words and regions.
+        config: of the model.
         text: float [batch, text_dim], pooled.
-        states: float [batch, tokens, text_dim]; ignored without `with_regions`.
+        states: float [batch, tokens, text_dim]; ignored unless the fusion `needs_regions`.
         attention_mask: int [batch, tokens], 0 where a text is shorter; ignored likewise.
         has_text: bool [batch].
         regions: float [pictures, regions, image_dim]; pooled features have one region.
@@ -103,8 +109,9 @@ def make_features(
     if not len(regions):
         regions = regions.new_zeros(1, 1, regions.shape[-1])
     chosen = regions[image_index.clamp(min=0)]
-    found = Features(text, has_text, image=chosen.mean(dim=2), image_mask=image_index >= 0)
-    if not with_regions:
+    whole = chosen[:, :, 0] if config.image.pools_itself else chosen.mean(dim=2)
+    found = Features(text, has_text, image=whole, image_mask=image_index >= 0)
+    if not config.needs_regions:
         return found
     return found._replace(tokens=states, token_mask=attention_mask.bool(), regions=chosen)
 

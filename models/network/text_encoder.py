@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import TextEncoderConfig
-from models.network.encoders import check_encoder
+from models.network.encoders import check_encoder, trainable
 
 # It has a handler of its own, whose lines are in no form of ours.
 transformers_logging.disable_default_handler()
@@ -70,11 +70,22 @@ class TextEncoder(nn.Module):
         encoder.requires_grad_(False)
         return encoder
 
+    @property
+    def positions(self) -> int | None:
+        """How many tokens have a place; None where nothing bounds them. RoBERTa's places begin
+        after the number of its padding token, so that 130 of them are 128."""
+        embeddings = getattr(self.backbone, "embeddings", None)
+        places = getattr(embeddings, "position_embeddings", None)
+        if not isinstance(places, nn.Embedding):
+            return None
+        before = 0 if places.padding_idx is None else places.padding_idx + 1
+        return places.num_embeddings - before
+
     def layers(self) -> list[list[nn.Parameter]]:
         """Parameters by layer, from the embeddings up; the last entries are those to fine-tune
-        first."""
+        first. With LoRA, its own alone."""
         blocks: dict[str, list[nn.Parameter]] = {}
-        for name, parameter in self.backbone.named_parameters():
+        for name, parameter in trainable(self.backbone):
             parts = name.split(".")
             number = next((index for index, part in enumerate(parts) if part.isdigit()), None)
             key = "" if number is None else ".".join(parts[: number + 1])

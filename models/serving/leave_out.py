@@ -36,7 +36,8 @@ class Kept:
 
 def has_parts(engine: Engine, config: ModelConfig) -> bool:
     """Whether features are means of parts, so that one can be left out."""
-    return not engine.needs_regions and config.text.pooling == "mean"
+    means = config.text.pooling == "mean" and not config.image.pools_itself
+    return means and not engine.needs_regions
 
 
 def without_parts(

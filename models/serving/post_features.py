@@ -66,8 +66,7 @@ class PostFeatures:
             for row, images in enumerate(seen):
                 for column, image in enumerate(images):
                     index[row, column] = places[image.sha256]
-        with_regions = self._engine.needs_regions
-        return make_features(with_regions, text, states, mask, has_text, regions, index)
+        return make_features(self._config, text, states, mask, has_text, regions, index)
 
     def _regions(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
         """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""

@@ -119,11 +119,11 @@ class TrainingModule(nn.Module):
                     pictures = augmented(pictures)
                 pictures = network.image.regions(pictures)
                 if not network.needs_regions:
-                    pictures = pictures.mean(dim=1, keepdim=True)
+                    pictures = network.image.pool(pictures).unsqueeze(1)
             else:
                 pictures = text.new_zeros(0, 1, network.config.image.dim)
         return make_features(
-            network.needs_regions,
+            network.config,
             text,
             states,
             attention_mask,

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from models.checkpoint.deltas import names_in
 from models.checkpoint.loading import Arrays, put_stored, stored_tensors
 from models.engines.choose import choose_device
 from models.engines.torch_engine import TorchEngine
-from models.network.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
+from models.network.config import ModelConfig, expected_tensors
+from models.network.described import described
 from models.network.encoders import encoder_folder, pinned
 from models.network.network import Network
+from models.network.presets import bert_resnet50_config, mini_config, strong_config
 from models.posts.text import TextPreparer
 from models.training.account import account_of
 from models.training.corpus import (
@@ -38,6 +40,7 @@ from models.training.corpus import (
 )
 from models.training.dataset import Collator, PostSet
 from models.training.features import FeatureCache, image_features, ocr_texts
+from models.training.lora import Adapters
 from models.training.recipe import Recipe
 from models.training.scores import dev_scores
 from models.training.stages import rows_of, train_stage
@@ -109,10 +112,12 @@ def train(
     set_seed(recipe.settings.seed)
     network = Network(setup.config)
     untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    adapters = Adapters(network, recipe.settings, recipe.stages)
     epochs, broken = fit_stages(setup, data, network)
+    adapters.merge()
     tensors = stored_tensors(network.cpu(), untrained)
     put_stored(network, tensors, untrained)  # measured as it will be used
-    pictures = read_pictures(setup, data, network)
+    pictures = read_pictures(setup, data, network, data.dev_rows)
     scores = measure(setup, data, pictures, network)
     account = account_of(
         recipe, data.train, data.dev, data.removed, scores, device=setup.device, epochs=epochs
@@ -205,10 +210,11 @@ def read_data(setup: Setup) -> Data:
 
 
 def read_pictures(
-    setup: Setup, data: Data, network: Network, *, as_pixels: bool = False
+    setup: Setup, data: Data, network: Network, rows: Iterable[Row], *, as_pixels: bool = False
 ) -> Pictures:
-    """Compute features of all pictures, or decode them, unless a run before has."""
-    config, paths = setup.config, data.image_paths
+    """Compute features of the rows' pictures, or decode them, unless a run before has."""
+    config, found = setup.config, data.image_paths
+    paths = {key: found[key] for row in rows for key in row.image_keys}
     images, broken = image_features(
         paths,
         None if as_pixels else TorchEngine(network, setup.device),
@@ -221,8 +227,7 @@ def read_pictures(
     if as_pixels:
         collate = Collator((config.image_size, config.image_size, 3), torch.uint8)
     else:
-        regions = 49 if network.needs_regions else 1
-        collate = Collator((regions, config.image.dim), torch.float16)
+        collate = Collator((1, config.image.dim), torch.float16)
     return Pictures(
         images, collate, [f"{paths[key]}: {why}" for key, why in sorted(broken.items())]
     )
@@ -239,7 +244,8 @@ def fit_stages(setup: Setup, data: Data, network: Network) -> tuple[list[float],
     epochs, broken = [], []
     for number, stage in enumerate(recipe.stages, 1):
         rows = rows_of(stage, data.rows, files)
-        pictures = read_pictures(setup, data, network, as_pixels=stage.train_image_stages > 0)
+        as_pixels = stage.train_image_stages > 0
+        pictures = read_pictures(setup, data, network, [*rows, *data.dev_rows], as_pixels=as_pixels)
         broken += pictures.warnings
         posts = PostSet(rows, files, data.targets, pictures.images, settings.ocr_share)
         dev = _with_words(setup, data, pictures, posts)
@@ -305,7 +311,10 @@ def configure(recipe: Recipe) -> ModelConfig:
     else:
         places = {"text": settings.text, "image": settings.image}
         given = {name: place for name, place in places.items() if place}
-        config = bert_resnet50_config(recipe.name, **given)
+        if settings.preset == "strong":
+            config = described(strong_config(recipe.name, **given))
+        else:
+            config = bert_resnet50_config(recipe.name, **given)
     return dataclasses.replace(
         config,
         fusion=settings.fusion,

@@ -160,7 +160,7 @@ class Settings:
     """Of the model and the whole run.
 
     Attributes:
-        preset: the configuration to start from: "mini" or "bert-resnet50".
+        preset: the configuration to start from: "mini", "bert-resnet50" or "strong".
         text: for presets whose weights do not come in a package: a folder, or a name on the
             Hugging Face hub; "" for the preset's own.
         image: the same for the image encoder.
@@ -174,9 +174,12 @@ class Settings:
         of_pictures: those of them that pictures take part in.
         sides: whether annotators' labels of each side are used: see `FusionHead`.
         languages: that it learns, as ISO 639-1 codes.
+        lora_rank: of LoRA beside the linear layers of the encoders' blocks, which the stages then
+            train instead of the layers; 0 for none. Needs the extra `train`.
+        lora_alpha: LoRA's part is multiplied by it, and divided by the rank.
     """
 
-    preset: Literal["mini", "bert-resnet50"] = "mini"
+    preset: Literal["mini", "bert-resnet50", "strong"] = "mini"
     text: str = ""
     image: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -188,3 +191,5 @@ class Settings:
     of_pictures: Sequence[str] = ("sentiment",)
     sides: bool = False
     languages: Sequence[str] = ("en",)
+    lora_rank: NonNegativeInt = 0
+    lora_alpha: PositiveInt = 32

@@ -25,14 +25,16 @@ from transformers import (
 
 from deadpan.core.errors import CheckpointError
 from models.checkpoint.loading import put_stored, stored_tensors
-from models.network.config import ImageEncoderConfig, ModelConfig, bert_resnet50_config
+from models.network.config import ImageEncoderConfig, ModelConfig
 from models.network.encoders import pinned
 from models.network.fusion import Features, FusionHead
 from models.network.image_encoder import ImageEncoder
 from models.network.network import Network
+from models.network.presets import bert_resnet50_config
 from models.network.text_encoder import TextEncoder
 from models.training.module import TrainingModule
 from models.training.settings import Stage
+from models.training.targets import own_heads, targets_of
 
 
 def save_text(folder: Path, kind: str = "bert", **sizes: int) -> Path:
@@ -77,7 +79,9 @@ def small(tmp_path: Path) -> ModelConfig:
     config = bert_resnet50_config(
         text=str(save_text(tmp_path / "text")), image=str(save_resnet(tmp_path / "image"))
     )
-    return pinned(dataclasses.replace(config, text=dataclasses.replace(config.text, dim=16)))
+    both = ("sentiment", "sarcasm")
+    text = dataclasses.replace(config.text, dim=16)
+    return pinned(dataclasses.replace(config, text=text, of_pictures=both))
 
 
 def batch(config: ModelConfig, pixels: int = 64, vocabulary: int = 20) -> dict[str, torch.Tensor]:
@@ -88,11 +92,15 @@ def batch(config: ModelConfig, pixels: int = 64, vocabulary: int = 20) -> dict[s
         "has_text": torch.tensor([True, True, False]),
         "pictures": torch.randint(0, 255, (3, pixels, pixels, 3), dtype=torch.uint8),
         "image_index": torch.tensor([[0, 1], [-1, -1], [2, -1]]),
-        "sentiment": torch.tensor([0, 2, -1]),
-        "sarcasm": torch.tensor([1, -1, 0]),
-        "sentiment_weight": torch.ones(3),
-        "sarcasm_weight": torch.ones(3),
+        "labels": torch.tensor([[0, 1], [2, -1], [-1, 0]]),
+        "weights": torch.ones(3, 2),
     }
+
+
+def to_train(network: Network, stage: Stage) -> TrainingModule:
+    """With the questions that the network answers as its only targets."""
+    targets = targets_of(network.config, (), ())
+    return TrainingModule(network, stage, targets, own_heads(targets, network.config.text.dim))
 
 
 @pytest.mark.parametrize("fusion", ["concat", "gated", "cross_attention"])
@@ -100,7 +108,7 @@ def test_every_fusion_trains_the_last_layers_and_no_others(small: ModelConfig, f
     config = dataclasses.replace(small, fusion=fusion)
     network = Network(config)
     base = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    module = TrainingModule(network, Stage(train_text_layers=2, train_image_stages=1)).train()
+    module = to_train(network, Stage(train_text_layers=2, train_image_stages=1)).train()
     optimizer = torch.optim.SGD(module.parameter_groups(), lr=1.0)
     module(**batch(config))["loss"].backward()
     optimizer.step()
@@ -121,10 +129,10 @@ def test_every_fusion_trains_the_last_layers_and_no_others(small: ModelConfig, f
 
 
 def test_all_layers_are_trained_with_the_embeddings(small: ModelConfig) -> None:
-    module = TrainingModule(Network(small), Stage(train_text_layers="all"))
+    module = to_train(Network(small), Stage(train_text_layers="all"))
     assert all(p.requires_grad for p in module.network.text.parameters())
     assert not any(p.requires_grad for p in module.network.image.parameters())
-    frozen = TrainingModule(Network(small), Stage(train_text_layers=0)).train()
+    frozen = to_train(Network(small), Stage(train_text_layers=0)).train()
     assert not any(p.requires_grad for p in frozen.network.text.parameters())
     assert not frozen.network.text.training
 
@@ -132,16 +140,16 @@ def test_all_layers_are_trained_with_the_embeddings(small: ModelConfig) -> None:
 def test_a_post_without_pictures_is_judged_by_its_words_and_the_other_way_round(
     small: ModelConfig,
 ) -> None:
-    module = TrainingModule(Network(small), Stage()).eval()
+    module = to_train(Network(small), Stage()).eval()
     given = batch(small)
     inputs = {name: given[name] for name in list(given)[:5]}
     with torch.inference_mode():
         found = module.network.head(module.features(**inputs))
-    for head in ("sentiment", "sarcasm"):
-        fused = getattr(found["fused"], head)
-        assert torch.equal(fused[1], getattr(found["text_alone"], head)[1])
-        assert torch.equal(fused[2], getattr(found["image_alone"], head)[2])
-        assert not torch.equal(fused[0], getattr(found["text_alone"], head)[0])
+    for question in ("sentiment", "sarcasm"):
+        fused = found["fused"][question]
+        assert torch.equal(fused[1], found["text_alone"][question][1])
+        assert torch.equal(fused[2], found["image_alone"][question][2])
+        assert not torch.equal(fused[0], found["text_alone"][question][0])
 
 
 @pytest.mark.parametrize("fusion", ["concat", "gated", "cross_attention"])
@@ -174,8 +182,8 @@ def test_of_what_is_not_there_nothing_shows(small: ModelConfig, fusion: str) -> 
             )
         )
     for read_out in one:
-        assert torch.allclose(one[read_out].sentiment, other[read_out].sentiment, atol=1e-4)
-    assert torch.equal(nothing["fused"].sentiment[0], head.nothing["sentiment"])
+        assert torch.allclose(one[read_out]["sentiment"], other[read_out]["sentiment"], atol=1e-4)
+    assert torch.equal(nothing["fused"]["sentiment"][0], head.nothing["sentiment"])
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
@@ -256,10 +264,10 @@ def test_the_articles_system_in_full_size_goes_forward_and_backward(tmp_path: Pa
     config = bert_resnet50_config(text=str(text), image=str(save_resnet(tmp_path / "image")))
     assert (config.max_tokens, config.image.dim, config.hidden) == (128, 2048, 512)
     network = Network(pinned(config))
-    module = TrainingModule(network, Stage(train_text_layers=2, train_image_stages=1)).train()
+    module = to_train(network, Stage(train_text_layers=2, train_image_stages=1)).train()
     found = module(**batch(config, pixels=224, vocabulary=30522))
     found["loss"].backward()
-    assert found["sentiment_logits"].shape == (3, 3)
+    assert found["sentiment"].shape == (3, 3)
     gradients = {name for name, p in network.named_parameters() if p.grad is not None}
     assert any("encoder.layer.11." in name for name in gradients)
     assert any("layer4" in name for name in gradients)

@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from deadpan.core.errors import CheckpointError, ModelError
 from models.checkpoint import checkpoint
 from models.checkpoint.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_info, validate
-from models.network.config import ModelConfig, bert_resnet50_config, expected_tensors, mini_config
+from models.network.config import ModelConfig, expected_tensors
 from models.network.fusion import FusionHead
+from models.network.presets import bert_resnet50_config, mini_config
 from models.serving.classifier import Classifier
 from models.training.run import TrainingResult
 

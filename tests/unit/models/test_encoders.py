@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from deadpan.core.errors import CheckpointError
-from models.network.config import mini_config
 from models.network.encoders import check_encoder
 from models.network.image_encoder import ImageEncoder, timm_key
+from models.network.presets import mini_config
 from models.network.text_encoder import TextEncoder
 from models.posts.text import TextPreparer
 

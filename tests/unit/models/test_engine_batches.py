@@ -12,9 +12,10 @@ import pytest
 from models.engines import base, openvino_engine
 from models.engines.base import pad, padded_length, split, text_batches
 from models.engines.torch_engine import TorchEngine
-from models.network.config import ModelConfig, bert_resnet50_config
+from models.network.config import ModelConfig
 from models.network.encoders import pinned
 from models.network.network import Network
+from models.network.presets import bert_resnet50_config
 from tests.unit.models.test_architectures import save_resnet, save_text
 
 

@@ -21,9 +21,9 @@ from models.checkpoint.checkpoint import CheckpointInfo, read_info
 from models.checkpoint.loading import load_head, load_network
 from models.engines import base, choose, files, openvino_engine, torch_engine
 from models.engines.torch_engine import TorchEngine
-from models.network.config import bert_resnet50_config
 from models.network.encoders import pinned
 from models.network.network import Network
+from models.network.presets import bert_resnet50_config
 from models.posts.prediction import Prediction
 from models.serving.classifier import Classifier, make_preparer
 from models.training.run import TrainingResult

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import deadpan.demo
-from models.network.config import mini_config
 from models.network.encoders import encoder_folder
+from models.network.presets import mini_config
 from models.posts.prediction import (
     ImageProblem,
     Prediction,

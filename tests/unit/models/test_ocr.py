@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from deadpan.core.errors import ModelError
-from models.network.config import mini_config
 from models.network.encoders import encoder_folder
+from models.network.presets import mini_config
 from models.posts.ocr import MAX_CHARACTERS, Reader, Reading
 from models.posts.recent import RecentlyUsed
 from models.posts.text import TextPreparer

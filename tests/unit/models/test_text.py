@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.network.config import mini_config
 from models.network.encoders import encoder_folder
+from models.network.presets import mini_config
 from models.posts.normal_form.normalise import MAX_CHARACTERS, normalise_text
 from models.posts.text import MAX_OCR_CHARACTERS, TextPreparer, join_ocr, split_ocr
 

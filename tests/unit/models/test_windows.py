@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.network.config import mini_config
 from models.network.encoders import encoder_folder
+from models.network.presets import mini_config
 from models.posts.normal_form.normalise import MAX_CHARACTERS
 from models.posts.text import TextPreparer, split_ocr
 from models.posts.windows import MAX_WINDOWS, cut
