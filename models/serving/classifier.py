@@ -14,17 +14,18 @@ import torch
 from deadpan.core.errors import ModelError
 from models.checkpoint.calibration import Array, given
 from models.checkpoint.checkpoint import CheckpointInfo, read_info
-from models.checkpoint.loading import load_head, load_network
+from models.checkpoint.loading import load_foreign, load_head, load_network
 from models.engines.base import Engine
 from models.engines.choose import choose_device, open_engine
 from models.network.config import ModelConfig
 from models.network.encoders import check_encoder, encoder_folder
+from models.network.foreign import ForeignWords
 from models.network.fusion import FusionHead
 from models.posts.ocr import OCR_VERSION, Reader
 from models.posts.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost
 from models.posts.text import TextPreparer
 from models.serving.feature_cache import FeatureCache, FeatureStore, features_identity
-from models.serving.leave_out import Kept, Parts, without_parts
+from models.serving.leave_out import Kept, Parts, without_parts, without_words
 from models.serving.post_features import PostFeatures
 from models.serving.preprocessing import READING_VERSION, Preparer, Unprepared
 from models.serving.read_outs import Deciding, as_arrays, of_windows, predictions_of
@@ -70,6 +71,7 @@ class Classifier:
         head: FusionHead,
         preparer: Preparer,
         cache: FeatureCache | None = None,
+        foreign: ForeignWords | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.info = ModelInfo(
@@ -84,7 +86,7 @@ class Classifier:
             precision=engine.precision,
         )
         self._engine = engine
-        self._features = PostFeatures(engine, checkpoint.config, cache)
+        self._features = PostFeatures(engine, checkpoint.config, cache, foreign)
         self._head = head
         self._preparer = preparer
         self._cache = cache
@@ -131,7 +133,7 @@ class Classifier:
         checkpoint = read_info(spec)
         config = checkpoint.config
         # an engine that has kept what it needs never looks at the encoders' own weights
-        for encoder in (config.text, config.image):
+        for encoder in config.encoders:
             check_encoder(encoder)
         opened = open_engine(
             checkpoint,
@@ -162,7 +164,8 @@ class Classifier:
         preparer = make_preparer(
             config, max_image_pixels=max_image_pixels, ocr=ocr, features=features
         )
-        return cls(checkpoint, opened, load_head(checkpoint), preparer, features)
+        head, foreign = load_head(checkpoint), load_foreign(checkpoint)
+        return cls(checkpoint, opened, head, preparer, features, foreign)
 
     def prepare(
         self,
@@ -221,6 +224,13 @@ class Classifier:
         )
         if features is None:
             return None
+        # what such words say is no mean over them: they are read again
+        rows = [
+            without_words(post, cut)
+            for post, cuts in zip(posts, parts, strict=True)
+            for cut in (None, *cuts)
+        ]
+        features = self._features.with_foreign(features, rows)
         with torch.inference_mode():
             logits = as_arrays([self._head(features)])
         has_text, has_image = features.has_text.numpy(), features.image_mask.any(dim=1).numpy()
@@ -311,7 +321,10 @@ def _passes(posts: Sequence[PreparedPost]) -> Iterator[list[PreparedPost]]:
             if rows and len(rows) + len(post.windows) > most:
                 yield rows
                 rows = []
-            rows += [replace(post, token_ids=one.token_ids, windows=()) for one in post.windows]
+            rows += [
+                replace(post, text=one.text, token_ids=one.token_ids, windows=())
+                for one in post.windows
+            ]
         elif len(rows) >= most:
             yield rows
             rows = [post]

@@ -309,8 +309,7 @@ def _occluded(
 
 def _without(model: Model, post: PreparedPost, part: Part) -> PreparedPost:
     if isinstance(part, WordEffect):
-        # the text is normalised already, and may say which of its words stand in a picture
-        text = f"{post.text[: part.start].rstrip(' ')}{post.text[part.end :]}"
+        text = text_without(post.text, part)
         return replace(post, text=text, token_ids=model.encode(text))
     image = post.images[part.image]
     assert isinstance(image, PreparedImage)
@@ -320,6 +319,12 @@ def _without(model: Model, post: PreparedPost, part: Part) -> PreparedPost:
     images = list(post.images)
     images[part.image] = PreparedImage(name, squares)
     return replace(post, images=tuple(images))
+
+
+def text_without(text: str, word: WordEffect) -> str:
+    """A prepared text without a word or a run of them; it is normalised already, and may say which
+    of its words stand in a picture."""
+    return f"{text[: word.start].rstrip(' ')}{text[word.end :]}"
 
 
 def _without_place(square: npt.NDArray[np.uint8], region: RegionEffect) -> npt.NDArray[np.uint8]:

@@ -8,7 +8,7 @@ so it is rougher than taking it out of the post, and cheaper: docs/calibration.m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isqrt
 
 import numpy as np
@@ -20,7 +20,7 @@ from models.engines.base import Engine, encode_pictures
 from models.network.config import ModelConfig
 from models.network.fusion import Features
 from models.posts.prediction import PreparedImage, PreparedPost
-from models.serving.explain import Part, RegionEffect, WordEffect
+from models.serving.explain import Part, RegionEffect, WordEffect, text_without
 
 Parts = Sequence[Part]
 
@@ -96,6 +96,14 @@ def without_parts(
         masks.append((torch.arange(most) < len(seen[row])).expand(count, most))
         has_text.append(torch.full((count,), bool(post.token_ids)))
     return Features(torch.cat(texts), torch.cat(has_text), torch.cat(images), torch.cat(masks))
+
+
+def without_words(post: PreparedPost, part: Part | None) -> PreparedPost:
+    """A post without some of its words, or as it is where the part is no words. Its token ids stay
+    those of all words."""
+    if not isinstance(part, WordEffect):
+        return post
+    return replace(post, text=text_without(post.text, part))
 
 
 def _texts(states: Tensor, spans: Sequence[tuple[int, int]], cuts: Parts) -> Tensor:

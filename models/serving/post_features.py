@@ -10,9 +10,10 @@ from torch import Tensor
 
 from models.engines.base import Engine, encode_pictures
 from models.network.config import ModelConfig
+from models.network.foreign import ForeignWords, is_foreign
 from models.network.fusion import Features
 from models.network.network import make_features
-from models.posts.prediction import PreparedImage, PreparedPost
+from models.posts.prediction import SENTIMENTS, PreparedImage, PreparedPost
 from models.serving.feature_cache import FeatureCache
 from models.serving.leave_out import Kept, has_parts
 
@@ -24,12 +25,20 @@ class PostFeatures:
         engine: encodes token ids and pixels.
         config: of the model.
         cache: features of pictures that were seen before; None keeps none.
+        foreign: reads words that are not English; None where the model has no such thing.
     """
 
-    def __init__(self, engine: Engine, config: ModelConfig, cache: FeatureCache | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        config: ModelConfig,
+        cache: FeatureCache | None,
+        foreign: ForeignWords | None = None,
+    ) -> None:
         self._engine = engine
         self._config = config
         self._cache = cache
+        self._foreign = foreign
 
     def __call__(self, posts: Sequence[PreparedPost], kept: Kept | None) -> Features:
         """Encode one post or more; `kept` gets what leaving out parts would compute again."""
@@ -66,7 +75,19 @@ class PostFeatures:
             for row, images in enumerate(seen):
                 for column, image in enumerate(images):
                     index[row, column] = places[image.sha256]
-        return make_features(self._config, text, states, mask, has_text, regions, index)
+        found = make_features(self._config, text, states, mask, has_text, regions, index)
+        return self.with_foreign(found, posts)
+
+    def with_foreign(self, features: Features, posts: Sequence[PreparedPost]) -> Features:
+        """The same, with what words that are not English say, of the post of each row."""
+        if self._foreign is None:
+            return features
+        rows = [row for row, post in enumerate(posts) if is_foreign(post)]
+        logits = torch.zeros(len(posts), len(SENTIMENTS))
+        logits[rows] = torch.from_numpy(self._foreign([posts[row].text for row in rows]))
+        is_there = torch.zeros(len(posts), dtype=torch.bool)
+        is_there[rows] = True
+        return features._replace(foreign=logits, is_foreign=is_there)
 
     def _regions(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
         """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""
