@@ -191,7 +191,8 @@ def _load() -> tuple[
             "Global.log_level": "warning",
             "EngineConfig.onnxruntime.intra_op_num_threads": 1,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-            "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,  # a fifth faster
+            # an eighth faster; 120 MB more stay with the process, and its peak is the same
+            "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,
             # named, because the package would download what it does not find
             "Det.model_path": str(networks / "PP-OCRv6_det_small.onnx"),
             "Rec.model_path": str(networks / "PP-OCRv6_rec_small.onnx"),
