@@ -20,7 +20,7 @@ from deadpan.commands.enqueue import enqueue
 from deadpan.commands.erase import erase
 from deadpan.commands.export import export
 from deadpan.commands.measure import calibrate, evaluate
-from deadpan.commands.model import classify, train
+from deadpan.commands.model import classify, cross_validate, train
 from deadpan.commands.people import moderators
 from deadpan.commands.status import status
 from deadpan.core import streams, variables
@@ -57,7 +57,7 @@ def _root(
 
 for command in (
     *(run.demo, run.up, run.worker, run.autoscale, run.console, run.housekeeping),
-    *(enqueue, status, classify, train, evaluate, calibrate),
+    *(enqueue, status, classify, train, cross_validate, evaluate, calibrate),
     *(operate.settings, operate.check, erase, canary),
 ):
     app.command()(command)

@@ -77,8 +77,9 @@ class NaiveModel:
             found = self._network.head(features)
 
         def scores(read_out: str) -> Scores:
-            sentiment = found[read_out].sentiment.softmax(-1)[0].tolist()
-            return Scores(Sentiment(*sentiment), found[read_out].sarcasm.softmax(-1)[0, 1].item())
+            logits = found[read_out]
+            sentiment = logits["sentiment"].softmax(-1)[0].tolist()
+            return Scores(Sentiment(*sentiment), logits["sarcasm"].softmax(-1)[0, 1].item())
 
         return Prediction(
             scores("fused"),

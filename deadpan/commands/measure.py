@@ -188,6 +188,20 @@ def print_scores(told: dict[str, Any]) -> None:
     print_table(rows, ["head", "read-out", "posts", *metrics], empty="the file has no labels")
 
 
+def print_f1(told: dict[str, Any]) -> None:
+    """A table of the F1 of each label."""
+    from models.posts.prediction import QUESTIONS
+
+    rows = [
+        {"head": head, "read-out": read_out, "label": label, "F1": _interval(measured["f1"])}
+        for head in QUESTIONS
+        for read_out, one in (told.get(head) or {}).items()
+        if one is not None
+        for label, measured in one["per_class"].items()
+    ]
+    print_table(rows, ["head", "read-out", "label", "F1"])
+
+
 def print_differences(told: dict[str, Any]) -> None:
     """A table of what fusion adds."""
     metrics = ("accuracy", "macro_f1", "weighted_f1", "macro_recall")

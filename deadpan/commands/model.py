@@ -1,4 +1,4 @@
-"""Commands that use and make a model: classify, train."""
+"""Commands that use and make a model: classify, train, cross-validate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deadpan.commands.measure import ModelName, load_classifier, print_scores, tell
+from deadpan.commands.measure import ModelName, load_classifier, print_f1, print_scores, tell
 from deadpan.commands.output import AsJson, print_json, print_table, warn
 from deadpan.core.errors import ConfigurationError
 from deadpan.core.people_files import UnreadableFileError, read_bytes
@@ -134,6 +134,59 @@ def train(
         typer.echo(f"\n{name}")
         print_scores(parts["all"])
     typer.echo(f"\nmodel {result.version} in {result.path}, {result.seconds:.0f} seconds")
+
+
+def cross_validate(
+    data: Annotated[Path, typer.Option(help="The folder with the recipe's files.")],
+    of: Annotated[
+        str, typer.Option(metavar="KEY", help="The recipe's training file to measure on.")
+    ],
+    recipe: Annotated[
+        str, typer.Option(help="A recipe that ships with Deadpan, or a TOML file.")
+    ] = "mini",
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="A dev file of the recipe whose posts join in; may be repeated.",
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="How often the recipe is trained.")] = 5,
+    cache: Annotated[
+        Path, typer.Option(help="Folder for features of frozen encoders and for finished stages.")
+    ] = Path(".deadpan/training"),
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Overrides the recipe's maximum of every stage.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a recipe once for each part of a file, and measure on the part left out."""
+    from models.training.folds import READ, UNREAD
+    from models.training.folds import cross_validate as run
+    from models.training.recipe import load_recipe
+
+    settings = load()
+    found = run(
+        load_recipe(recipe, data).changed(seed=seed, epochs=epochs),
+        of,
+        [data / name for name in also or ()],
+        folds=folds,
+        cache_dir=cache,
+        device=settings.device,
+        max_image_pixels=settings.max_image_pixels,
+        report=tell,
+    )
+    if as_json:
+        print_json(found)
+        return
+    for part in (UNREAD, READ):
+        if part in found:
+            typer.echo(f"\n{part}")
+            print_scores(found[part])
+            print_f1(found[part])
+    typer.echo(f"\n{sum(found['posts'])} posts in {found['groups']} groups, {folds} folds")
 
 
 def _read(path: Path) -> bytes:

@@ -138,17 +138,27 @@ def measure_answers(
     answers: Mapping[str, Answers],
     labels: Mapping[str, Labels],
     *,
+    groups: Labels | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Measure answers, by read-out, against labels, as `labels_of` gives them."""
+    """Measure answers, by read-out, against labels, as `labels_of` gives them.
+
+    Args:
+        groups: as `measure` takes them.
+    """
     result: dict[str, Any] = {}
-    for head, names in QUESTIONS.items():
+    for head in QUESTIONS:
         result[head] = None
         if (labels[head] >= 0).any() and head in answers["fused"].of:
             result[head] = {
                 name: _measured(
-                    answer, labels_for(labels, name, head), head, names, seed, resamples
+                    answer,
+                    labels_for(labels, name, head),
+                    head,
+                    groups,
+                    seed=seed,
+                    resamples=resamples,
                 )
                 for name, answer in answers.items()
                 if head in answer.of
@@ -157,10 +167,11 @@ def measure_answers(
 
 
 def _measured(
-    answer: Answers, labels: Labels, head: str, names: Sequence[str], seed: int, resamples: int
+    answer: Answers, labels: Labels, head: str, groups: Labels | None, **how: int
 ) -> dict[str, Any] | None:
     rows = (labels >= 0) & answer.given
-    return measure(answer.of[head][rows], labels[rows], names, seed=seed, resamples=resamples)
+    chosen = None if groups is None else groups[rows]
+    return measure(answer.of[head][rows], labels[rows], QUESTIONS[head], groups=chosen, **how)
 
 
 def label_of(post: LabelledPost) -> dict[str, int]:

@@ -29,6 +29,7 @@ def measure(
     labels: npt.ArrayLike,
     names: Sequence[str],
     *,
+    groups: npt.ArrayLike | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any] | None:
@@ -41,6 +42,8 @@ def measure(
     Args:
         probabilities: float [posts, classes], rows that sum to 1.
         labels: int [posts].
+        groups: int [posts], which posts are drawn together, because they are much alike; None where
+            each is drawn by itself.
 
     Returns:
         "n", "accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece" and "per_class", each
@@ -56,7 +59,9 @@ def measure(
         return None
     if probabilities.shape != (posts, classes):
         raise ValueError(f"probabilities are {probabilities.shape}, not {(posts, classes)}")
-    metrics = _resampled(probabilities, labels, classes, seed=seed, resamples=resamples)
+    metrics = _resampled(
+        probabilities, labels, classes, groups=groups, seed=seed, resamples=resamples
+    )
     result: dict[str, Any] = {"n": posts}
     for name in METRICS:
         result[name] = interval(
@@ -183,10 +188,20 @@ def _parts(probabilities: Array, labels: npt.NDArray[np.int64], classes: int) ->
 
 
 def _resampled(
-    probabilities: npt.ArrayLike, labels: npt.NDArray[np.int64], classes: int, **how: int
+    probabilities: npt.ArrayLike,
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    *,
+    groups: npt.ArrayLike | None = None,
+    **how: int,
 ) -> dict[str, Array]:
     """Metrics of the file itself, and of its resamples: [1 + resamples, ...]."""
     parts = _parts(np.asarray(probabilities, dtype=np.float64), labels, classes)
+    if groups is not None:
+        names, group = np.unique(np.asarray(groups), return_inverse=True)
+        together = np.zeros((len(names), parts.shape[1]))
+        np.add.at(together, group, parts)
+        parts = together
     drawn = [drawn @ parts for drawn in draws(len(parts), **how)]
     return _metrics(np.concatenate((parts.sum(axis=0, keepdims=True), *drawn)), classes)
 

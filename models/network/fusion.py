@@ -49,6 +49,10 @@ class Features(NamedTuple):
 Logits = dict[str, Tensor]
 """Of one read-out: by question, float [batch, labels]."""
 
+_PAIRS = [0, 1, 3, 4, 5, 7, 8]
+"""Of 3 * the sentiment of the words + that of the pictures, those that are not opposite: three that
+make a negative post, one a neutral, three a positive."""
+
 
 class Heads(nn.Module):
     """One linear layer for each question: float [batch, dim] to logits."""
@@ -234,7 +238,8 @@ class FusionHead(nn.Module):
             alone["text_side"] = sides
             from_sides = _joined(sides["sentiment"], alone["image_alone"]["sentiment"])
             mean = (direct["sentiment"].softmax(dim=-1) + from_sides) / 2
-            both = {**direct, "sentiment": mean.log()}
+            # a probability may be too small for its type, and the logarithm of 0 is no logit
+            both = {**direct, "sentiment": mean.clamp(min=torch.finfo(mean.dtype).tiny).log()}
         fused = {}
         for question, nothing in self.nothing.items():
             logits = nothing.expand(len(text), -1)
@@ -260,15 +265,11 @@ class FusionHead(nn.Module):
 def _joined(text: Tensor, image: Tensor) -> Tensor:
     """The sentiment of a post from those of its sides, logits [batch, 3] each, as probabilities:
     agree, and it is that; one is neutral, and it is the other; opposites are left out."""
-    words, pictures = text.softmax(dim=-1), image.softmax(dim=-1)
-    neutral = QUESTIONS["sentiment"].index("neutral")
-    agree = words * pictures
-    either = words * pictures[:, neutral : neutral + 1] + pictures * words[:, neutral : neutral + 1]
-    joined = agree + either
-    # of neutral, both terms are that both are
-    joined[:, neutral] = agree[:, neutral]
-    found: Tensor = joined / joined.sum(dim=-1, keepdim=True)
-    return found
+    pairs = (text.unsqueeze(2) + image.unsqueeze(1)).flatten(1)
+    # one softmax over the pairs that occur: sides that are certain of opposites leave no 0 / 0
+    shares = pairs[:, _PAIRS].softmax(dim=-1)
+    negative, neutral, positive = shares[:, :3], shares[:, 3:4], shares[:, 4:]
+    return torch.stack([part.sum(dim=-1) for part in (negative, neutral, positive)], dim=-1)
 
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class Removed:
         text_in_dev: the same normalised text stands in a dev file.
         image_in_dev: the same picture stands in a dev file (and not the same text).
         repeated: the same words, pictures and labels came before.
-        unlabelled: no label.
+        unlabelled: no label, or for nothing that the model is asked.
     """
 
     text_in_dev: int
@@ -131,7 +131,11 @@ class Corpus:
 
 
 def read_corpora(
-    train_files: Sequence[DataFile], dev_files: Sequence[DataFile], prepare: TextPreparer
+    train_files: Sequence[DataFile],
+    dev_files: Sequence[DataFile],
+    prepare: TextPreparer,
+    *,
+    needs_dev: bool = True,
 ) -> tuple[Corpus, Corpus]:
     """What is trained on, and what is measured on: dev files, and what training files hold out.
 
@@ -143,7 +147,7 @@ def read_corpora(
     held = [dataclasses.replace(file, held=True) for file in train_files if file.hold_out]
     dev_files = [*dev_files, *held]
     for kind, files in (("--train", train_files), ("--dev", dev_files)):
-        if not files:
+        if not files and (needs_dev or kind == "--train"):
             problems.append(f"no {kind} file is given; name at least one posts file (JSONL)")
         titles = [file.title for file in files]
         problems += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -40,11 +41,31 @@ class PostSet(Dataset[dict[str, Any]]):
         self.ocr_share = ocr_share
         self.rows = list(rows)
         self.images = images
+        self.targets = tuple(targets)
         self.file = np.array([row.file for row in rows])
         self.labels = labels_by_target(targets, rows, files)
         self.weights = np.zeros(self.labels.shape, dtype=np.float32)
         for column in range(len(targets)):
             self.weights[:, column] = _weights(self.labels[:, column], self.file, files)
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Which targets any post has a label for: bool [targets]."""
+        found: npt.NDArray[np.bool_] = (self.labels != UNKNOWN).any(axis=0)
+        return found
+
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all in it that training depends on."""
+        digest = hashlib.sha256(np.unique(self.file, return_inverse=True)[1].tobytes())
+        for column in np.flatnonzero(self.known):
+            target = self.targets[column]
+            digest.update(repr((target.name, target.labels)).encode())
+            digest.update(self.labels[:, column].tobytes())
+            digest.update(self.weights[:, column].tobytes())
+        for row in self.rows:
+            pictures = [key for key in row.image_keys if key in self.images]
+            digest.update(repr((row.token_ids, row.ocr_token_ids, pictures)).encode())
+        return digest.hexdigest()
 
     @property
     def lengths(self) -> list[int]:

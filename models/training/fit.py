@@ -58,7 +58,8 @@ def fit(
     Args:
         module: network and stage.
         train: to learn from.
-        dev: to measure on after every epoch, and to choose the epoch by.
+        dev: to measure on after every epoch, and to choose the epoch by; empty for neither, where
+            the stage averages.
         run: folder for the state of the stage; when it holds one, training goes on from there.
         seed: of order, dropout and dropped modalities.
 
@@ -82,7 +83,7 @@ def fit(
         callbacks.append(TensorBoardCallback(writer))  # type: ignore[no-untyped-call]
     trainer = _StageTrainer(
         model=module,
-        args=_arguments(stage, run, device, len(train), seed),
+        args=_arguments(stage, run, device, len(train), seed, measured=len(dev) > 0),
         train_dataset=train,
         eval_dataset=dev,
         data_collator=collate,
@@ -122,7 +123,9 @@ def _out_of_memory(stage: Stage, error: BaseException) -> ModelError:
     )
 
 
-def _arguments(stage: Stage, run: Path, device: str, posts: int, seed: int) -> TrainingArguments:
+def _arguments(
+    stage: Stage, run: Path, device: str, posts: int, seed: int, *, measured: bool
+) -> TrainingArguments:
     steps = -(-posts // stage.batch_size) * stage.epochs
     cuda_bf16 = device == "cuda" and torch.cuda.is_bf16_supported()
     arguments = TrainingArguments(
@@ -136,7 +139,7 @@ def _arguments(stage: Stage, run: Path, device: str, posts: int, seed: int) -> T
         warmup_steps=steps // 10,
         bf16=cuda_bf16 or (device == "cpu" and cpu_computes_bf16()),
         fp16=device == "cuda" and not cuda_bf16,
-        eval_strategy="epoch",
+        eval_strategy="epoch" if measured else "no",
         save_strategy="epoch",
         logging_strategy="epoch",
         save_total_limit=2,
@@ -259,10 +262,11 @@ class _Progress(TrainerCallback):
         # on_save and not on_evaluate: what is reported has been kept
         losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
         scores = [entry["eval_score"] for entry in state.log_history if "eval_score" in entry]
-        if losses and scores and state.is_world_process_zero:
+        if losses and state.is_world_process_zero:
+            score = f", dev score {scores[-1]:.4f}" if scores else ""
             self._report(
-                f"stage {self._stage}: epoch {len(scores)} of at most {args.num_train_epochs:.0f}: "
-                f"loss {losses[-1]:.4f}, dev score {scores[-1]:.4f}"
+                f"stage {self._stage}: epoch {len(losses)} of at most {args.num_train_epochs:.0f}: "
+                f"loss {losses[-1]:.4f}{score}"
             )
 
 

@@ -259,15 +259,17 @@ def augmented(pictures: Tensor) -> Tensor:
     Returns:
         The same shape and type.
     """
-    count = len(pictures)
-    scale = 1.0 - 0.25 * torch.rand(count, device=pictures.device)
-    shift = (1.0 - scale).unsqueeze(1) * (2 * torch.rand(count, 2, device=pictures.device) - 1)
-    mirrored = torch.where(torch.rand(count, device=pictures.device) < 0.5, -1.0, 1.0)
-    places = torch.zeros(count, 2, 3, device=pictures.device)
-    places[:, 0, 0] = scale * mirrored
-    places[:, 1, 1] = scale
-    places[:, :, 2] = shift
-    pixels = pictures.permute(0, 3, 1, 2).float()
-    grid = functional.affine_grid(places, list(pixels.shape), align_corners=False)
-    seen = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    count, device = len(pictures), pictures.device
+    # in half precision, a place is up to half a pixel beside where it should be
+    with torch.autocast(device.type, enabled=False):
+        scale = 1.0 - 0.25 * torch.rand(count, device=device)
+        shift = (1.0 - scale).unsqueeze(1) * (2 * torch.rand(count, 2, device=device) - 1)
+        mirrored = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
+        places = torch.zeros(count, 2, 3, device=device)
+        places[:, 0, 0] = scale * mirrored
+        places[:, 1, 1] = scale
+        places[:, :, 2] = shift
+        pixels = pictures.permute(0, 3, 1, 2).float()
+        grid = functional.affine_grid(places, list(pixels.shape), align_corners=False)
+        seen = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
     return seen.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8)

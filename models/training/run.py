@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from safetensors.numpy import save as to_safetensors
@@ -43,8 +44,15 @@ from models.training.features import FeatureCache, image_features, ocr_texts
 from models.training.lora import Adapters
 from models.training.recipe import Recipe
 from models.training.scores import dev_scores
+from models.training.settings import Stage
 from models.training.stages import rows_of, train_stage
-from models.training.targets import UNKNOWN, Target, own_heads, targets_of
+from models.training.targets import (
+    UNKNOWN,
+    Target,
+    labels_by_target,
+    own_heads,
+    targets_of,
+)
 
 Report = Callable[[str], None]
 
@@ -186,16 +194,21 @@ class Pictures:
     warnings: list[str]
 
 
-def read_data(setup: Setup) -> Data:
+def read_data(setup: Setup, *, needs_dev: bool = True) -> Data:
     """Read every file, and leave out what must not be learnt from."""
     recipe, config, report = setup.recipe, setup.config, setup.report
     prepare = TextPreparer(encoder_folder(config.text), max_tokens=config.max_tokens)
     report("reading posts")
-    train, dev = read_corpora(recipe.train, recipe.dev, prepare)
+    train, dev = read_corpora(recipe.train, recipe.dev, prepare, needs_dev=needs_dev)
     rows, removed, left_out = without_leaks(train, dev)
     tell_left_out(left_out, setup.cache_dir / "left-out.txt", report)
+    used = [row for stage in recipe.stages for row in rows_of(stage, rows, train.files)]
+    targets = targets_of(config, train.files, used)
+    known = (labels_by_target(targets, rows, train.files) != UNKNOWN).any(axis=1)
+    unasked = len(rows) - int(known.sum())
+    rows = [row for row, keep in zip(rows, known, strict=True) if keep]
+    removed = dataclasses.replace(removed, unlabelled=removed.unlabelled + unasked)
     check_labels(rows, dev)
-    targets = targets_of(config, train.files, rows)
     data = Data(train, dev, rows, dev.rows, removed, targets)
     if recipe.settings.ocr_share:
         cache = setup.cache_dir / "ocr.jsonl"
@@ -241,7 +254,8 @@ def fit_stages(setup: Setup, data: Data, network: Network) -> tuple[list[float],
     """
     recipe, settings, files = setup.recipe, setup.recipe.settings, data.train.files
     own = own_heads(data.targets, setup.config.text.dim)
-    epochs, broken = [], []
+    taught = np.zeros(len(data.targets), dtype=bool)
+    epochs, broken, name = [], [], ""
     for number, stage in enumerate(recipe.stages, 1):
         rows = rows_of(stage, data.rows, files)
         as_pixels = stage.train_image_stages > 0
@@ -249,20 +263,21 @@ def fit_stages(setup: Setup, data: Data, network: Network) -> tuple[list[float],
         broken += pictures.warnings
         posts = PostSet(rows, files, data.targets, pictures.images, settings.ocr_share)
         dev = _with_words(setup, data, pictures, posts)
-        run = _run_folder(setup, data, number)
+        taught |= posts.known
+        name = _chained(name, setup, stage, posts, dev)
         epochs.append(
             train_stage(
                 network,
                 stage,
-                data.targets,
+                [one for one, so_far in zip(data.targets, taught, strict=True) if so_far],
                 own,
                 posts,
                 dev,
                 pictures.collate,
-                run,
+                setup.cache_dir / "runs" / name,
                 seed=settings.seed + number,
                 device=setup.device,
-                tensorboard=setup.cache_dir / "tensorboard" / f"{recipe.name}-{run.name}",
+                tensorboard=setup.cache_dir / "tensorboard" / f"{recipe.name}-{name}",
                 report=setup.report,
             )
         )
@@ -339,24 +354,22 @@ def _with_words(
     dev = PostSet(data.dev_rows, data.dev.files, data.targets, pictures.images, ocr_share)
     if taught is None:
         return dev
-    columns = (taught.labels != UNKNOWN).any(axis=0)
-    known = (dev.labels[:, columns] != UNKNOWN).any(axis=1)
+    known = (dev.labels[:, taught.known] != UNKNOWN).any(axis=1)
     rows = [row for row, keep in zip(data.dev_rows, known, strict=True) if keep]
     return PostSet(rows, data.dev.files, data.targets, pictures.images, ocr_share)
 
 
-def _run_folder(setup: Setup, data: Data, number: int) -> Path:
-    """Where a run is kept up to and with a stage, counted from 1; another file, setting or device
-    is another run, and what comes after the stage is none of its business."""
-    recipe = setup.recipe
-    files = [
-        [
-            (read.sha256, file.hold_out, file.class_balance, file.labelling, file.auxiliary)
-            for read, file in zip(corpus.read, corpus.files, strict=True)
-        ]
-        for corpus in (data.train, data.dev)
-    ]
-    stages = [dataclasses.asdict(stage) for stage in recipe.stages[:number]]
-    settings = dataclasses.asdict(recipe.settings)
-    text = json.dumps([setup.config.to_json(), settings, stages, files, setup.device])
-    return setup.cache_dir / "runs" / hashlib.sha256(text.encode()).hexdigest()[:16]
+def _chained(before: str, setup: Setup, stage: Stage, posts: PostSet, dev: PostSet) -> str:
+    """Name of a run up to and with a stage. Another post, setting or device is another run; what
+    comes after the stage, and files that no stage has learnt from yet, are none of its business.
+
+    Args:
+        before: name of the run up to the stage before; "" for none.
+        posts: that the stage learns from.
+        dev: that it may choose its epoch by.
+    """
+    config = dataclasses.replace(setup.config, name="").to_json()
+    settings = dataclasses.asdict(setup.recipe.settings)
+    chosen_by = "" if stage.average_last else dev.digest()
+    given = [before, config, settings, dataclasses.asdict(stage), posts.digest(), chosen_by]
+    return hashlib.sha256(json.dumps([*given, setup.device]).encode()).hexdigest()[:16]

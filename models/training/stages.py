@@ -19,13 +19,13 @@ from models.training.dataset import Collator, PostSet
 from models.training.fit import fit
 from models.training.module import TrainingModule
 from models.training.settings import DataFile, Stage
-from models.training.targets import Target
+from models.training.targets import Target, heads_of
 
 
 def train_stage(
     network: Network,
     stage: Stage,
-    targets: Sequence[Target],
+    taught: Sequence[Target],
     own_heads: nn.ModuleDict,
     posts: PostSet,
     dev: PostSet,
@@ -41,7 +41,7 @@ def train_stage(
 
     Args:
         network: is trained in place, and on the CPU afterwards.
-        targets: what there are labels for.
+        taught: what this stage or one before it has labels for.
         own_heads: of targets that the model has no head for; trained in place too.
         dev: tells when to stop.
         run: folder of the run up to this stage, where what it ended with is kept. Another run that
@@ -51,11 +51,11 @@ def train_stage(
         The epochs that it took.
 
     Raises:
-        DataError: there is no post to learn from.
+        DataError: there is no post to learn from, or none to choose an epoch by.
         ModelError: the loss is not a number, memory is short, or a folder cannot be written.
     """
     done = run.with_suffix(".safetensors")
-    both = nn.ModuleDict({"network": network, "own_heads": own_heads})
+    both = nn.ModuleDict({"network": network, "own_heads": heads_of(own_heads, taught)})
     if done.exists():
         report(f"stage {stage.name}: already finished")
         with safe_open(done, framework="pt") as file:
@@ -65,8 +65,13 @@ def train_stage(
         return epochs
     if not len(posts):
         raise DataError(f"stage {stage.name!r} has no labelled post to learn from")
+    if not len(dev) and not stage.average_last:
+        raise DataError(
+            f"stage {stage.name!r} chooses its epoch, and no dev file has a label (of the same "
+            "`labelling`) for what it teaches; add one, or set average_last"
+        )
     epochs = fit(
-        TrainingModule(network, stage, targets, own_heads),
+        TrainingModule(network, stage, posts.targets, own_heads),
         posts,
         dev,
         collate,
@@ -76,7 +81,8 @@ def train_stage(
         tensorboard=tensorboard,
         report=report,
     )
-    both.cpu()
+    network.cpu()
+    own_heads.cpu()
     if PartialState().is_main_process:
         temporary = done.with_suffix(".new")
         try:

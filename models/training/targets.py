@@ -100,8 +100,20 @@ def labels_by_target(
 
 def own_heads(targets: Sequence[Target], dim: int) -> nn.ModuleDict:
     """A linear head on the words' features for every target that has one of its own."""
+    found = nn.ModuleDict()
+    for one in targets:
+        if one.has_own_head:
+            found[_key(one.name)] = head = nn.Linear(dim, len(one.labels))
+            # whatever else is learnt, it starts alike, so that a stage that ended can be taken up
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+    return found
+
+
+def heads_of(heads: nn.ModuleDict, targets: Sequence[Target]) -> nn.ModuleDict:
+    """The heads of some of the targets."""
     return nn.ModuleDict(
-        {_key(one.name): nn.Linear(dim, len(one.labels)) for one in targets if one.has_own_head}
+        {_key(one.name): own_head(heads, one) for one in targets if one.has_own_head}
     )
 
 

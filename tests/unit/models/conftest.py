@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,14 @@ class Toy:
     train: tuple[DataFile, ...]
     dev: tuple[DataFile, ...]
     cache: Path
+
+    def afresh(self, folder: Path) -> Toy:
+        """With a cache where no stage is finished; features of pictures are shared."""
+        features = self.cache / "features"
+        features.mkdir(parents=True, exist_ok=True)
+        (folder / "cache").mkdir()
+        (folder / "cache" / "features").symlink_to(features)
+        return replace(self, cache=folder / "cache")
 
     def run(
         self,

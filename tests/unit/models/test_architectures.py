@@ -97,8 +97,8 @@ def batch(config: ModelConfig, pixels: int = 64, vocabulary: int = 20) -> dict[s
     }
 
 
-def to_train(network: Network, stage: Stage) -> TrainingModule:
-    """With the questions that the network answers as its only targets."""
+def taught(network: Network, stage: Stage) -> TrainingModule:
+    """Of the model's own questions."""
     targets = targets_of(network.config, (), ())
     return TrainingModule(network, stage, targets, own_heads(targets, network.config.text.dim))
 
@@ -108,7 +108,7 @@ def test_every_fusion_trains_the_last_layers_and_no_others(small: ModelConfig, f
     config = dataclasses.replace(small, fusion=fusion)
     network = Network(config)
     base = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    module = to_train(network, Stage(train_text_layers=2, train_image_stages=1)).train()
+    module = taught(network, Stage(train_text_layers=2, train_image_stages=1)).train()
     optimizer = torch.optim.SGD(module.parameter_groups(), lr=1.0)
     module(**batch(config))["loss"].backward()
     optimizer.step()
@@ -129,27 +129,31 @@ def test_every_fusion_trains_the_last_layers_and_no_others(small: ModelConfig, f
 
 
 def test_all_layers_are_trained_with_the_embeddings(small: ModelConfig) -> None:
-    module = to_train(Network(small), Stage(train_text_layers="all"))
+    module = taught(Network(small), Stage(train_text_layers="all"))
     assert all(p.requires_grad for p in module.network.text.parameters())
     assert not any(p.requires_grad for p in module.network.image.parameters())
-    frozen = to_train(Network(small), Stage(train_text_layers=0)).train()
+    frozen = taught(Network(small), Stage(train_text_layers=0)).train()
     assert not any(p.requires_grad for p in frozen.network.text.parameters())
     assert not frozen.network.text.training
 
 
+@pytest.mark.parametrize("of_pictures", [("sentiment",), ("sentiment", "sarcasm")])
 def test_a_post_without_pictures_is_judged_by_its_words_and_the_other_way_round(
-    small: ModelConfig,
+    small: ModelConfig, of_pictures: tuple[str, ...]
 ) -> None:
-    module = to_train(Network(small), Stage()).eval()
+    small = dataclasses.replace(small, of_pictures=of_pictures)
+    module = taught(Network(small), Stage()).eval()
     given = batch(small)
     inputs = {name: given[name] for name in list(given)[:5]}
     with torch.inference_mode():
         found = module.network.head(module.features(**inputs))
-    for question in ("sentiment", "sarcasm"):
-        fused = found["fused"][question]
-        assert torch.equal(fused[1], found["text_alone"][question][1])
-        assert torch.equal(fused[2], found["image_alone"][question][2])
-        assert not torch.equal(fused[0], found["text_alone"][question][0])
+    for head in ("sentiment", "sarcasm"):
+        fused = found["fused"][head]
+        assert torch.equal(fused[1], found["text_alone"][head][1])
+        assert torch.equal(fused[2], found["image_alone"][head][2])
+        # pictures take part in what the configuration says, and in nothing else
+        by_words = torch.equal(fused[0], found["text_alone"][head][0])
+        assert by_words == (head not in of_pictures)
 
 
 @pytest.mark.parametrize("fusion", ["concat", "gated", "cross_attention"])
@@ -182,7 +186,8 @@ def test_of_what_is_not_there_nothing_shows(small: ModelConfig, fusion: str) -> 
             )
         )
     for read_out in one:
-        assert torch.allclose(one[read_out]["sentiment"], other[read_out]["sentiment"], atol=1e-4)
+        found, same = one[read_out]["sentiment"], other[read_out]["sentiment"]
+        assert torch.allclose(found, same, atol=1e-4)
     assert torch.equal(nothing["fused"]["sentiment"][0], head.nothing["sentiment"])
 
 
@@ -264,7 +269,7 @@ def test_the_articles_system_in_full_size_goes_forward_and_backward(tmp_path: Pa
     config = bert_resnet50_config(text=str(text), image=str(save_resnet(tmp_path / "image")))
     assert (config.max_tokens, config.image.dim, config.hidden) == (128, 2048, 512)
     network = Network(pinned(config))
-    module = to_train(network, Stage(train_text_layers=2, train_image_stages=1)).train()
+    module = taught(network, Stage(train_text_layers=2, train_image_stages=1)).train()
     found = module(**batch(config, pixels=224, vocabulary=30522))
     found["loss"].backward()
     assert found["sentiment"].shape == (3, 3)

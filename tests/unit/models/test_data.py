@@ -259,3 +259,44 @@ def test_no_name_of_an_image_makes_reading_fail(tmp_path: Path, image: str) -> N
     path = tmp_path / "posts.jsonl"
     path.write_text(json.dumps({"id": "1", "text": "a", "images": [image]}))
     assert len(problems(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [
+        ("sentiment", "good", "one of negative, neutral, positive"),
+        ("text_sentiment", 1, "one of negative, neutral, positive"),
+        ("image_sentiment", ["positive"], "one of negative, neutral, positive"),
+        ("sarcastic", "yes", "true or false"),
+        ("offensive", 0, "true or false"),
+        ("hateful", "no", "true or false"),
+        ("conflict", 1, "true or false"),
+        ("emotion", 7, "a string"),
+        ("emoji", True, "a string"),
+        ("language", ["en"], "a string"),
+    ],
+)
+def test_a_label_that_is_none_is_named(tmp_path: Path, name: str, value: object, must: str) -> None:
+    path = tmp_path / "a.jsonl"
+    good = {"id": "1", "text": "a", name: None}
+    path.write_text("\n".join(json.dumps(one) for one in (good, {**good, "id": "2", name: value})))
+    assert problems(path) == (f"{path}:2: {name} is {value!r}; it must be {must}",)
+
+
+def test_every_label_is_read(tmp_path: Path) -> None:
+    labels = {
+        "sentiment": "positive",
+        "text_sentiment": "neutral",
+        "image_sentiment": "positive",
+        "sarcastic": False,
+        "offensive": True,
+        "hateful": False,
+        "conflict": True,
+        "emotion": "joy",
+        "emoji": "x",
+        "language": "en",
+    }
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"id": "1", "text": "a", **labels}))
+    (post,) = read_posts(path).posts
+    assert {name: getattr(post, name) for name in labels} == labels

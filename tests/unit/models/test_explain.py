@@ -275,7 +275,7 @@ def test_of_a_long_text_the_part_that_decided_is_explained_where_it_stands() -> 
     post = model.prepare(text, [])
     assert len(post.windows) > 2
     (prediction,) = model.predict([post])
-    assert prediction.fused.sentiment_window not in (0, len(post.windows) - 1)
+    assert prediction.fused.windows["sentiment"] not in (0, len(post.windows) - 1)
     for ask_again in (True, False):
         (found,) = explain(
             model, [post], ["sentiment.negative"], predictions=[prediction], ask_again=ask_again
@@ -283,7 +283,7 @@ def test_of_a_long_text_the_part_that_decided_is_explained_where_it_stands() -> 
         assert found is not None
         assert found.window is not None
         assert found.value == pytest.approx(prediction.fused.sentiment.negative, abs=0.02)
-        assert found.window == post.windows[prediction.fused.sentiment_window].own
+        assert found.window == post.windows[prediction.fused.windows["sentiment"]].own
         assert all(post.text[word.start : word.end] == word.word for word in found.words)
         assert "I hate you" in post.text[slice(*found.window)]
         row = as_written(found, text).as_row()
@@ -302,7 +302,7 @@ def test_words_of_a_window_and_in_its_pictures_are_found_in_the_whole_text() -> 
         Window(join_ocr("four five six", ["green blue"]), (2,), (14, 27), (begin + 4, begin + 14)),
     )
     post = PreparedPost(text, (1,), (), (), windows)
-    scores = Scores(Sentiment(1, 0, 0), 0.5, sentiment_window=0, sarcasm_window=1)
+    scores = Scores(Sentiment(1, 0, 0), 0.5, windows={"sentiment": 0, "sarcasm": 1})
     (found,) = explain(model, [post], ["sarcasm"], predictions=[Prediction(scores, scores, None)])
     assert found is not None
     words = [word.word for word in found.words]

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from deadpan.core.errors import DataError
 from models.data.posts_file import LabelledPost, PostsFile
 from models.evaluation.conflict_auc import auc, conflict_scores, measure_conflict
-from models.evaluation.judge import Answers, Judged, measure_judged
+from models.evaluation.judge import Answers, Judged, labels_of, measure_judged
 from models.evaluation.metrics import compare, measure
 from models.evaluation.plots import average_precision, precision_recall
 from models.evaluation.report import MISTAKES, render_report, write_report
@@ -26,8 +26,10 @@ HOSTILE = "<scripts>alert(1)</scripts> & \"quotes\" 'n' {{ 7*7 }}"
 
 def answers(random: np.random.Generator, count: int, sure: float) -> Answers:
     return Answers(
-        random.dirichlet(np.full(3, sure), count),
-        random.dirichlet(np.full(2, sure), count),
+        {
+            "sentiment": random.dirichlet(np.full(3, sure), count),
+            "sarcasm": random.dirichlet(np.full(2, sure), count),
+        },
         np.ones(count, dtype=bool),
     )
 
@@ -52,6 +54,7 @@ def judged(folder: Path, *, count: int = 60, sure: float = 0.5, sarcasm: bool = 
             "image_alone": answers(random, count, sure),
         },
         labels={
+            **labels_of([LabelledPost("", "")] * count),
             "sentiment": random.integers(0, 3, count),
             "sarcasm": random.integers(0, 2, count) if sarcasm else np.full(count, -1),
         },
@@ -136,7 +139,7 @@ def test_the_page_has_every_part(tmp_path: Path) -> None:
 
 def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
     one = judged(tmp_path, sarcasm=False)
-    fused = one.answers["fused"].sentiment
+    fused = one.answers["fused"].of["sentiment"]
     wrong = fused.argmax(axis=1) != one.labels["sentiment"]
     surest = int(np.flatnonzero(wrong)[fused[wrong].max(axis=1).argmax()])
     text = page_of(one)
@@ -146,7 +149,7 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
 
 def test_posts_without_label_or_mistake_make_a_page_too(tmp_path: Path) -> None:
     one = judged(tmp_path, sarcasm=False)
-    one.answers["fused"].sentiment[:] = np.eye(3)[one.labels["sentiment"]]
+    one.answers["fused"].of["sentiment"][:] = np.eye(3)[one.labels["sentiment"]]
     text = page_of(one)
     assert "Every answer is right." in text
     assert Page(text).open == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,12 +87,13 @@ def test_words_in_pictures_join_as_often_as_the_recipe_says(
     post = LabelledPost("1", "a", sentiment="neutral")
     row = Row(post, 0, "a", token_ids=(1,), image_keys=(), ocr_token_ids=(1, 2))
     cache = FeatureCache(toy.cache, {}, "float16")
-    posts = PostSet([row], [DataFile(Path("x"))], cache, ocr_share=share)
+    files = [DataFile(Path("x"))]
+    posts = PostSet([row], files, (), cache, ocr_share=share)
     torch.manual_seed(0)
     assert {posts[0]["token_ids"] for _ in range(50)} == seen
     # a post whose pictures hold no words keeps its own
     silent = dataclasses.replace(row, ocr_token_ids=())
-    assert PostSet([silent], [DataFile(Path("x"))], cache, ocr_share=1.0)[0]["token_ids"] == (1,)
+    assert PostSet([silent], files, (), cache, ocr_share=1.0)[0]["token_ids"] == (1,)
 
 
 def test_a_stage_may_end_with_the_mean_of_its_last_weights(tmp_path: Path) -> None:
@@ -129,6 +131,7 @@ def test_a_stage_may_end_with_the_mean_of_its_last_weights(tmp_path: Path) -> No
 def test_the_same_seed_gives_the_same_model_and_another_does_not(
     toy: Toy, trained: TrainingResult, tmp_path: Path
 ) -> None:
+    toy = toy.afresh(tmp_path)
     assert toy.run(tmp_path / "again").version == trained.version
     other = toy.run(tmp_path / "other", settings=dataclasses.replace(SETTINGS, seed=2))
     assert other.version != trained.version
@@ -137,6 +140,7 @@ def test_the_same_seed_gives_the_same_model_and_another_does_not(
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_model(
     toy: Toy, trained: TrainingResult, tmp_path: Path
 ) -> None:
+    toy = toy.afresh(tmp_path)
     lines: list[str] = []
 
     def interrupt(line: str) -> None:
@@ -153,17 +157,21 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_model(
     assert not any("epoch 1 of" in line for line in resumed)
     assert same_weights(result.path, trained.path)
     assert result.version == trained.version
-    assert list((toy.cache / "runs").iterdir()) == []
+    # of the states of its epochs nothing stays but how the stage ended
+    assert [path.suffix for path in (toy.cache / "runs").iterdir()] == [".safetensors"]
 
 
 def test_a_damaged_feature_cache_is_computed_again(
     toy: Toy, trained: TrainingResult, tmp_path: Path
 ) -> None:
-    shards = sorted((toy.cache / "features").glob("*/*.npz"))
+    cache = tmp_path / "cache"
+    shutil.copytree(toy.cache / "features", cache / "features")
+    shards = sorted((cache / "features").glob("*/*.npz"))
     assert shards
     for shard in shards:
         shard.write_bytes(shard.read_bytes()[:100])
-    assert toy.run(tmp_path / "again").version == trained.version
+    again = dataclasses.replace(toy, cache=cache).run(tmp_path / "again")
+    assert again.version == trained.version
 
 
 def test_a_loss_that_is_no_number_stops_training_and_writes_nothing(
@@ -244,8 +252,8 @@ def test_evaluating_the_model_agrees_with_what_training_reported(
 def test_the_recipe_of_the_preset_names_every_file(tmp_path: Path) -> None:
     assert "mini" in recipe_names()
     recipe = load_recipe("mini", tmp_path)
-    assert len(recipe.train) == 5
-    assert len(recipe.dev) == 3
+    assert len(recipe.train) == 12
+    assert len(recipe.dev) == 6
     assert all(file.name and file.source for file in (*recipe.train, *recipe.dev))
     assert recipe.train[0].path == tmp_path / "mvsa" / "train.jsonl"
 
@@ -352,7 +360,7 @@ def test_short_memory_is_a_model_error_that_names_the_batch_size(
 
     monkeypatch.setattr("models.training.module.TrainingModule.forward", short)
     with pytest.raises(ModelError, match=r"out of memory in stage 'all'.*batch_size \(it is 16\)"):
-        toy.run(tmp_path / "model")
+        toy.afresh(tmp_path).run(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
