@@ -136,7 +136,13 @@ def decide(
     console = write.console
     code = reasons.check(console.reasons, wanted.action, wanted.reason_code)
     said = Said(
-        wanted.action, code, wanted.note, wanted.sentiment, wanted.sarcastic, wanted.verdict_id
+        wanted.action,
+        code,
+        wanted.note,
+        wanted.sentiment,
+        wanted.sarcastic,
+        wanted.verdict_id,
+        offensive=wanted.offensive,
     )
     blind.refuse_hidden(request, flag_id)
 

@@ -38,6 +38,7 @@ class Vote(Taken):
     note: Annotated[str, StringConstraints(max_length=MAX_NOTE_CHARACTERS)] | None = None
     sentiment: Literal["negative", "neutral", "positive"] | None = None
     sarcastic: bool | None = None
+    offensive: bool | None = Field(None, description="Whether its words are offensive.")
 
 
 class Voted(Row):
@@ -49,6 +50,7 @@ class Voted(Row):
     note: str | None
     sentiment: str | None
     sarcastic: bool | None
+    offensive: bool | None
     settles: bool = Field(description="Whether a lead said it, of two who disagreed.")
     decision_id: int | None = Field(description="Of an appeal: the decision that it became.")
     created_at: datetime

@@ -89,7 +89,14 @@ def vote(
     """Say what one thinks of it; a skip gives it to somebody else."""
     console = write.console
     code = reasons.check(console.reasons, wanted.action, wanted.reason_code)
-    said = Said(wanted.action, code, wanted.note, wanted.sentiment, wanted.sarcastic)
+    said = Said(
+        wanted.action,
+        code,
+        wanted.note,
+        wanted.sentiment,
+        wanted.sarcastic,
+        offensive=wanted.offensive,
+    )
 
     def work(connection: Connection) -> review_shapes.Look:
         second_looks.vote(connection, review_id, write.me, said, report=console.report_decisions)

@@ -89,6 +89,11 @@ class Verdict(Row):
     neutral: float
     positive: float
     sarcasm: float
+    offensive: float | None = Field(
+        description="Of the words alone; null of a post without words, and of a model that does "
+        "not score it."
+    )
+    hateful: float | None = Field(description="As `offensive`.")
     text_alone: dict[str, float] | None
     image_alone: dict[str, float] | None
     degraded: list[dict[str, Any]]
@@ -162,6 +167,7 @@ class Decide(Taken):
     note: Annotated[str, StringConstraints(max_length=MAX_NOTE_CHARACTERS)] | None = None
     sentiment: Literal["negative", "neutral", "positive"] | None = None
     sarcastic: bool | None = None
+    offensive: bool | None = Field(None, description="Whether its words are offensive.")
     verdict_id: Annotated[int, Field(ge=1, le=BIGGEST)] | None = Field(
         None, description="The verdict that was looked at; a newer one refuses the decision."
     )
@@ -196,8 +202,10 @@ class Decision(Row):
     note: str | None
     sentiment: str | None
     sarcastic: bool | None
+    offensive: bool | None
     agrees_sentiment: bool | None
     agrees_sarcasm: bool | None
+    agrees_offensive: bool | None
     seconds_taken: float | None
     undoes: int | None
     undone: bool

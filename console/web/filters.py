@@ -46,6 +46,8 @@ class Asked(BaseModel):
     language: Text = ""
     negative: Text = ""
     sarcasm: Text = ""
+    offensive: Text = ""
+    hateful: Text = ""
     age: Text = ""
     size: Text = ""
 
@@ -102,6 +104,8 @@ class Asked(BaseModel):
             language=valid.language,
             negative=valid.negative,
             sarcasm=valid.sarcasm,
+            offensive=valid.offensive,
+            hateful=valid.hateful,
             opened_before=datetime.now(UTC) - timedelta(hours=_HOURS[valid.age])
             if valid.age
             else None,
@@ -143,6 +147,8 @@ class _Valid(BaseModel):
     language: Annotated[str, AfterValidator(language_code)] | None = None
     negative: Share = None
     sarcasm: Share = None
+    offensive: Share = None
+    hateful: Share = None
     age: Literal["1h", "8h", "1d", "3d"] | None = None
     size: Literal["100"] | None = None
 

@@ -77,6 +77,7 @@ templates.env.filters |= {
     "duration": words.duration,
     "condition": words.condition_words,
     "rule": words.rule_words,
+    "score": words.score_words,
     "reason": reasons.words,
     "thresholds": words.thresholds,
     "done": lambda action: words.DONE.get(action, action),

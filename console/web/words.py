@@ -19,6 +19,8 @@ _BETWEEN: Final = {
     "unlearnt": "The model never learnt the post's language",
     "language": "Language of the post",
 }
+#: Of the words of a post, whatever pictures it has.
+_OF_WORDS: Final = {"offensive": "Offensiveness", "hateful": "Hatefulness"}
 _FIRES: Final = {">=": "at {} or more", "<=": "at {} or less", ">": "above {}", "<": "below {}"}
 DONE: Final = {
     "approve": "approved",
@@ -40,14 +42,22 @@ def score_words(name: str) -> str:
     if name in _BETWEEN:
         return _BETWEEN[name]
     read_out, label = _split(name)
-    said = "Sarcasm" if label == "sarcasm" else f"{label.capitalize()} sentiment"
+    said = _OF_WORDS.get(label) or (
+        "Sarcasm" if label == "sarcasm" else f"{label.capitalize()} sentiment"
+    )
     return f"{said} of {_WHOSE.get(read_out, read_out)}"
+
+
+def read_by(name: str) -> str:
+    """What a score looks at: "together", "text_alone" or "image_alone"."""
+    return _split(name)[0] or "together"
 
 
 def _split(name: str) -> tuple[str, str]:
     """What was read, empty for both together; and the score."""
     head, _, label = name.rpartition(".")
-    return head.removesuffix("sentiment").rstrip("."), label
+    read_out = "text_alone" if label in _OF_WORDS else head.removesuffix("sentiment").rstrip(".")
+    return read_out, label
 
 
 def condition_words(condition: Mapping[str, Any]) -> str:
@@ -65,12 +75,13 @@ def condition_words(condition: Mapping[str, Any]) -> str:
 
 def thresholds(reasons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Where rules that fired begin, by what was read ("together", "text_alone", "image_alone") and
-    score ("negative", "sarcasm"); the lowest where several ask for the same score."""
+    score ("negative", "sarcasm", "offensive", "hateful"); the lowest where several ask for the same
+    score."""
     found: dict[str, dict[str, float]] = {"together": {}, "text_alone": {}, "image_alone": {}}
     for condition in (c for reason in reasons for c in reason.get("conditions") or ()):
         read_out, label = _split(str(condition.get("score", "")))
         lines, threshold = found.get(read_out or "together"), condition.get("threshold")
-        if lines is None or label not in ("negative", "sarcasm"):
+        if lines is None or label not in ("negative", "sarcasm", *_OF_WORDS):
             continue
         if isinstance(threshold, int | float):
             lines[label] = min(float(threshold), lines.get(label, 1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Form, Request
 
@@ -16,13 +16,15 @@ from storage.flags.worklist import Flag
 from storage.people import exposures
 from tasks.policy.reason_codes import ReasonCodes
 
+_YES_OR_NO: Final = {"yes": True, "no": False}
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionForm:
     """What a moderator chose and typed; it is shown again when it cannot be written.
 
     Attributes:
-        sarcastic: "yes", "no", or empty.
+        sarcastic, offensive: "yes", "no", or empty.
     """
 
     action: Annotated[str, Form(max_length=16)]
@@ -30,6 +32,7 @@ class DecisionForm:
     note: Note = ""
     sentiment: Annotated[str, Form(max_length=16)] = ""
     sarcastic: Annotated[str, Form(max_length=3)] = ""
+    offensive: Annotated[str, Form(max_length=3)] = ""
 
     def said(self, codes: ReasonCodes, *, seen_verdict_id: int | None = None) -> Said:
         """The same as it is written down.
@@ -46,7 +49,8 @@ class DecisionForm:
             reason_code=reasons.chosen(codes, self.action, self.reason_code),
             note=self.note or None,
             sentiment=self.sentiment or None,
-            sarcastic={"yes": True, "no": False}.get(self.sarcastic),
+            sarcastic=_YES_OR_NO.get(self.sarcastic),
+            offensive=_YES_OR_NO.get(self.offensive),
             seen_verdict_id=seen_verdict_id,
         )
 

@@ -38,6 +38,8 @@ def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[
         "seen": own,
         "read_in_pictures": read,
         "explained": told.get("score"),
+        "looks_at": words.read_by(str(told.get("score", ""))),
+        "tried": {region.get("image", 0) + 1 for region in told.get("regions", ())},
         "method": told.get("method"),
         "moved": [w for w in told.get("words", ()) if abs(w.get("effect", 0)) >= 0.01],
         "disagreement": told.get("disagreement"),

@@ -111,12 +111,15 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """The few figures of a trial that a page shows: see `Comparison`."""
+    """The few figures of a trial that a page shows: see `Comparison`.
+
+    Attributes:
+        agreement: by question, how often both answer alike, of the posts where both answer it.
+    """
 
     trial: Trial
     posts: int
-    sentiment: Share
-    sarcasm: Share
+    agreement: Mapping[str, Share]
     removed: int
     added: int
 
@@ -170,25 +173,36 @@ def brief(connection: Connection, *, since: datetime) -> Brief | None:
         return None
     both = pairs(found[0], since).subquery()
     ours, theirs = (
-        {name: both.c[prefix + name] for name in SCORES} for prefix in ("", "champion_")
+        {name: both.c[prefix + name] for name in (*SCORES, *OF_WORDS)}
+        for prefix in ("", "champion_")
     )
     flagged, was_flagged = both.c.rules != [], both.c.champion_rules != []
 
     def number(condition: ColumnElement[bool]) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
-    n, sentiment, sarcasm, removed, added = connection.execute(
+    # A score that one of the two does not have makes the comparison NULL, which is not counted.
+    same = {
+        question: sentiment_in_sql(ours) == sentiment_in_sql(theirs)
+        if question == "sentiment"
+        else (ours[question] >= YES) == (theirs[question] >= YES)
+        for question in ANSWERS
+    }
+    n, removed, added, *counts = connection.execute(
         select(
             func.count(),
-            number(sentiment_in_sql(ours) == sentiment_in_sql(theirs)),
-            number((ours["sarcasm"] >= YES) == (theirs["sarcasm"] >= YES)),
             number(and_(was_flagged, ~flagged)),
             number(and_(flagged, ~was_flagged)),
+            *(number(condition) for condition in same.values()),
+            *(number(condition.is_not(None)) for condition in same.values()),
         ).select_from(both)
     ).one()
-    return Brief(
-        found[0], n, Share.of(sentiment, n), Share.of(sarcasm, n), int(removed), int(added)
-    )
+    alike, answered = counts[: len(same)], counts[len(same) :]
+    agreement = {
+        question: Share.of(int(alike[index]), int(answered[index]))
+        for index, question in enumerate(same)
+    }
+    return Brief(found[0], n, agreement, int(removed), int(added))
 
 
 @dataclass(slots=True)

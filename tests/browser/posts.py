@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,13 @@ TEN = (
     "traffic_jam.jpg",
 )
 XSS = '"><img src=x onerror="window.hit=1"><script>window.hit=1</script>'
+RUDE = "Only a clown parks like that. Move it, you utter idiot"
+QUOTED = 'They shouted "go back where you came from" at us again'
 FLOODED = "Water up to my knees and the tap still won't turn off. Living my best life"
 _SARCASTIC = reason("sarcastic", "sarcasm", 0.7, 0.91)
 _NEGATIVE = reason("very-negative", "sentiment.negative", 0.85, 0.93)
+_RUDE = reason("offensive", "offensive", 0.7, 0.91)
+_HATEFUL = reason("hateful", "hateful", 0.6, 0.66)
 _SIX = [
     _NEGATIVE,
     _SARCASTIC,
@@ -100,6 +104,22 @@ def fill_calmly(database: Engine, store: EvidenceStore) -> None:
             )
 
 
+def fill_of_words(database: Engine, store: EvidenceStore) -> tuple[int, int, int]:
+    """Three posts that a model with all questions judged; their flags: offensive, with a picture;
+    sarcastic, with a picture that moved nothing; hateful, without one."""
+    return (
+        judged(database, store, "3001", RUDE, ["traffic_jam.jpg"], queue="negative", priority=70,
+            reasons=[_RUDE, _NEGATIVE], author="nadia", negative=0.93, offensive=0.91, hateful=0.14,
+            explanation=_explained("offensive", RUDE, {"clown": 0.2, "utter idiot": 0.41})),
+        judged(database, store, "3002", FLOODED, ["flooded_kitchen.jpg"], queue="sarcasm",
+            reasons=[_SARCASTIC], author="mara_k", sarcasm=0.91, offensive=0.04, hateful=0.01,
+            explanation=_explained("sarcasm", FLOODED, {"best": 0.3}, _regions())),
+        judged(database, store, "3003", QUOTED, [], queue="negative", reasons=[_HATEFUL],
+            author="ines", offensive=0.72, hateful=0.66,
+            explanation=_explained("hateful", QUOTED, {"go back": 0.3, "at us": -0.11})),
+    )  # fmt: skip
+
+
 def judged(
     database: Engine,
     store: EvidenceStore,
@@ -146,21 +166,34 @@ def _judged(
 
 def _explanation(text: str) -> dict[str, Any]:
     effects = {"Water": 0.05, "knees": 0.11, "Living": 0.2, "best": 0.31, "turn": -0.12}
+    return _explained("sarcasm", text, effects, _regions(by_row=0.1, by_column=0.02))
+
+
+def _explained(
+    score: str,
+    text: str,
+    effects: Mapping[str, float],
+    regions: Sequence[Mapping[str, float]] = (),
+) -> dict[str, Any]:
     words = []
     for word, effect in effects.items():
         start = text.index(word)
         words.append({"start": start, "end": start + len(word), "word": word, "effect": effect})
-    regions = [
-        {"image": 0, "x0": x / 4, "y0": y / 4, "x1": (x + 1) / 4, "y1": (y + 1) / 4,
-         "effect": 0.1 * (y - 1) + 0.02 * x}
-        for y in range(4)
-        for x in range(4)
-    ]  # fmt: skip
     return {
-        "score": "sarcasm",
+        "score": score,
         "method": "occlusion",
         "value": 0.91,
         "disagreement": 0.6,
         "words": sorted(words, key=lambda word: word["start"]),
-        "regions": regions,
+        "regions": list(regions),
     }
+
+
+def _regions(*, by_row: float = 0.0, by_column: float = 0.0) -> list[dict[str, float]]:
+    """The parts of a picture; without arguments, none of them moved the score."""
+    return [
+        {"image": 0, "x0": x / 4, "y0": y / 4, "x1": (x + 1) / 4, "y1": (y + 1) / 4,
+         "effect": by_row * (y - 1) + by_column * x}
+        for y in range(4)
+        for x in range(4)
+    ]  # fmt: skip

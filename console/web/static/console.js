@@ -340,7 +340,7 @@
       // Said again, it is taken back: a radio button by itself cannot be.
       const box = labelOf(key);
       box.checked = !box.checked;
-      say(`${box.value === "yes" ? "sarcastic" : box.value === "no" ? "literal" : box.value}${box.checked ? "" : " cleared"}`);
+      say(`${box.dataset.said}${box.checked ? "" : " cleared"}`);
     } else if (key === "n" && !one('[data-key="n"]')) location.assign("/");
     else done = press(key);
     if (done) event.preventDefault();

@@ -37,6 +37,11 @@ def test_it_answers_for_one_post_and_takes_new_ones(
         record(connection, verdicts=[], gone=[GonePost("away", "404")])
     told = api.get("/verdicts/" + urllib.parse.quote("post/42 ünï", safe="")).json()
     assert (told["outcome"], told["verdict"]["sarcasm"]) == ("judged", 0.8)
+    # judged by a model that was not asked
+    assert (told["verdict"]["offensive"], told["verdict"]["hateful"]) == (None, None)
+    flag(console.database, "rude", offensive=0.9, hateful=0.2)
+    told = api.get("/verdicts/rude").json()["verdict"]
+    assert (told["offensive"], told["hateful"]) == (0.9, 0.2)
     assert api.get("/verdicts/away").json()["outcome"] == "gone"
     assert api.get("/verdicts/unknown").status_code == 404
     answer = api.post("/posts", json={"post_ids": ["1", "2"], "priority": "high"})
@@ -49,17 +54,17 @@ def test_it_answers_for_one_post_and_takes_new_ones(
 
 
 def test_a_program_works_a_flag(api: httpx.Client, console: ConsoleServer) -> None:
-    number = flag(console.database, "p1")
+    number = flag(console.database, "p1", offensive=0.9)
     claimed = api.post("/claim-next", json={}).json()
     assert claimed["flag_id"] == number
     assert api.post(f"/flags/{number}/renew").json()["claim_expires_at"]
     assert api.get(f"/flags/{number}").json()["claimed_by"] == "eve"
     assert api.post(f"/flags/{number}/release").json() == {"flag_id": number}
     assert api.post(f"/flags/{number}/decision", json={"action": "remove"}).status_code == 422
-    said = {"action": "remove", "reason_code": "hate", "sarcastic": True}
+    said = {"action": "remove", "reason_code": "hate", "sarcastic": True, "offensive": True}
     made = api.post(f"/flags/{number}/decision", json=said)
     assert made.status_code == 201
-    assert made.json()["agrees_sarcasm"] is False
+    assert [made.json()[f"agrees_{name}"] for name in ("sarcasm", "offensive")] == [False, True]
     taken = api.post(f"/flags/{number}/claim")
     assert taken.status_code == 409
     assert taken.json()["detail"] == "somebody was faster: this flag was removed"

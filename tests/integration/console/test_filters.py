@@ -26,7 +26,7 @@ def console(tmp_path: Path, intake: Intake, database: Engine) -> Iterator[Consol
     """A console with flags of two rules and languages."""
     very = [reason("very-negative", "sentiment.negative", 0.85, 0.95)]
     flag(database, "p1", reasons=very, negative=0.95, language="de", author="zoe")
-    flag(database, "p2", negative=0.8, author="zoe")
+    flag(database, "p2", negative=0.8, author="zoe", offensive=0.9, hateful=0.3)
     flag(database, "p3", negative=0.5, sarcasm=0.9, queue="sarcasm")
     with serving(database, intake, EvidenceStore(str(tmp_path / "evidence"))) as server:
         yield server
@@ -43,6 +43,8 @@ def _posts(answer: httpx.Response) -> set[str]:
         ("negative", "0,9,1", "must be between 0 and 1, such as 0.8"),
         ("negative", "nan", "must be between 0 and 1, such as 0.8"),
         ("sarcasm", "1.5", "must be between 0 and 1, such as 0.8"),
+        ("offensive", "very", "must be between 0 and 1, such as 0.8"),
+        ("hateful", "-0.1", "must be between 0 and 1, such as 0.8"),
         ("sarcasm", "90%", "must be between 0 and 1, such as 0.8"),
         ("language", "german", "use two or three letters"),
         ("age", "2w", "must be '1h', '8h', '1d' or '3d'"),
@@ -75,7 +77,7 @@ def test_a_filter_that_cannot_be_read_is_said_beside_it_and_no_other_is_lost(
     for kept in ('value="zoe"', 'value="one two"', 'value="very-negative" selected'):
         assert kept in plain
     assert 'name="queue" value="negative"' in plain
-    if name in ("negative", "sarcasm"):
+    if name in ("negative", "sarcasm", "offensive", "hateful"):
         assert f'name="{name}" value="{given}"' in plain
     without = re.search(r'href="([^"]*)">Clear the invalid filters', answer.text)
     assert without
@@ -95,6 +97,8 @@ def test_several_filters_that_cannot_be_read_are_said_at_once(console: ConsoleSe
 def test_a_share_is_read_with_a_comma_too(console: ConsoleServer, given: str) -> None:
     answer = console.client("ann").get("/", params={"negative": given})
     assert (answer.status_code, _posts(answer)) == (200, {"p1"})
+    for name in ("offensive", "hateful"):  # of those that have such a score
+        assert _posts(console.client("ann").get("/", params={name: "0,3"})) == {"p2"}
     ann: Person = console.client("ann")
     taken = ann.post("/next", {"filters": f"negative={given.strip()}"}).headers["location"]
     assert taken.startswith("/flags/1?")

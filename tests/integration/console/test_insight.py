@@ -58,10 +58,21 @@ def test_insight_is_counted_beside_the_pages(
 
 def test_insight_shows_leads_how_a_challenger_compares(console: ConsoleServer) -> None:
     with transaction(console.database) as connection:
-        judged = [verdict(f"p{n}", flagged=n == 0) for n in range(4)]
+        # Two have no words, and so nothing that both models could agree on.
+        judged = [
+            verdict(f"p{n}", flagged=n == 0, offensive=0.9 if n < 2 else None) for n in range(4)
+        ]
         record(connection, verdicts=judged)
         others = [
-            replace(one, model_version="next-1", negative=0.8 if n else 0.1, neutral=0.2, flag=None)
+            replace(
+                one,
+                model_version="next-1",
+                negative=0.8 if n else 0.1,
+                neutral=0.2,
+                offensive=(0.7, 0.3, None, None)[n],
+                hateful=0.1,
+                flag=None,
+            )
             for n, one in enumerate(judged)
         ]
         challenger.record(
@@ -74,6 +85,8 @@ def test_insight_shows_leads_how_a_challenger_compares(console: ConsoleServer) -
     page = console.client("eve", "lead").get("/insight").text
     assert "next-1 judges the same posts as mini-1" in page
     assert "75.0%" in page
+    assert re.search(r"Same on offensive words</dt><dd>50\.0% ", page)
+    assert "hateful" not in page, "the champion does not score it"
     assert re.search(r"would not raise</dt><dd>1<", page)
     assert re.search(r"would add</dt><dd>0<", page)
     assert "next-1" not in console.client("vic", "moderator").get("/insight").text

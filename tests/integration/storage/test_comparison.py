@@ -117,8 +117,7 @@ def test_the_page_for_leads_has_the_same_figures(database: Engine) -> None:
     assert found == comparison.Brief(
         whole.trial,
         whole.posts,
-        whole.agreement["sentiment"].share,
-        whole.agreement["sarcasm"].share,
+        {question: one.share for question, one in whole.agreement.items()},
         whole.flags.removed,
         whole.flags.added,
     )

@@ -1,0 +1,30 @@
+"""What the console calls a policy's scores."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.web.words import condition_words, read_by, score_words, thresholds
+from tasks.policy.rules import SCORE_NAMES
+
+
+@pytest.mark.parametrize("name", SCORE_NAMES)
+def test_every_score_of_a_policy_has_plain_words_of_its_own(name: str) -> None:
+    said = score_words(name)
+    assert said[0].isupper()
+    assert not set(said) & set("._"), said
+    assert [score_words(other) for other in SCORE_NAMES].count(said) == 1
+
+
+def test_what_is_asked_of_words_alone_is_said_and_drawn_there() -> None:
+    condition = {"score": "offensive", "comparison": ">=", "threshold": 0.7, "value": 0.91}
+    assert condition_words(condition) == (
+        "Offensiveness of the words alone is 0.91; the rule fires at 0.70 or more"
+    )
+    assert [read_by(name) for name in ("hateful", "sarcasm", "image_alone.sarcasm")] == [
+        "text_alone",
+        "together",
+        "image_alone",
+    ]
+    drawn = thresholds([{"conditions": [condition, {**condition, "threshold": 0.6}]}])
+    assert drawn == {"together": {}, "text_alone": {"offensive": 0.6}, "image_alone": {}}
