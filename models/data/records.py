@@ -22,7 +22,6 @@ WORDS = ("emotion", "emoji", "language")
 _LABELS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (SENTIMENT_LABELS, lambda value: value in SENTIMENTS, f"one of {', '.join(SENTIMENTS)}"),
     (TRUTHS, lambda value: isinstance(value, bool), "true or false"),
-    (WORDS, lambda value: isinstance(value, str), "a string"),
 )
 _MAX_PROBLEMS = 50
 
@@ -176,6 +175,8 @@ class Collector:
                 labels[name] = record.get(name)
                 if labels[name] is not None and not good(labels[name]):
                     found.append(f"{name} is {labels[name]!r:.60}; it must be {must}")
+        # keys that many posts have for their own ends: what is no string is unknown
+        labels |= {name: value for name in WORDS if isinstance(value := record.get(name), str)}
         try:
             images = read_images(record.get("images"))
         except WrongFieldError as error:

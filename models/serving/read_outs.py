@@ -30,11 +30,14 @@ WORST = dict.fromkeys(QUESTIONS, YES) | {"sentiment": QUESTIONS["sentiment"].ind
 
 
 def as_arrays(found: Sequence[Mapping[str, Logits]]) -> dict[str, dict[str, Array]]:
-    """What the heads gave in one pass or more, as `ByReadOut`."""
+    """What the heads gave in one pass, several or none, as `ByReadOut`."""
     return {
         read_out: {
-            head: np.concatenate([one[read_out][head].double().numpy() for one in found])
-            for head in found[0][read_out]
+            head: np.concatenate(
+                [one[read_out][head].double().numpy() for one in found]
+                or [np.zeros((0, len(QUESTIONS[head])))]
+            )
+            for head in (found[0][read_out] if found else QUESTIONS)
         }
         for read_out in READ_OUTS
     }

@@ -247,7 +247,7 @@ def _answers(setup: Setup, data: Data, held_out: Sequence[Row]) -> dict[str, dic
     fit_stages(setup, data, network)
     # measured as it would be used
     put_stored(network, stored_tensors(network.cpu(), untrained), untrained)
-    pictures = read_pictures(setup, data, network)
+    pictures = read_pictures(setup, data, network, held_out)
     found = {}
     for part, share in ((UNREAD, 0.0), (READ, 1.0)):
         posts = PostSet(held_out, data.train.files, data.targets, pictures.images, share)

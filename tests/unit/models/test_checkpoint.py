@@ -107,7 +107,7 @@ def test_a_model_that_does_not_name_its_data_scores_and_versions_is_refused(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda model: model.update(format_version=99), "model.format_version is 99; it must be 2"),
+        (lambda model: model.update(format_version=99), "model.format_version is 99; it must be 3"),
         (lambda model: model.update(preprocessing_version=99), "preprocessing_version is 99"),
         (lambda model: model.update(colour="red"), "model.colour is unknown"),
         (lambda model: model.pop("hidden"), "model.hidden is missing"),
@@ -152,8 +152,8 @@ def test_a_configuration_that_is_no_json_object_is_refused(folder: Path, content
         (lambda tensors: tensors.pop("text_missing"), "text_missing is missing"),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "extra is unknown"),
         (
-            lambda tensors: tensors.update({"fused.sarcasm.bias": torch.zeros(3)}),
-            r"fused\.sarcasm\.bias is \[3\], not \[2\]",
+            lambda tensors: tensors.update({"text_alone.sarcasm.bias": torch.zeros(3)}),
+            r"text_alone\.sarcasm\.bias is \[3\], not \[2\]",
         ),
     ],
 )
@@ -165,7 +165,7 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(
 
 
 def test_weights_that_are_not_numbers_are_refused(folder: Path) -> None:
-    edit_weights(folder, lambda tensors: tensors["fused.sarcasm.bias"].fill_(float("nan")))
+    edit_weights(folder, lambda tensors: tensors["text_alone.sarcasm.bias"].fill_(float("nan")))
     with pytest.raises(CheckpointError, match="NaN"):
         Classifier.load(folder, device="cpu")
 
@@ -179,7 +179,7 @@ def test_another_encoder_than_the_one_it_was_trained_with_is_refused(folder: Pat
 
 def test_the_version_changes_with_weights_and_with_configuration(folder: Path) -> None:
     versions = {read_info(folder).version}
-    edit_weights(folder, lambda tensors: tensors["fused.sarcasm.bias"].add_(1))
+    edit_weights(folder, lambda tensors: tensors["text_alone.sarcasm.bias"].add_(1))
     versions.add(read_info(folder).version)
     edit(folder, lambda document: document["model"].update(max_tokens=64))
     versions.add(read_info(folder).version)

@@ -271,9 +271,6 @@ def test_no_name_of_an_image_makes_reading_fail(tmp_path: Path, image: str) -> N
         ("offensive", 0, "true or false"),
         ("hateful", "no", "true or false"),
         ("conflict", 1, "true or false"),
-        ("emotion", 7, "a string"),
-        ("emoji", True, "a string"),
-        ("language", ["en"], "a string"),
     ],
 )
 def test_a_label_that_is_none_is_named(tmp_path: Path, name: str, value: object, must: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from models.data.records import LabelledPost
-from models.network.config import mini_config
+from models.network.presets import mini_config
 from models.training.corpus import Row
 from models.training.settings import DataFile
 from models.training.targets import (

@@ -42,7 +42,9 @@ def test_two_labellings_teach_one_answer(toy: Toy, tmp_path: Path) -> None:
 
 
 def test_a_stage_that_no_dev_file_measures_has_to_average(toy: Toy, tmp_path: Path) -> None:
-    irony = DataFile(sarcasm_posts(tmp_path, "irony", range(20)), labelling="irony")
+    irony = DataFile(
+        sarcasm_posts(tmp_path, "irony", range(20)), labelling="irony", auxiliary=("sarcasm",)
+    )
     files = dataclasses.replace(toy.afresh(tmp_path), train=(irony,))
     with pytest.raises(DataError, match=r"no dev file has a label .* or set average_last"):
         files.run(tmp_path / "model", dataclasses.replace(STAGE, epochs=1))
@@ -95,7 +97,7 @@ def test_texts_that_a_frozen_encoder_knows_give_the_same_loss() -> None:
         "token_ids": torch.tensor([[101, 2293, 2023, 102], [101, 6854, 102, 0], [0, 0, 0, 0]]),
         "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 0, 0, 0]]),
         "has_text": torch.tensor([True, True, False]),
-        "pictures": torch.randn(1, 1, 1280),
+        "pictures": torch.randn(1, 1, 1280 + 2 * 320),
         "image_index": torch.tensor([[0], [-1], [-1]]),
         "labels": torch.tensor([[0, 1], [2, -1], [1, 0]]),
         "weights": torch.ones(3, 2),
