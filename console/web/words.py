@@ -15,9 +15,12 @@ _BETWEEN: Final = {
     "disagreement": "Disagreement between words and pictures",
     "opposition": "Opposition between words and pictures (one happy, one not)",
     "degraded": "Share of pictures unavailable",
+    "language": "Language of the post",
+}
+#: True of a post or not: no number says more.
+_SO: Final = {
     "unread": "Part of the post was not read",
     "unlearnt": "The model never learnt the post's language",
-    "language": "Language of the post",
 }
 #: Of the words of a post, whatever pictures it has.
 _OF_WORDS: Final = {"offensive": "Offensiveness", "hateful": "Hatefulness"}
@@ -39,8 +42,8 @@ _EXCERPT: Final = 240
 
 def score_words(name: str) -> str:
     """A score by what it says: "Sarcasm of the words alone"."""
-    if name in _BETWEEN:
-        return _BETWEEN[name]
+    if known := _BETWEEN.get(name) or _SO.get(name):
+        return known
     read_out, label = _split(name)
     said = _OF_WORDS.get(label) or (
         "Sarcasm" if label == "sarcasm" else f"{label.capitalize()} sentiment"
@@ -67,6 +70,8 @@ def condition_words(condition: Mapping[str, Any]) -> str:
     if condition.get("score") == "language":
         fires = "for this one" if value == threshold else f"for others than {threshold}"
         return f"{score} is {value}; the rule fires {fires}"
+    if condition.get("score") in _SO and value == 1:
+        return score
     if not isinstance(value, int | float) or not isinstance(threshold, int | float):
         return f"{score} met its condition"
     fires = _FIRES.get(str(condition.get("comparison")), "at {}").format(f"{threshold:.2f}")

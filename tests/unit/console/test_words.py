@@ -28,3 +28,11 @@ def test_what_is_asked_of_words_alone_is_said_and_drawn_there() -> None:
     ]
     drawn = thresholds([{"conditions": [condition, {**condition, "threshold": 0.6}]}])
     assert drawn == {"together": {}, "text_alone": {"offensive": 0.6}, "image_alone": {}}
+
+
+@pytest.mark.parametrize("name", ["unread", "unlearnt"])
+def test_what_is_so_or_not_is_said_without_a_number(name: str) -> None:
+    condition = {"score": name, "comparison": ">=", "threshold": 1.0, "value": 1.0}
+    assert condition_words(condition) == score_words(name)
+    # A rule may ask for the opposite, together with something else.
+    assert "is 0.00" in condition_words({**condition, "comparison": "<", "value": 0.0})
