@@ -136,13 +136,9 @@ def decide(
     console = write.console
     code = reasons.check(console.reasons, wanted.action, wanted.reason_code)
     said = Said(
-        wanted.action,
-        code,
-        wanted.note,
-        wanted.sentiment,
-        wanted.sarcastic,
-        wanted.verdict_id,
-        offensive=wanted.offensive,
+        reason_code=code,
+        seen_verdict_id=wanted.verdict_id,
+        **wanted.model_dump(exclude={"reason_code", "verdict_id"}),
     )
     blind.refuse_hidden(request, flag_id)
 

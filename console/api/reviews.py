@@ -89,14 +89,7 @@ def vote(
     """Say what one thinks of it; a skip gives it to somebody else."""
     console = write.console
     code = reasons.check(console.reasons, wanted.action, wanted.reason_code)
-    said = Said(
-        wanted.action,
-        code,
-        wanted.note,
-        wanted.sentiment,
-        wanted.sarcastic,
-        offensive=wanted.offensive,
-    )
+    said = Said(reason_code=code, **wanted.model_dump(exclude={"reason_code"}))
 
     def work(connection: Connection) -> review_shapes.Look:
         second_looks.vote(connection, review_id, write.me, said, report=console.report_decisions)

@@ -21,7 +21,6 @@ _SAME = {
     "offensive": "same answer on offensive words",
     "hateful": "same answer on hateful words",
 }
-_OTHERS = ("sarcasm", "offensive", "hateful")
 
 
 def canary(
@@ -180,7 +179,7 @@ def _print_confusion(labels: Sequence[str], rows: Sequence[Sequence[int]]) -> No
 def _scores(scores: Any, rules: Any) -> str:
     label = max(("negative", "neutral", "positive"), key=lambda name: float(scores[name]))
     flagged = f"; flagged: {', '.join(rules)}" if rules else ""
-    others = (f", {name} {scores[name]:.2f}" for name in _OTHERS if name in scores)
+    others = (f", {name} {scores[name]:.2f}" for name in _SAME if name in scores)
     return f"{label} {scores[label]:.2f}{''.join(others)}{flagged}"
 
 

@@ -13,6 +13,16 @@ from deadpan.core.errors import ConfigurationError
 from deadpan.core.people_files import UnreadableFileError, read_bytes
 from deadpan.core.settings import load
 
+RecipeName = Annotated[str, typer.Option(help="A recipe that ships with Deadpan, or a TOML file.")]
+Cache = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for features of frozen encoders, interrupted runs and finished stages."
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")]
+Epochs = Annotated[int | None, typer.Option(help="Overrides the recipe's maximum of every stage.")]
+
 
 def classify(
     text: Annotated[str, typer.Option(help="The post's text.")] = "",
@@ -73,9 +83,7 @@ def classify(
 
 def train(
     data: Annotated[Path | None, typer.Option(help="The folder with the recipe's files.")] = None,
-    recipe: Annotated[
-        str, typer.Option(help="A recipe that ships with Deadpan, or a TOML file.")
-    ] = "mini",
+    recipe: RecipeName = "mini",
     train_file: Annotated[
         list[Path] | None,
         typer.Option(
@@ -87,13 +95,9 @@ def train(
         typer.Option("--dev", help="Posts (JSONL) to evaluate on; may be repeated."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the checkpoint.")] = Path("checkpoint"),
-    cache: Annotated[
-        Path, typer.Option(help="Folder for features of frozen encoders and for interrupted runs.")
-    ] = Path(".deadpan/training"),
-    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Overrides the recipe's maximum of every stage.")
-    ] = None,
+    cache: Cache = Path(".deadpan/training"),
+    seed: Seed = None,
+    epochs: Epochs = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model and write a checkpoint that records its data and scores."""
@@ -141,9 +145,7 @@ def cross_validate(
     of: Annotated[
         str, typer.Option(metavar="KEY", help="The recipe's training file to measure on.")
     ],
-    recipe: Annotated[
-        str, typer.Option(help="A recipe that ships with Deadpan, or a TOML file.")
-    ] = "mini",
+    recipe: RecipeName = "mini",
     also: Annotated[
         list[str] | None,
         typer.Option(
@@ -153,13 +155,9 @@ def cross_validate(
         ),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="How often the recipe is trained.")] = 5,
-    cache: Annotated[
-        Path, typer.Option(help="Folder for features of frozen encoders and for finished stages.")
-    ] = Path(".deadpan/training"),
-    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Overrides the recipe's maximum of every stage.")
-    ] = None,
+    cache: Cache = Path(".deadpan/training"),
+    seed: Seed = None,
+    epochs: Epochs = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe once for each part of a file, and measure on the part left out."""

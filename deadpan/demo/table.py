@@ -14,14 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from storage.tables import Verdict
+from storage.tables import OF_WORDS, Verdict
 from tasks.policy.rules import condition_text
 
 _COLOURS = {"negative": "red", "neutral": "default", "positive": "green"}
 _LIKELY = 0.5
 _WIDTH = 150
 # What a terminal of at least so many columns has room for.
-_OF_WORDS = ("offensive", "hateful")
 _SHOWN = (
     (
         130,
@@ -29,7 +28,7 @@ _SHOWN = (
             "post",
             "sentiment",
             "sarcasm",
-            *_OF_WORDS,
+            *OF_WORDS,
             "text alone",
             "image alone",
             "flagged because",
@@ -95,7 +94,7 @@ def _table(rows: Sequence[Row], width: int) -> Table:
     """
     columns = next(columns for least, columns in _SHOWN if width >= least)
     verdicts = [row.verdict for row in rows if row.verdict is not None]
-    unknown = {name for name in _OF_WORDS if all(getattr(each, name) is None for each in verdicts)}
+    unknown = {name for name in OF_WORDS if all(getattr(each, name) is None for each in verdicts)}
     shown = [column for column in columns if column not in unknown]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in shown:
@@ -139,7 +138,7 @@ def _cells(row: Row) -> list[Text]:
         name,
         _sentiment(fused),
         _likely(verdict.sarcasm),
-        *(_likely(getattr(verdict, name)) for name in _OF_WORDS),
+        *(_likely(getattr(verdict, name)) for name in OF_WORDS),
         _read_out(verdict.text_alone),
         _read_out(verdict.image_alone),
         why,

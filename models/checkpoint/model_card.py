@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from models.posts.prediction import OF_WORDS, QUESTIONS
+
 _METRICS = ("accuracy", "macro_f1", "weighted_f1", "macro_recall", "ece")
-_HEADS = ("sentiment", "sarcasm")
 
 Document = Mapping[str, Any]
 
@@ -16,8 +17,8 @@ def model_card(document: Document) -> str:
     blocks = [
         f"# Model card: {document['version']}",
         "Rates the sentiment of a post, its words and pictures together (negative, neutral, "
-        "positive), and whether it is meant sarcastically. Made to put posts in front of a human, "
-        "not to act on them alone.",
+        f"positive), and whether it is meant sarcastically{_more(document['model'])}. Made to put "
+        "posts in front of a human, not to act on them alone.",
         "This file is written from `config.json` by `deadpan train`; do not edit it.",
         "## What it is made of",
         "\n".join(_parts(document)),
@@ -29,6 +30,12 @@ def model_card(document: Document) -> str:
         _listed(document["versions"]),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _more(model: Document) -> str:
+    """What else a model is asked, in words."""
+    asked = [name for name in OF_WORDS if name in model["questions"]]
+    return f"; and whether its words are {' or '.join(asked)}" if asked else ""
 
 
 def _parts(document: Document) -> Iterator[str]:
@@ -56,12 +63,22 @@ def _parts(document: Document) -> Iterator[str]:
             f"{f'{changed} tensors fine-tuned' if changed else 'frozen'}; it started from weights "
             f"with SHA-256 `{encoder['sha256']}`"
         )
+    of_pictures = model["of_pictures"]
+    of_words = [name for name in model["questions"] if name not in of_pictures]
     yield (
         f"- fusion: {model['fusion']}, width {model['hidden']}, dropout {model['dropout']}; heads "
-        "for sentiment and sarcasm, each fused, of words alone and of pictures alone; a post "
+        f"for {' and '.join(of_pictures)}, each fused, of words alone and of pictures alone"
+        f"{', and of words alone for ' + ' and '.join(of_words) if of_words else ''}; a post "
         "without pictures is judged by its words alone, and the other way round"
     )
-    yield (f"- `{weights['file']}` holds what training changed: {weights['bytes']:,} bytes")
+    if foreign := model.get("multilingual"):
+        yield (
+            f"- words that are not English: {foreign['kind']} from `{foreign['location']}` "
+            f"{foreign['version']}, {foreign['dim']} numbers, and runs of letters; "
+            f"weights with SHA-256 `{foreign['sha256']}`"
+        )
+    yield f"- languages learnt: {', '.join(model['languages'])}"
+    yield f"- `{weights['file']}` holds what training changed: {weights['bytes']:,} bytes"
 
 
 def _data(data: Document) -> Iterator[str]:
@@ -96,6 +113,9 @@ def _data(data: Document) -> Iterator[str]:
 def _labels(file: Document) -> str:
     counts = {**file.get("sentiment", {})}
     counts |= {label: file.get(label, 0) for label in ("sarcastic", "literal")}
+    for name in OF_WORDS:
+        answers = file.get(name, {})
+        counts |= {name: answers.get("True", 0), f"not {name}": answers.get("False", 0)}
     return ", ".join(f"{count:,} {label}" for label, count in counts.items() if count)
 
 
@@ -112,7 +132,7 @@ def _scores(scores: Document) -> Iterator[str]:
             (name, part, head, read_out, f"{found['n']:,}", *_intervals(found, _METRICS))
             for name, parts in scores.items()
             for part, heads in parts.items()
-            for head in _HEADS
+            for head in QUESTIONS
             for read_out, found in (heads.get(head) or {}).items()
             if found is not None
         ],
@@ -121,7 +141,7 @@ def _scores(scores: Document) -> Iterator[str]:
     fused = [
         (name, (parts.get("all", {}).get(head) or {}).get("fused") or {})
         for name, parts in scores.items()
-        for head in _HEADS
+        for head in QUESTIONS
     ]
     columns = ("precision", "recall", "f1")
     yield _table(

@@ -207,18 +207,25 @@ class ModelConfig:
                 f"model.attention_heads is {config.attention_heads}; it must divide "
                 f"attention_dim, {config.attention_dim}"
             )
-        if not {"sentiment", "sarcasm"}.issubset(config.questions):
-            raise CheckpointError(
-                f"model.questions is {list(config.questions)}; it must hold sentiment and sarcasm"
-            )
-        if "sentiment" not in config.of_pictures or not set(config.of_pictures).issubset(
-            config.questions
-        ):
-            raise CheckpointError(
-                f"model.of_pictures is {list(config.of_pictures)}; it must hold sentiment, and "
-                "nothing that is not in questions"
-            )
+        check_questions(config)
         return config
+
+
+def check_questions(config: ModelConfig) -> None:
+    """See that what a model answers fits together.
+
+    Raises:
+        CheckpointError: every model answers sentiment and sarcasm, and pictures take part in the
+            first and in nothing that is not answered.
+    """
+    questions, of_pictures = list(config.questions), list(config.of_pictures)
+    if not {"sentiment", "sarcasm"}.issubset(questions):
+        raise CheckpointError(f"model.questions is {questions}; it must hold sentiment and sarcasm")
+    if "sentiment" not in of_pictures or not set(of_pictures).issubset(questions):
+        raise CheckpointError(
+            f"model.of_pictures is {of_pictures}; it must hold sentiment, and nothing that is not "
+            "in questions"
+        )
 
 
 def read_strictly(kind: type[_Read], data: object, where: str) -> _Read:

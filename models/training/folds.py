@@ -11,19 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from transformers import set_seed
 
 from deadpan.core.errors import DataError, ImageError
-from models.checkpoint.loading import put_stored, stored_tensors
 from models.engines.choose import choose_device
 from models.evaluation.judge import Answers, labels_of, measure_answers
 from models.network.encoders import pinned
-from models.network.network import Network
 from models.posts.images import decode_image
 from models.training.corpus import Row
 from models.training.dataset import PostSet
 from models.training.recipe import Recipe
-from models.training.run import Data, Setup, configure, fit_stages, read_data, read_pictures
+from models.training.run import Data, Setup, configure, fitted, read_data, read_pictures
 from models.training.scores import answers_of
 
 SAME_PICTURE = 2
@@ -88,7 +85,8 @@ def cross_validate(
         order += inside.tolist()
         learnt = others | {id(row) for row, its in zip(pool, fold_of, strict=True) if its != fold}
         rows = [row for row in data.rows if id(row) in learnt]
-        found = _answers(setup, dataclasses.replace(data, rows=rows), [pool[i] for i in inside])
+        learns = dataclasses.replace(data, rows=rows)
+        found = _answers(setup, learns, [pool[index] for index in inside], parts)
         for part in parts:
             held_out[part].append(found[part])
     labels = labels_of([pool[index].post for index in order])
@@ -239,17 +237,15 @@ def _without(data: Data, of: str, pool: Sequence[Row]) -> set[int]:
     }
 
 
-def _answers(setup: Setup, data: Data, held_out: Sequence[Row]) -> dict[str, dict[str, Answers]]:
-    """What a network that learns from `data` says of posts, by `UNREAD` and `READ`."""
-    set_seed(setup.recipe.settings.seed)
-    network = Network(setup.config)
-    untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    fit_stages(setup, data, network)
-    # measured as it would be used
-    put_stored(network, stored_tensors(network.cpu(), untrained), untrained)
+def _answers(
+    setup: Setup, data: Data, held_out: Sequence[Row], parts: Sequence[str]
+) -> dict[str, dict[str, Answers]]:
+    """What a network that learns from `data` says of posts, by part: `UNREAD`, `READ`."""
+    network, *_ = fitted(setup, data)
     pictures = read_pictures(setup, data, network, held_out)
     found = {}
-    for part, share in ((UNREAD, 0.0), (READ, 1.0)):
+    for part in parts:
+        share = float(part == READ)
         posts = PostSet(held_out, data.train.files, data.targets, pictures.images, share)
         found[part] = answers_of(network, posts, pictures.collate, setup.device)
     return found

@@ -109,6 +109,7 @@ class TrainingModule(nn.Module):
         """
         network = self.network
         if self.stage.train_text_layers == 0 and not network.needs_regions:
+            # single words are not looked at, so that nothing reads the states
             states, text = token_ids, self._known_texts(token_ids, attention_mask)
         else:
             states = network.text.states(token_ids, attention_mask)

@@ -22,7 +22,7 @@ from models.checkpoint.deltas import names_in
 from models.checkpoint.loading import Arrays, put_stored, stored_tensors
 from models.engines.choose import choose_device
 from models.engines.torch_engine import TorchEngine
-from models.network.config import ModelConfig, expected_tensors
+from models.network.config import ModelConfig, check_questions, expected_tensors
 from models.network.described import described
 from models.network.encoders import encoder_folder, pinned
 from models.network.network import Network
@@ -117,14 +117,7 @@ def train(
         report=report,
     )
     data = read_data(setup)
-    set_seed(recipe.settings.seed)
-    network = Network(setup.config)
-    untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    adapters = Adapters(network, recipe.settings, recipe.stages)
-    epochs, broken = fit_stages(setup, data, network)
-    adapters.merge()
-    tensors = stored_tensors(network.cpu(), untrained)
-    put_stored(network, tensors, untrained)  # measured as it will be used
+    network, tensors, epochs, broken = fitted(setup, data)
     pictures = read_pictures(setup, data, network, data.dev_rows)
     scores = measure(setup, data, pictures, network)
     account = account_of(
@@ -246,6 +239,25 @@ def read_pictures(
     )
 
 
+def fitted(setup: Setup, data: Data) -> tuple[Network, Arrays, list[float], list[str]]:
+    """A network that learnt from `data`, as it will be used: with the tensors that are stored.
+
+    Returns:
+        The network, on the CPU; what its checkpoint stores; the epochs that each stage took; and a
+        sentence for each picture that could not be decoded.
+    """
+    recipe = setup.recipe
+    set_seed(recipe.settings.seed)
+    network = Network(setup.config)
+    untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    adapters = Adapters(network, recipe.settings, recipe.stages)
+    epochs, broken = fit_stages(setup, data, network)
+    adapters.merge()
+    tensors = stored_tensors(network.cpu(), untrained)
+    put_stored(network, tensors, untrained)
+    return network, tensors, epochs, broken
+
+
 def fit_stages(setup: Setup, data: Data, network: Network) -> tuple[list[float], list[str]]:
     """Train the stages, one after another.
 
@@ -319,7 +331,12 @@ def write(setup: Setup, data: Data, output: Path, tensors: Arrays, account: dict
 
 
 def configure(recipe: Recipe) -> ModelConfig:
-    """The configuration that a recipe asks for; encoders not pinned yet."""
+    """The configuration that a recipe asks for; encoders not pinned yet.
+
+    Raises:
+        CheckpointError: its questions do not fit together, or an encoder's folder does not say what
+            is in it.
+    """
     settings = recipe.settings
     if settings.preset == "mini":
         config = mini_config(recipe.name)
@@ -330,7 +347,7 @@ def configure(recipe: Recipe) -> ModelConfig:
             config = described(strong_config(recipe.name, **given))
         else:
             config = bert_resnet50_config(recipe.name, **given)
-    return dataclasses.replace(
+    config = dataclasses.replace(
         config,
         fusion=settings.fusion,
         hidden=settings.hidden,
@@ -340,6 +357,8 @@ def configure(recipe: Recipe) -> ModelConfig:
         sides=settings.sides,
         languages=tuple(settings.languages),
     )
+    check_questions(config)
+    return config
 
 
 def _with_words(

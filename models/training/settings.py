@@ -12,6 +12,8 @@ from pydantic import AfterValidator, ConfigDict, Field, NonNegativeInt, Positive
 from pydantic.dataclasses import dataclass
 
 from deadpan.core.errors import DataError
+from models.network.config import one_of
+from models.posts.prediction import QUESTIONS
 
 Class = TypeVar("Class", bound=type[Any])
 
@@ -19,10 +21,11 @@ Positive = Annotated[int | float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[int | float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[int | float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[int | float, Field(ge=0, lt=1)]
+Times = Annotated[int | float, Field(gt=0, le=1000)]
+Question = Annotated[str, one_of(*QUESTIONS)]
+
 AUXILIARY = ("emotion", "emoji")
 """Labels of posts that only help training: nothing of them is in the model."""
-
-Times = Annotated[int | float, Field(gt=0, le=1000)]
 
 
 def _not_one(value: int) -> int:
@@ -88,7 +91,7 @@ class DataFile:
     held: bool = False
     class_balance: Share = 0.5
     labelling: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$")] = ""
-    auxiliary: Sequence[str] = ()
+    auxiliary: Sequence[Question] = ()
 
     @property
     def called(self) -> str:
@@ -187,9 +190,9 @@ class Settings:
     fusion: Literal["concat", "gated", "cross_attention"] = "concat"
     hidden: Annotated[int, Field(ge=1, le=65536)] = 512
     dropout: ShareBelowOne = 0.3
-    questions: Sequence[str] = ("sentiment", "sarcasm")
-    of_pictures: Sequence[str] = ("sentiment",)
+    questions: Sequence[Question] = ("sentiment", "sarcasm")
+    of_pictures: Sequence[Question] = ("sentiment",)
     sides: bool = False
-    languages: Sequence[str] = ("en",)
+    languages: Sequence[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]] = ("en",)
     lora_rank: NonNegativeInt = 0
     lora_alpha: PositiveInt = 32

@@ -30,6 +30,7 @@ from storage.judging.values import (
     NewFlag,
     NewVerdict,
     Recorded,
+    plain,
 )
 from storage.judging.verdict_event import Report, is_reported, verdict_created
 from storage.tables import OF_WORDS, VERDICT_KEY
@@ -170,14 +171,10 @@ def _flag_row(verdict: NewVerdict, flag: NewFlag, verdict_id: int, now: datetime
         "opened_at": now,
         "due_at": flag.due_at,
         "author": None if verdict.author is None else clean_text(verdict.author, 256),
-        **{name: _number(getattr(verdict, name)) for name in _FLAG_SCORES},
+        **{name: plain(getattr(verdict, name)) for name in _FLAG_SCORES},
         "search_text": None if flag.text is None else search_form(flag.text),
         "language": primary_language(flag.language),
     }
-
-
-def _number(score: float | None) -> float | None:
-    return None if score is None else float(score)
 
 
 def _rules(flag: NewFlag) -> list[str]:

@@ -157,6 +157,11 @@ def _check_scores(prefix: str, scores: Mapping[str, float]) -> None:
         _check_score(f"{prefix}{name}", value)
 
 
+def plain(score: float | None) -> float | None:
+    """A score as a number of Python's own, which neither JSON nor a driver refuses."""
+    return None if score is None else float(score)
+
+
 def _check_score(name: str, value: float) -> None:
     # SQLite would silently turn a NaN into NULL.
     if not math.isfinite(value):

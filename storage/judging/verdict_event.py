@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from storage.base.text import Json, clean_json
 from storage.judging.outbox import NewEvent, event_key
-from storage.judging.values import NewVerdict
+from storage.judging.values import NewVerdict, plain
 from storage.tables import OF_WORDS, SENTIMENTS
 
 #: Which new verdicts the platform is told of.
@@ -38,7 +38,7 @@ def verdict_created(
         "label": max(scores, key=lambda label: scores[label]),
         "sentiment": scores,
         "sarcasm": float(verdict.sarcasm),
-        **{name: _number(getattr(verdict, name)) for name in OF_WORDS},
+        **{name: plain(getattr(verdict, name)) for name in OF_WORDS},
         "text_alone": _alone(verdict.text_alone),
         "image_alone": _alone(verdict.image_alone),
         "degraded": _only(("image", "problem"), verdict.degraded),
@@ -66,10 +66,6 @@ def verdict_created(
 
 def _alone(scores: Mapping[str, float] | None) -> dict[str, float] | None:
     return None if scores is None else {name: float(value) for name, value in scores.items()}
-
-
-def _number(score: float | None) -> float | None:
-    return None if score is None else float(score)
 
 
 def _only(names: Sequence[str], items: Sequence[Mapping[str, Any]]) -> Json:

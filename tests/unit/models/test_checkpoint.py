@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from deadpan.core.errors import CheckpointError, ModelError
 from models.checkpoint import checkpoint
 from models.checkpoint.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_info, validate
+from models.checkpoint.model_card import model_card
 from models.network.config import ModelConfig, expected_tensors
 from models.network.fusion import FusionHead
 from models.network.presets import bert_resnet50_config, mini_config
@@ -216,6 +217,27 @@ def test_a_save_that_fails_leaves_the_old_model_and_nothing_else(
 def test_the_model_card_names_data_scores_and_versions(trained: TrainingResult) -> None:
     card = (trained.path / CARD_FILE).read_text(encoding="utf-8")
     for needed in ("Toy", "drawn here", "macro_f1", "torch 2", trained.version, "bootstrap"):
+        assert needed in card
+
+
+def test_the_model_card_names_all_that_a_model_is_asked(trained: TrainingResult) -> None:
+    document = json.loads((trained.path / CONFIG_FILE).read_text())
+    document["model"]["questions"] += ["offensive", "hateful"]
+    document["model"]["of_pictures"] = ["sentiment"]
+    document["model"]["languages"] = ["de", "en"]
+    (file, *_) = document["data"]["train"]
+    file["offensive"] = {"True": 1234, "False": 4321}
+    (part, *_) = document["scores"].values()
+    part["all"]["offensive"] = part["all"]["sarcasm"] or part["all"]["sentiment"]
+    card = model_card(document)
+    for needed in (
+        "whether its words are offensive or hateful",
+        "heads for sentiment, each fused, of words alone and of pictures alone, and of words alone "
+        "for sarcasm and offensive and hateful",
+        "languages learnt: de, en",
+        "1,234 offensive, 4,321 not offensive",
+        "| offensive | fused |",
+    ):
         assert needed in card
 
 

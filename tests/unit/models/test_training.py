@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from deadpan.core.errors import DataError, ModelError
+from deadpan.core.errors import CheckpointError, DataError, ModelError
 from models.checkpoint.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_info
 from models.data.posts_file import LabelledPost, read_posts
 from models.evaluation.judge import judge, measure_judged
@@ -24,8 +24,8 @@ from models.training.dataset import PostSet
 from models.training.features import FeatureCache
 from models.training.fit import Average
 from models.training.recipe import Recipe, load_recipe, recipe_names
-from models.training.run import TrainingResult
-from models.training.settings import DataFile, Stage
+from models.training.run import TrainingResult, configure
+from models.training.settings import DataFile, Settings, Stage
 
 from .conftest import SETTINGS, STAGE, Toy, write_posts
 
@@ -256,6 +256,23 @@ def test_the_recipe_of_the_preset_names_every_file(tmp_path: Path) -> None:
     assert len(recipe.dev) == 6
     assert all(file.name and file.source for file in (*recipe.train, *recipe.dev))
     assert recipe.train[0].path == tmp_path / "mvsa" / "train.jsonl"
+
+
+def test_what_a_recipe_asks_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "asks.toml"
+    path.write_text(
+        '[settings]\nquestions = ["sentiment", "hate"]\nlanguages = ["English"]\n'
+        '[[train]]\nfile = "a.jsonl"\nauxiliary = ["irony"]\n'
+    )
+    with pytest.raises(DataError) as caught:
+        load_recipe(path, tmp_path)
+    told = str(caught.value)
+    assert "questions is 'hate'; it must be sentiment or sarcasm or offensive or hateful" in told
+    assert "languages is 'English'" in told
+    assert "auxiliary is 'irony'; it must be sentiment" in told
+    recipe = Recipe("x", (), (), settings=Settings(of_pictures=["offensive"]))
+    with pytest.raises(CheckpointError, match=r"of_pictures is \['offensive'\]; it must hold"):
+        configure(recipe)
 
 
 def test_everything_wrong_with_a_recipe_is_listed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from storage.base.database import transaction
 from storage.flags import worklist
 from storage.flags.worklist import Filter
 from tests.checkpoints import asked
-from tests.unit.tasks.test_judge import Bench, jpeg
+from tests.unit.tasks.bench import Bench, jpeg
 
 RULE = """[[rules]]
 name = "rude"
