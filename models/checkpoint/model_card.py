@@ -105,6 +105,7 @@ def _data(data: Document) -> Iterator[str]:
             "Left out of training, because dev posts must not be learnt from: "
             f"{removed['text_in_dev']:,} posts whose words stand in a dev file, "
             f"{removed['image_in_dev']:,} more whose picture does; also "
+            f"{removed.get('with_pictures', 0):,} whose words another post has with a picture, "
             f"{removed['repeated']:,} repetitions and {removed['unlabelled']:,} without label. "
             "Pictures are compared byte by byte; a copy that was encoded again is not found."
         )

@@ -30,6 +30,7 @@ class Row:
         image_keys: SHA-256 of its pictures.
         ocr_token_ids: of its words and those in its pictures; () when those hold none, or were not
             read.
+        text: its words, as the tokenizer saw them.
     """
 
     post: LabelledPost
@@ -38,6 +39,7 @@ class Row:
     token_ids: tuple[int, ...]
     image_keys: tuple[str, ...]
     ocr_token_ids: tuple[int, ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +49,23 @@ class Removed:
     Attributes:
         text_in_dev: the same normalised text stands in a dev file.
         image_in_dev: the same picture stands in a dev file (and not the same text).
+        with_pictures: words alone that another training post has with a picture, so that
+            cross-validation on such posts learns words from the same posts as training.
         repeated: the same words, pictures and labels came before.
         unlabelled: no label, or for nothing that the model is asked.
     """
 
     text_in_dev: int
     image_in_dev: int
+    with_pictures: int
     repeated: int
     unlabelled: int
 
     def __str__(self) -> str:
         return (
             f"left out {self.text_in_dev} whose words and {self.image_in_dev} whose picture are in "
-            f"a dev file, {self.repeated} repeats and {self.unlabelled} without a label"
+            f"a dev file, {self.with_pictures} whose words another post has with a picture, "
+            f"{self.repeated} repeats and {self.unlabelled} without a label"
         )
 
 
@@ -98,7 +104,7 @@ class Corpus:
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
             self.image_paths[sha256] = path
             images.append(sha256)
-        return Row(post, file, key, token_ids, tuple(images))
+        return Row(post, file, key, token_ids, tuple(images), text=normalised)
 
     @property
     def warnings(self) -> list[str]:
@@ -172,6 +178,7 @@ def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed, list[
     """
     dev_texts = {row.text_key: row.post for row in reversed(dev.rows) if row.text_key}
     dev_images = {key: row.post for row in reversed(dev.rows) for key in row.image_keys}
+    pictured = {row.text_key: row.post for row in train.rows if row.text_key and row.image_keys}
     counts: Counter[str] = Counter()
     kept: dict[tuple[Any, ...], Row] = {}
     listed: list[str] = []
@@ -191,6 +198,9 @@ def without_leaks(train: Corpus, dev: Corpus) -> tuple[list[Row], Removed, list[
             leave_out(row, "text_in_dev", "the same words are", dev_texts[row.text_key])
         elif shown is not None:
             leave_out(row, "image_in_dev", "the same picture is", dev_images[shown])
+        elif not row.image_keys and row.text_key in pictured:
+            what = "the same words, with a picture, are"
+            leave_out(row, "with_pictures", what, pictured[row.text_key])
         elif identity in kept:
             what = "the same words, pictures and labels are"
             leave_out(row, "repeated", what, kept[identity].post)

@@ -7,6 +7,7 @@ matter: over the multilingual encoder's vectors, and over runs of letters. Toget
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.network.config import MultilingualConfig
+from models.network.config import ModelConfig, MultilingualConfig
 from models.network.foreign import PREFIX, MultilingualEncoder, runs
+from models.network.presets import multilingual_config
 from models.posts.prediction import SENTIMENTS
+from models.training.corpus import Row
 
 VECTOR_DECAY = 0.03
 RUNS_DECAY = 3e-5
@@ -28,6 +31,24 @@ _STEPS = 100
 """Of L-BFGS, at most."""
 
 Array = npt.NDArray[np.float32]
+
+
+def with_languages(
+    config: ModelConfig, rows: Sequence[Row]
+) -> tuple[ModelConfig, dict[str, npt.NDArray[np.float16]]]:
+    """A configuration whose second reader learnt from the posts that say what language they are in,
+    and its tensors; as it was, and none, where no post has a sentiment in another than English.
+
+    Raises:
+        CheckpointError: the encoder is not there, or is another one.
+    """
+    known = [row for row in rows if row.post.language and row.post.sentiment and row.token_ids]
+    if all(row.post.language == "en" for row in known):
+        return config, {}
+    multilingual = multilingual_config()
+    labels = [SENTIMENTS.index(row.post.sentiment) for row in known]
+    tensors = learn_foreign(multilingual, [row.text for row in known], labels)
+    return dataclasses.replace(config, multilingual=multilingual), tensors
 
 
 def learn_foreign(

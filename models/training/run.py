@@ -25,6 +25,7 @@ from models.engines.torch_engine import TorchEngine
 from models.network.config import ModelConfig, check_questions, expected_tensors
 from models.network.described import described
 from models.network.encoders import encoder_folder, pinned
+from models.network.foreign import ForeignWords
 from models.network.network import Network
 from models.network.presets import bert_resnet50_config, mini_config, strong_config
 from models.posts.text import TextPreparer
@@ -41,9 +42,10 @@ from models.training.corpus import (
 )
 from models.training.dataset import Collator, PostSet
 from models.training.features import FeatureCache, image_features, ocr_texts
+from models.training.languages import with_languages
 from models.training.lora import Adapters
 from models.training.recipe import Recipe
-from models.training.scores import dev_scores
+from models.training.scores import answers_of, dev_scores
 from models.training.settings import Stage
 from models.training.stages import rows_of, train_stage
 from models.training.targets import (
@@ -118,8 +120,11 @@ def train(
     )
     data = read_data(setup)
     network, tensors, epochs, broken = fitted(setup, data)
+    config, of_languages = with_languages(setup.config, data.rows)
+    tensors |= of_languages
+    setup = dataclasses.replace(setup, config=config)
     pictures = read_pictures(setup, data, network, data.dev_rows)
-    scores = measure(setup, data, pictures, network)
+    scores = measure(setup, data, pictures, network, ForeignWords.load(config, tensors))
     account = account_of(
         recipe, data.train, data.dev, data.removed, scores, device=setup.device, epochs=epochs
     )
@@ -296,15 +301,16 @@ def fit_stages(setup: Setup, data: Data, network: Network) -> tuple[list[float],
     return epochs, broken
 
 
-def measure(setup: Setup, data: Data, pictures: Pictures, network: Network) -> dict[str, Any]:
+def measure(
+    setup: Setup, data: Data, pictures: Pictures, network: Network, foreign: ForeignWords | None
+) -> dict[str, Any]:
     """Scores by dev file; of files with words in pictures, with and without these."""
     setup.report("measuring on the dev files")
 
     def scores_of(posts: PostSet) -> dict[str, Any]:
         seed = setup.recipe.settings.seed
-        return dev_scores(
-            network, posts, pictures.collate, data.dev, data.train, setup.device, seed=seed
-        )
+        answers = answers_of(network, posts, pictures.collate, setup.device, foreign)
+        return dev_scores(answers, posts, data.dev, data.train, seed=seed)
 
     scores = scores_of(PostSet(data.dev.rows, data.dev.files, data.targets, pictures.images))
     if setup.recipe.settings.ocr_share:

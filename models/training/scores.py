@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,8 +14,10 @@ from models.checkpoint.calibration import Array, softmax
 from models.engines.base import cpu_computes_bf16
 from models.engines.torch_engine import BATCH_SIZE
 from models.evaluation.judge import READ_OUTS, Answers, labels_of, measure_answers
+from models.network.foreign import ForeignWords
 from models.network.network import Network
-from models.posts.prediction import QUESTIONS
+from models.posts.language import detect
+from models.posts.prediction import QUESTIONS, SENTIMENTS
 from models.training.corpus import Corpus
 from models.training.dataset import Collator, PostSet
 from models.training.module import INPUTS, TrainingModule
@@ -22,14 +25,7 @@ from models.training.settings import Stage
 
 
 def dev_scores(
-    network: Network,
-    dev_set: PostSet,
-    collate: Collator,
-    dev: Corpus,
-    train: Corpus,
-    device: str,
-    *,
-    seed: int,
+    answers: Mapping[str, Answers], dev_set: PostSet, dev: Corpus, train: Corpus, *, seed: int
 ) -> dict[str, Any]:
     """Of every dev file, all posts and those that no training file holds.
 
@@ -37,7 +33,7 @@ def dev_scores(
     published results on these splits are without that care.
 
     Args:
-        network: is moved to the device; its encoders compute in bfloat16 where that can.
+        answers: by read-out, in the order of `dev_set`.
         dev_set: the posts of `dev`, in its order.
         dev: whose files are reported one by one.
         train: whose words and pictures are not "unseen".
@@ -45,7 +41,6 @@ def dev_scores(
     Returns:
         By file, "all" and "unseen", each as `models.evaluation.judge.measure_answers` gives it.
     """
-    answers = answers_of(network, dev_set, collate, device)
     labels = labels_of([row.post for row in dev.rows])
     train_texts = {row.text_key for row in train.rows}
     train_images = {key for row in train.rows for key in row.image_keys}
@@ -69,9 +64,29 @@ def dev_scores(
 
 
 def answers_of(
-    network: Network, posts: PostSet, collate: Collator, device: str
+    network: Network,
+    posts: PostSet,
+    collate: Collator,
+    device: str,
+    foreign: ForeignWords | None = None,
 ) -> dict[str, Answers]:
-    """What a network says of posts, by read-out, in their order; it is moved to the device."""
+    """What a network says of posts, by read-out, in their order.
+
+    Args:
+        network: is moved to the device; its encoders compute in bfloat16 where that can.
+        foreign: reads words that are not English; a post's language is detected, as it is where
+            posts are judged.
+    """
+    others = [
+        row
+        for row, one in enumerate(posts.rows)
+        if foreign is not None and one.token_ids and detect(one.post.text) != "en"
+    ]
+    is_foreign = torch.zeros(len(posts), dtype=torch.bool)
+    said = torch.zeros(len(posts), len(SENTIMENTS))
+    if foreign is not None and others:
+        is_foreign[others] = True
+        said[others] = torch.from_numpy(foreign([posts.rows[row].text for row in others]))
     module = TrainingModule(network, Stage(), (), nn.ModuleDict()).to(device).eval()
     low = device == "cuda" or cpu_computes_bf16()
     order = sorted(range(len(posts)), key=lambda index: posts.lengths[index])
@@ -92,6 +107,10 @@ def answers_of(
         with torch.inference_mode():
             with precision:
                 features = module.features(**inputs)
+            if others:
+                features = features._replace(
+                    foreign=said[chosen].to(device), is_foreign=is_foreign[chosen].to(device)
+                )
             found = network.head(features)
         for name in READ_OUTS:
             for head, rows in found[name].items():

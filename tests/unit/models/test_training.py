@@ -249,6 +249,56 @@ def test_evaluating_the_model_agrees_with_what_training_reported(
     assert json.loads(json.dumps(measured)) == measured
 
 
+def test_other_languages_are_learnt_last_and_measured_as_they_are_judged(
+    toy: Toy, tmp_path: Path
+) -> None:
+    said = {
+        "negative": "Das ist wirklich furchtbar und sehr traurig",
+        "neutral": "Der Tisch steht heute wieder in der Küche",
+        "positive": "Das ist wirklich wunderbar und sehr schön",
+    }
+    files = [
+        DataFile(
+            write_posts(
+                tmp_path / f"{name}.jsonl",
+                [
+                    {"id": f"{name}-{label}-{number}", "text": f"{words} {name} {number}"}
+                    | {"sentiment": label, "language": "de"}
+                    for label, words in said.items()
+                    for number in range(8)
+                ],
+            ),
+            labelling="other",
+            auxiliary=["sentiment"],
+        )
+        for name in ("lernen", "messen")
+    ]
+    toy = dataclasses.replace(toy, train=(*toy.train, files[0]), dev=(files[1],))
+    result = toy.run(tmp_path / "model", dataclasses.replace(STAGE, epochs=1))
+    accuracy = result.scores["messen.jsonl"]["all"]["sentiment"]["fused"]["accuracy"]["value"]
+    assert accuracy == 1.0
+    classifier = Classifier.load(result.path, device="cpu")
+    measured = measure_judged(judge(classifier, read_posts(files[1].path).posts))
+    assert measured["sentiment"]["fused"]["accuracy"]["value"] == accuracy
+
+
+def test_words_that_another_post_has_with_a_picture_are_learnt_with_it(
+    toy: Toy, tmp_path: Path
+) -> None:
+    lines = toy.train[0].path.read_text(encoding="utf-8").splitlines()
+    posts = [json.loads(line) for line in lines]
+    again = [
+        {"id": f"again-{post['id']}", "text": post["text"], "sentiment": post["sentiment"]}
+        for post in posts
+    ]
+    toy = dataclasses.replace(
+        toy, train=(*toy.train, DataFile(write_posts(tmp_path / "again.jsonl", again)))
+    )
+    removed = toy.run(tmp_path / "model", dataclasses.replace(STAGE, epochs=1)).removed
+    assert removed.with_pictures == sum("images" in post for post in posts)
+    assert removed.repeated == sum("images" not in post for post in posts)
+
+
 def test_the_recipe_of_the_preset_names_every_file(tmp_path: Path) -> None:
     assert "mini" in recipe_names()
     recipe = load_recipe("mini", tmp_path)
