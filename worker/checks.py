@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from deadpan.core import spans
 from deadpan.core.errors import ConfigurationError, DeadpanError
 from deadpan.core.settings import Settings
-from models.checkpoint.checkpoint import validate
+from models.checkpoint.checkpoint import read_info, validate
 from models.engines import gpus
+from models.posts.prediction import OF_WORDS
 from sources.mapping import PostMapping
 from sources.open import check_source_spec
 from sources.pictures.allowed import ImageLimits
@@ -143,6 +144,24 @@ def device_warnings(settings: Settings) -> list[str]:
         return []
     problem = gpus.unusable_problem()
     return [problem] if problem else []
+
+
+def policy_warnings(settings: Settings) -> list[str]:
+    """Rules that never hold with this model, for it gives no such score. Asks no service; what
+    cannot be read is a problem and told as one."""
+    try:
+        rules = load_policy(settings.policy).rules
+        asked = read_info(settings.model).config.questions
+    except DeadpanError:
+        return []
+    return [
+        f"rule {rule.name!r} of the policy asks for {condition.score!r}, which the model "
+        f"{settings.model} does not score, so it never holds; choose another DEADPAN_MODEL or "
+        "take the rule out"
+        for rule in rules
+        for condition in rule.conditions
+        if condition.score in OF_WORDS and condition.score not in asked
+    ]
 
 
 def _secret(value: SecretStr | None) -> str | None:

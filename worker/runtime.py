@@ -133,7 +133,7 @@ class Runtime:
             precision=info.precision,
             policy=policy.version,
         )
-        for warning in checks.device_warnings(settings):
+        for warning in checks.device_warnings(settings) + checks.policy_warnings(settings):
             log.warning(warning)
         self._leases.start()
         self.ending = Ending(

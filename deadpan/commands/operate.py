@@ -46,7 +46,7 @@ def check(
             asked = checks.service_problems(loaded)
             problems += asked.problems
             warnings += asked.warnings
-        warnings += checks.device_warnings(loaded)
+        warnings += checks.device_warnings(loaded) + checks.policy_warnings(loaded)
     if as_json:
         print_json({"problems": problems, "warnings": warnings})
         raise typer.Exit(2 if problems else 0)

@@ -75,14 +75,16 @@ class TrainingModule(nn.Module):
         return self
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """For the optimizer: encoders and head have their own rates, matrices decay."""
+        """For the optimizer: encoders and head have their own rates. Matrices decay, except vectors
+        of words: one that no post holds stays as it is, and costs a checkpoint nothing."""
         stage = self.stage
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 head = name.startswith(("network.head.", "own_heads."))
                 rate = stage.learning_rate if head else stage.encoder_learning_rate
-                decay = stage.weight_decay if parameter.ndim > 1 else 0.0
+                decays = parameter.ndim > 1 and "embeddings." not in name
+                decay = stage.weight_decay if decays else 0.0
                 groups.setdefault((rate, decay), []).append(parameter)
         return [
             {"params": parameters, "lr": rate, "weight_decay": decay}

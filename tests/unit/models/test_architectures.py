@@ -103,6 +103,20 @@ def taught(network: Network, stage: Stage) -> TrainingModule:
     return TrainingModule(network, stage, targets, own_heads(targets, network.config.text.dim))
 
 
+def test_a_word_that_no_post_holds_keeps_its_vector(small: ModelConfig) -> None:
+    network = Network(small)
+    vectors = network.text.backbone.embeddings.word_embeddings.weight
+    before = vectors.detach().clone()
+    module = taught(network, Stage(train_text_layers="all", weight_decay=0.5)).train()
+    optimizer = torch.optim.AdamW(module.parameter_groups())
+    posts = batch(small)
+    module(**posts)["loss"].backward()
+    optimizer.step()
+    changed = (vectors != before).any(dim=1).nonzero().flatten().tolist()
+    assert changed
+    assert set(changed) <= set(posts["token_ids"].flatten().tolist())
+
+
 @pytest.mark.parametrize("fusion", ["concat", "gated", "cross_attention"])
 def test_every_fusion_trains_the_last_layers_and_no_others(small: ModelConfig, fusion: str) -> None:
     config = dataclasses.replace(small, fusion=fusion)
