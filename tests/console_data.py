@@ -36,6 +36,7 @@ def verdict(
     flagged: bool = True,
     text: str | None = None,
     language: str | None = None,
+    due_at: datetime | None = None,
     **more: Any,
 ) -> NewVerdict:
     """A verdict, flagged unless said otherwise."""
@@ -51,7 +52,7 @@ def verdict(
         positive=0.0,
         sarcasm=sarcasm,
         author=author,
-        flag=NewFlag(queue, priority, why, text=text, language=language) if flagged else None,
+        flag=NewFlag(queue, priority, why, due_at, text, language) if flagged else None,
         language=None if language is None else primary_language(language),
         **more,
     )

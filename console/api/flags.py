@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from console.api import review_shapes, shapes
 from console.api.parts import Write, Writing, new_router
-from console.api.shapes import Language, Limit, Word, Words
+from console.api.shapes import Language, Limit, Moment, Word, Words
 from console.web import reasons
 from console.web.fields import RowId
 from console.web.filters import cursor_of, position_of
@@ -39,6 +39,7 @@ def flags(
     post_id: Word | None = None,
     language: Language | None = None,
     words: Words | None = None,
+    due_before: Moment | None = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Limit = 50,
 ) -> shapes.Flags:
@@ -55,6 +56,7 @@ def flags(
         post_id=post_id,
         language=language,
         words=words,
+        due_before=due_before,
     )
     after = position_of(cursor or "")
     with transaction(console_of(request).database, read_only=True) as connection:

@@ -1,4 +1,4 @@
-"""What leads watch over, through the JSON API: decisions, agreement, and the audit log."""
+"""What leads watch over, through the JSON API: decisions, backlog, agreement, and the audit log."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from console.work import blind
 from storage.base.database import transaction
 from storage.flags import decisions
 from storage.people import audit
+from storage.reports import promises
 from storage.reviews import fairness
 
 router = new_router()
@@ -34,6 +35,14 @@ def decision_list(request: Request, before: BeforeId = None, limit: Limit = 50) 
         ],
         next_before=more,
     )
+
+
+@router.get("/api/v1/backlog")
+def backlog(request: Request) -> shapes.Backlog:
+    """Say of each queue what waits, what is overdue, and how fast it was worked through."""
+    with transaction(console_of(request).database, read_only=True) as connection:
+        found = promises.forecast(connection, now=datetime.now(UTC))
+    return shapes.Backlog(queues=[shapes.Forecast.model_validate(each) for each in found])
 
 
 @router.get("/api/v1/agreement")

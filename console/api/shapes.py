@@ -6,11 +6,21 @@ others, and a column more in a table must not change it. Second looks are in `re
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from console.web.fields import BIGGEST, language_code
 from storage.flags.decisions import MAX_NOTE_CHARACTERS
@@ -32,6 +42,24 @@ Words = Annotated[
         pattern=r"^[^\x00]*$",
         description="All of these words, or parts of words, in the post or read in its pictures.",
     ),
+]
+
+
+def _moment(given: str) -> datetime:
+    # What the document calls a date-time: a bare number, which Python's readers take, is none.
+    if "T" not in given.upper():
+        raise ValueError("use RFC 3339 with a time zone, such as 2026-01-31T18:00:00Z")
+    try:
+        return _MOMENT.validate_python(given).astimezone(UTC)
+    except (ValidationError, OverflowError):
+        raise ValueError("use RFC 3339 with a time zone, such as 2026-01-31T18:00:00Z") from None
+
+
+_MOMENT = TypeAdapter(AwareDatetime)
+Moment = Annotated[
+    AwareDatetime,
+    Query(description="Promised to be decided before then: RFC 3339, with a time zone."),
+    BeforeValidator(_moment),
 ]
 Word = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
 LanguageWord = Annotated[
@@ -130,7 +158,9 @@ class Flag(Row):
     claim_expires_at: datetime | None
     row_version: int
     opened_at: datetime
-    due_at: datetime | None
+    due_at: datetime | None = Field(
+        description="Until when the policy promises a decision; null where it promises none."
+    )
     closed_at: datetime | None
     author: str | None
     escalated_at: datetime | None
@@ -144,6 +174,28 @@ class Flags(BaseModel):
 
     flags: list[Flag]
     next_cursor: str | None = Field(description="Give it as `cursor` to read on; none at the end.")
+
+
+class Forecast(Row):
+    """What waits in a queue, what was promised, and how fast it was worked through."""
+
+    queue: str
+    waiting: int
+    overdue: int = Field(description="Waiting longer than promised.")
+    opened: int = Field(description="In the last `hours`.")
+    decided: int = Field(description="In the last `hours`.")
+    hours: float
+    kept: int = Field(description="Of `promised`, those decided in time.")
+    promised: int = Field(description="Of `decided`, those to which a time was promised.")
+    clears_in_seconds: float | None = Field(
+        description="At this pace, if nothing new comes; null where nothing was decided."
+    )
+
+
+class Backlog(BaseModel):
+    """A forecast for each queue."""
+
+    queues: list[Forecast]
 
 
 class Claimed(BaseModel):

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from console.web.access import GuardedRoute
 from console.web.fields import JustDone
-from console.web.filters import AGES, Asked, cursor_of, position_of
+from console.web.filters import AGES, DUES, Asked, cursor_of, position_of
 from console.web.render import page
 from console.web.state import console_of, visitor_of
 from console.web.words import excerpt
@@ -68,6 +68,8 @@ def queue_page(
         problems=problems,
         known=console.known(),
         ages=AGES,
+        dues=DUES,
+        overdue=console.overdue(),
         mine=mine,
         banner=banner,
         lost=lost,

@@ -23,7 +23,7 @@ from console.web.state import Console, audited, console_of, visitor_of
 from storage.base.database import transaction
 from storage.flags import decisions, worklist
 from storage.people import audit
-from storage.reports import insight, labelled
+from storage.reports import insight, labelled, promises
 from storage.reviews import fairness, reviews
 from storage.trials import comparison
 
@@ -83,6 +83,7 @@ class InsightCache:
                 "hits": fairness.hit_rates(connection, since=since),
                 "canary": comparison.brief(connection, since=since),
                 "backlog": worklist.waiting(connection),
+                "forecasts": promises.forecast(connection, now=now),
                 "oldest": worklist.oldest(connection),
                 "at": now,
             }

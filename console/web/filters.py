@@ -29,7 +29,13 @@ PAGE_SIZE: Final = 25
 #: For whoever decides many at once; as many as a bulk decision takes.
 LONG_PAGE: Final = 100
 AGES: Final = {"1h": "1 hour", "8h": "8 hours", "1d": "1 day", "3d": "3 days"}
-_HOURS: Final = {"1h": 1, "8h": 8, "1d": 24, "3d": 72}
+DUES: Final = {
+    "late": "overdue",
+    "1h": "within 1 hour",
+    "8h": "within 8 hours",
+    "1d": "within 1 day",
+}
+_HOURS: Final = {"late": 0, "1h": 1, "8h": 8, "1d": 24, "3d": 72}
 
 
 class Asked(BaseModel):
@@ -49,6 +55,7 @@ class Asked(BaseModel):
     offensive: Text = ""
     hateful: Text = ""
     age: Text = ""
+    due: Text = ""
     size: Text = ""
 
     def query(self, **changed: str) -> str:
@@ -109,6 +116,9 @@ class Asked(BaseModel):
             opened_before=datetime.now(UTC) - timedelta(hours=_HOURS[valid.age])
             if valid.age
             else None,
+            due_before=datetime.now(UTC) + timedelta(hours=_HOURS[valid.due])
+            if valid.due
+            else None,
         )
 
     def named_as(self, rules: Collection[str]) -> Asked:
@@ -150,6 +160,7 @@ class _Valid(BaseModel):
     offensive: Share = None
     hateful: Share = None
     age: Literal["1h", "8h", "1d", "3d"] | None = None
+    due: Literal["late", "1h", "8h", "1d"] | None = None
     size: Literal["100"] | None = None
 
 

@@ -26,6 +26,14 @@ def metrics(request: Request) -> Response:
     flags = Gauge(
         "deadpan_flags_open", "Flags that wait for a moderator.", ["queue"], registry=registry
     )
+    late = Gauge(
+        "deadpan_flags_overdue",
+        "Flags that wait past the time that the policy promises.",
+        ["queue"],
+        registry=registry,
+    )
+    overdue = console_of(request).overdue()
     for queue, states in console_of(request).waiting().items():
         flags.labels(queue).set(sum(states.get(state, 0) for state in UNCLOSED_STATES))
+        late.labels(queue).set(overdue.get(queue, 0))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -89,6 +89,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/api/v1/verdicts/{post_id:path}"): Permission("viewer", "verdicts:read"),
     ("GET", "/api/v1/flags"): Permission("viewer", "flags:read"),
     ("GET", "/api/v1/flags/{flag_id}"): Permission("viewer", "flags:read"),
+    ("GET", "/api/v1/backlog"): Permission("viewer", "flags:read"),
     ("GET", "/api/v1/decisions"): Permission("viewer", "flags:read"),
     ("POST", "/api/v1/claim-next"): Permission("moderator", "flags:decide"),
     ("POST", "/api/v1/flags/{flag_id}/claim"): Permission("moderator", "flags:decide"),

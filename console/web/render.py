@@ -73,6 +73,7 @@ templates.env.globals["asset"] = asset
 templates.env.filters |= {
     "ago": words.ago,
     "brief": words.brief,
+    "due": words.due,
     "stamp": words.stamp,
     "duration": words.duration,
     "condition": words.condition_words,

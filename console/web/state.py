@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from storage.people import audit
 from storage.people.moderators import Moderator
 from storage.people.sessions import Session
 from storage.people.tokens import ApiToken
+from storage.reports import promises
 from tasks.intake.intake import Intake
 from tasks.policy.reason_codes import ReasonCodes, read_reason_codes
 
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 _COUNTS_SECONDS = 2.0
 _KNOWN_SECONDS = 60.0
+_OVERDUE_SECONDS = 10.0
 _REDIS_AWAY_SECONDS = 60.0
 _TEXTS_KEPT = 4096
 _MAX_TEXT_BYTES = 64 * 1024
@@ -65,6 +68,7 @@ class Console:
     _changes: int = 0
     _counted: tuple[float, int, Mapping[str, Mapping[str, int]]] | None = None
     _judging: tuple[float, bool] | None = None
+    _overdue: tuple[float, Mapping[str, int]] | None = None
     _known: tuple[float, KnownValues] | None = None
     _text_of: Any = None
     second_looks: Sampling = field(init=False)
@@ -99,6 +103,15 @@ class Console:
                 counted = worklist.waiting(connection)
             self._counted = (time.monotonic(), changes, counted)
             return counted
+
+    def overdue(self) -> Mapping[str, int]:
+        """Flags past the time that was promised, by queue; at most ten seconds old."""
+        if self._overdue and time.monotonic() - self._overdue[0] < _OVERDUE_SECONDS:
+            return self._overdue[1]
+        with transaction(self.database, read_only=True) as connection:
+            found = promises.overdue(connection, now=datetime.now(UTC))
+        self._overdue = (time.monotonic(), found)
+        return found
 
     def changed(self) -> None:
         """Say that something was written, so that exact counts are made anew."""

@@ -172,6 +172,16 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     return "just now"
 
 
+def due(moment: datetime, now: datetime) -> str:
+    """How long until then, or how late it is, in the largest unit that fits: "due in 3 h", "2 h
+    overdue".
+    """
+    late = moment <= now
+    lasts = ago(moment, now) if late else ago(now, moment)
+    lasts = "1 min" if lasts == "just now" else lasts
+    return f"{lasts} overdue" if late else f"due in {lasts}"
+
+
 def stamp(moment: datetime | None) -> str:
     """A moment in UTC, to the minute."""
     return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M UTC")

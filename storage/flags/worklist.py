@@ -20,7 +20,7 @@ _MAX_WORDS: Final = 8
 #: So many flags are rather looked up one by one than met on the way through the list.
 _FEW: Final = 500
 _SCORES: Final = ("negative", "sarcasm", *tables.OF_WORDS)
-_SEARCHED: Final = ("language", *_SCORES, "search_text")
+_SEARCHED: Final = ("language", "due_at", *_SCORES, "search_text")
 _ORDER: Final = [tables.flags.c.priority.desc(), tables.flags.c.opened_at, tables.flags.c.id]
 
 
@@ -58,6 +58,7 @@ class Filter:
         negative, sarcasm, offensive, hateful: at least so probable.
         language: such as `de` or `pt-BR`; `und` for those whose language is unknown.
         words: with all of these words, or parts of words, in what was posted.
+        due_before: promised to be decided before then.
     """
 
     states: Collection[str] = tables.UNCLOSED_STATES
@@ -72,6 +73,7 @@ class Filter:
     opened_before: datetime | None = None
     words: str | None = None
     language: str | None = None
+    due_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,13 @@ def _few(
         found.append(columns.post_id == wanted.post_id)
     if of_rule is not None:
         found.append(columns.id.in_(of_rule))
+    if wanted.due_before is not None and not found:
+        due = select(columns.id).where(
+            columns.state.in_(wanted.states), columns.due_at < wanted.due_before
+        )
+        numbers = list(connection.execute(due.limit(_FEW + 1)).scalars())
+        if len(numbers) <= _FEW:
+            found.append(columns.id.in_(numbers))
     if wanted.language is not None and wanted.queue is not None and not found:
         in_language = select(columns.id).where(
             columns.state.in_(wanted.states), columns.language == primary_language(wanted.language)
@@ -326,6 +335,8 @@ def _looked_for(
     found: list[ColumnElement[bool]] = []
     if wanted.queue is not None and wanted.language is not None:
         found.append(columns.language == primary_language(wanted.language))
+    if wanted.due_before is not None:
+        found.append(columns.due_at < wanted.due_before)
     least = {name: getattr(wanted, name) for name in _SCORES}
     found += [columns[name] >= value for name, value in least.items() if value is not None]
     if wanted.rule is not None and of_rule is None:

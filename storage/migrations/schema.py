@@ -98,13 +98,17 @@ def _migrate_without_queues(engine: Engine) -> None:
     for left in reversed(range(LOCK_TRIES)):
         try:
             with engine.connect() as connection:
-                connection.detach()  # from the pool: its lock_timeout is no one else's
                 wait = f"{round(LOCK_TIMEOUT_SECONDS * 1000)}ms"
-                connection.execute(
-                    text("SELECT set_config('lock_timeout', :w, false)"), {"w": wait}
-                )
-                connection.commit()
-                _upgrade(connection, engine)
+                try:
+                    connection.execute(
+                        text("SELECT set_config('lock_timeout', :w, false)"), {"w": wait}
+                    )
+                    connection.commit()
+                    _upgrade(connection, engine)
+                finally:
+                    # Its lock_timeout is no one else's. It is not detached from the pool before,
+                    # for then SQLAlchemy 2.1 refuses to make an index concurrently on it.
+                    connection.invalidate()
             break
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:

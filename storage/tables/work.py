@@ -74,6 +74,7 @@ flags: Final = table(
     Index("ix_flags_opened_at", "opened_at"),
     Index("ix_flags_closed_at", "closed_at"),
     Index("ix_flags_verdict_id", "verdict_id"),
+    Index("ix_flags_due_at", "state", "due_at", "queue"),
     NUMBERED,
 )
 

@@ -11,6 +11,9 @@ OLDEST_AGE_SECONDS = Gauge(
 LEADS = Gauge("deadpan_housekeeping_leads", "1 while this process leads in housekeeping.")
 READY = Gauge("deadpan_housekeeping_ready", "1 while this process can do its job.")
 FLAGS_OPEN = Gauge("deadpan_flags_open", "Flags that wait for a moderator.", ["queue"])
+FLAGS_OVERDUE = Gauge(
+    "deadpan_flags_overdue", "Flags that wait past the time that the policy promises.", ["queue"]
+)
 EXPIRED_CLAIMS = Counter("deadpan_expired_claims", "Claims that expired.")
 
 # A rate sees no first one of a series that was not there before: without this the first callback

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -21,6 +22,7 @@ from storage.flags import claims, worklist
 from storage.judging import outbox, queries
 from storage.keeping import lease
 from storage.migrations.schema import require_schema
+from storage.reports import promises
 from storage.trials import challenger
 from tasks.callbacks import metrics
 from tasks.callbacks.delivery import Deliverer
@@ -167,12 +169,15 @@ class Housekeeper:
         with transaction(self._database, read_only=True) as connection:
             found = outbox.backlog(connection)
             waiting = worklist.waiting(connection)
+            overdue = promises.overdue(connection, now=datetime.now(UTC))
         metrics.PENDING.set(found.pending)
         metrics.PARKED.set(found.parked)
         metrics.OLDEST_AGE_SECONDS.set(found.oldest_age_seconds)
         metrics.FLAGS_OPEN.clear()
+        metrics.FLAGS_OVERDUE.clear()
         for queue, states in waiting.items():
             metrics.FLAGS_OPEN.labels(queue).set(sum(states.values()))
+            metrics.FLAGS_OVERDUE.labels(queue).set(overdue.get(queue, 0))
         return False
 
     def _expire_claims(self) -> bool:

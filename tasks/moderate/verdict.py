@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from PIL import Image
 
@@ -97,11 +98,12 @@ def _flag(decided: Decided, ready: PreparedPost) -> NewFlag:
     post, reasons = decided.fetched.post.post, decided.reasons
     # As its author wrote it, for so moderators see it, and what was read in its pictures.
     _, _, in_pictures = ready.text.partition(OCR_MARKER)
+    promised = [each.decide_within_seconds for each in reasons if each.decide_within_seconds]
     return NewFlag(
         queue=reasons[0].queue,
         priority=reasons[0].priority,
         reasons=[reason.as_row() for reason in reasons],
-        due_at=None,
+        due_at=datetime.now(UTC) + timedelta(seconds=min(promised)) if promised else None,
         text=f"{post.text} {in_pictures}".strip(),
         language=decided.known.language,
     )

@@ -7,7 +7,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from pydantic import (
@@ -25,6 +25,8 @@ from deadpan.core.errors import PolicyError
 from models.posts.language import stated
 from models.posts.prediction import OF_WORDS, SENTIMENTS, Prediction, Scores
 from storage.base.text import UNKNOWN_LANGUAGE
+from tasks.policy.promises import FIELD as PROMISE
+from tasks.policy.promises import parse_queues, seconds_of
 from tasks.policy.reason_codes import SHIPPED, parse_reason_codes, read_policy
 
 _READ_OUTS = ("", "text_alone.", "image_alone.")
@@ -124,7 +126,9 @@ _Name = Annotated[str, AfterValidator(_name)]
 
 @pydantic_dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class Rule:
-    """When all conditions hold, the post is flagged in `queue` with `priority` (0 to 100)."""
+    """When all conditions hold, the post is flagged in `queue` with `priority` (0 to 100), and a
+    human decides within `decide_within` seconds, where that is promised.
+    """
 
     name: _Name
     conditions: Annotated[
@@ -132,6 +136,7 @@ class Rule:
     ]
     queue: _Name
     priority: Annotated[int, Field(strict=True, ge=0, le=100)]
+    decide_within: Annotated[int | None, BeforeValidator(seconds_of)] = None
 
 
 _RULES = TypeAdapter(list[Rule])
@@ -144,16 +149,21 @@ class Reason:
     Attributes:
         conditions: one mapping for each condition: score, comparison, threshold, value; of the
             language, the last two are words.
+        decide_within_seconds: what is promised, by the rule itself or else by its queue.
     """
 
     rule: str
     queue: str
     priority: int
     conditions: tuple[Mapping[str, Any], ...]
+    decide_within_seconds: int | None = None
 
     def as_row(self) -> dict[str, Any]:
         """As it is stored with a flag."""
-        return {**asdict(self), "conditions": [dict(c) for c in self.conditions]}
+        row = {**asdict(self), "conditions": [dict(c) for c in self.conditions]}
+        if self.decide_within_seconds is None:
+            del row["decide_within_seconds"]
+        return row
 
     def __str__(self) -> str:
         return " and ".join(map(condition_text, self.conditions))
@@ -170,12 +180,16 @@ def condition_text(condition: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules and the version that names them: it changes when, and only when, a rule does. Reason
-    codes judge nothing, so they are no part of it.
+    """Rules and the version that names them: it changes when, and only when, what a rule asks for
+    or does changes. Reason codes and time promises judge nothing, so they are no part of it.
+
+    Attributes:
+        queue_promises: seconds, by queue, within which a human decides what no rule promises.
     """
 
     rules: tuple[Rule, ...]
     version: str
+    queue_promises: Mapping[str, int] = field(default_factory=dict)
 
     def reasons_for(
         self, scores: Mapping[str, float], language: str | None = None
@@ -195,6 +209,7 @@ class Policy:
                 rule.queue,
                 rule.priority,
                 tuple({**asdict(c), "value": values[c.score]} for c in rule.conditions),
+                rule.decide_within or self.queue_promises.get(rule.queue),
             )
             for rule in self.rules
             if all(condition.holds(values) for condition in rule.conditions)
@@ -213,8 +228,8 @@ def load_policy(path: str = "") -> Policy:
 def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
     """Check a policy's data and give it its version; raises as `load_policy`."""
     problems = [
-        f"{shown}: unknown field {key!r}; known are [[rules]] and [reason_codes]"
-        for key in sorted(data.keys() - {"rules", "reason_codes"})
+        f"{shown}: unknown field {key!r}; known are [[rules]], [queues.NAME] and [reason_codes]"
+        for key in sorted(data.keys() - {"rules", "queues", "reason_codes"})
     ]
     if "reason_codes" in data:
         problems += parse_reason_codes(data["reason_codes"], shown=shown)[1]
@@ -228,24 +243,31 @@ def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
         f"{shown}: rule name {name!r} is used {names.count(name)} times; names must be unique"
         for name in sorted({n for n in names if names.count(n) > 1})
     ]
+    promises: Mapping[str, int] = {}
+    if "queues" in data and rules:
+        queues = frozenset(rule.queue for rule in rules)
+        promises, wrong = parse_queues(data["queues"], queues, shown=shown)
+        problems += wrong
     if problems:
         raise PolicyError(problems)
-    canonical = json.dumps([asdict(rule) for rule in rules], sort_keys=True)
-    return Policy(tuple(rules), hashlib.sha256(canonical.encode()).hexdigest()[:12])
+    judging = [{k: v for k, v in asdict(rule).items() if k != PROMISE} for rule in rules]
+    canonical = json.dumps(judging, sort_keys=True)
+    return Policy(tuple(rules), hashlib.sha256(canonical.encode()).hexdigest()[:12], promises)
 
 
 def _problem(error: ErrorDetails) -> str:
     """What pydantic found, with the rule and the field."""
-    number, *field = error["loc"] or ("",)
-    if not field:
+    number, *where = error["loc"] or ("",)
+    if not where:
         return "write each rule as a table below [[rules]]"
     place = f"rule {int(number) + 1}"
     if error["type"] == "missing":
-        return f"{place}: field {field[0]!r} is missing"
+        return f"{place}: field {where[0]!r} is missing"
     if error["type"] == "unexpected_keyword_argument":
-        return f"{place}: unknown field {field[0]!r}; known are name, when, queue and priority"
+        known = f"name, when, queue, priority and {PROMISE}"
+        return f"{place}: unknown field {where[0]!r}; known are {known}"
     why = error["msg"].removeprefix("Value error, ").replace("Input should", "it must")
-    return f"{place}: {field[0]} is {error['input']!r}; {why}"
+    return f"{place}: {where[0]} is {error['input']!r}; {why}"
 
 
 def scores_of(

@@ -102,6 +102,18 @@
     const timer = setInterval(tick, 1000);
     tick();
   });
+  // What was promised, in the same words as the server's.
+  all("[data-due]").forEach((place) => {
+    const at = Date.parse(place.dateTime);
+    const tick = () => {
+      const minutes = Math.max(1, Math.floor(Math.abs(at - Date.now()) / 60000));
+      const lasts = minutes >= 1440 ? `${Math.floor(minutes / 1440)} d` : minutes >= 60 ? `${Math.floor(minutes / 60)} h` : `${minutes} min`;
+      const late = at <= Date.now();
+      place.classList.toggle("late", late);
+      place.textContent = late ? `${lasts} overdue` : `due in ${lasts}`;
+    };
+    setInterval(tick, 30000);
+  });
   const held = one("[data-countdown]");
   if (held) {
     const lease = { end: performance.now() + Number(held.dataset.seconds) * 1000, length: Number(held.dataset.seconds) };

@@ -47,6 +47,7 @@ def _posts(answer: httpx.Response) -> set[str]:
         ("hateful", "-0.1", "must be between 0 and 1, such as 0.8"),
         ("sarcasm", "90%", "must be between 0 and 1, such as 0.8"),
         ("language", "german", "use two or three letters"),
+        ("due", "soon", "must be 'late', '1h', '8h' or '1d'"),
         ("age", "2w", "must be '1h', '8h', '1d' or '3d'"),
         ("state", "closed", "must be 'open', 'claimed', 'escalated' or 'decided'"),
         ("size", "7", "must be '100'"),

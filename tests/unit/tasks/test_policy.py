@@ -294,3 +294,31 @@ def test_a_policy_of_chosen_thresholds_has_the_order_of_the_shipped_one() -> Non
     assert [rules[name]["queue"] for name in order] == [
         "negative", "negative", "negative", "sarcasm", "positive", "degraded"
     ]  # fmt: skip
+
+
+def test_a_rule_promises_for_itself_or_its_queue_does_and_no_version_changes() -> None:
+    own, other = {**RULE, "decide_within": "30m"}, {**RULE, "name": "other"}
+    policy = parse_policy({"rules": [own, other], "queues": {"sarcasm": {"decide_within": "2 h"}}})
+    assert policy.version == parse_policy({"rules": [RULE, other]}).version
+    reasons = {each.rule: each for each in policy.reasons_for(dict.fromkeys(SCORE_NAMES, 1.0))}
+    assert reasons["loud"].decide_within_seconds == 1800
+    assert reasons["other"].as_row()["decide_within_seconds"] == 7200
+    without = parse_policy({"rules": [RULE]}).reasons_for(dict.fromkeys(SCORE_NAMES, 1.0))[0]
+    assert "decide_within_seconds" not in without.as_row()
+
+
+@pytest.mark.parametrize("wrong", ["4 hours", "0h", "-1h", "1.5h", "366d", "4H", 4, ""])
+def test_a_promise_that_cannot_be_read_is_refused_with_its_value_and_the_remedy(
+    wrong: object,
+) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse_policy({"rules": [{**RULE, "decide_within": wrong}]})
+    assert f"decide_within is {wrong!r}; write a whole number with m, h or d" in str(caught.value)
+    queues = {"nowhere": {"decide_within": wrong, "within": "1h"}, "sarcasm": "4h"}
+    with pytest.raises(PolicyError) as caught:
+        parse_policy({"rules": [RULE], "queues": queues})
+    said = str(caught.value)
+    assert f"queue 'nowhere': decide_within is {wrong!r}; write a whole number" in said
+    assert "'nowhere' is of no rule; queues of this policy are sarcasm" in said
+    assert "unknown field 'within'; known is decide_within" in said
+    assert "write it as a table [queues.sarcasm]" in said
