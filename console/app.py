@@ -12,7 +12,7 @@ from console.api import flags as api_flags
 from console.api import oversight as api_oversight
 from console.api import posts as api_posts
 from console.api import reviews as api_reviews
-from console.pages import bulk, erasure, flag, queue, reports, review
+from console.pages import author, bulk, erasure, flag, queue, reports, review
 from console.people import accounts, sign_in, sign_in_openid
 from console.people.openid import Provider
 from console.web import metrics, render
@@ -79,6 +79,7 @@ def create_app(console: Console, *, provider: Provider | None = None) -> FastAPI
         queue,
         flag,
         review,
+        author,
         bulk,
         reports,
         accounts,

@@ -8,24 +8,36 @@ import sys
 import threading
 from collections.abc import Callable, Collection
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from console.app import create_app
 from console.people.links import first_link
 from console.people.openid import Provider
 from console.people.openid_roles import ClaimedRoles
-from console.web.state import Console
+from console.web.state import SOURCE_REQUESTS, SOURCE_SECONDS, Console
 from deadpan.core import logs, spans
-from deadpan.core.errors import ConfigurationError, QueueUnavailable, QueueUnfit
+from deadpan.core.errors import (
+    ConfigurationError,
+    QueueUnavailable,
+    QueueUnfit,
+    SettingsError,
+)
 from deadpan.core.settings import Network, Settings, load
 from deadpan.core.waiting import Waiting
+from sources.mapping import PostMapping
+from sources.open import open_source
+from sources.source import PicturedSource
 from storage.base.database import connect
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import require_schema
 from tasks.intake.intake import Intake
 from tasks.policy.reason_codes import read_reason_codes
+
+log = structlog.get_logger(__name__)
 
 _CONNECTIONS = 20
 """Requests run in up to 40 threads, and most of their time is not spent in the database."""
@@ -47,6 +59,7 @@ def serve(*, host: str, port: int) -> None:
     secret = settings.secret_key.get_secret_value() if settings.secret_key else ""
     database = connect(settings.database_url.get_secret_value(), pool_size=_CONNECTIONS)
     intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
+    source = _source(settings)
     try:
         console = Console(
             database=database,
@@ -60,6 +73,7 @@ def serve(*, host: str, port: int) -> None:
             known_answer_share=settings.known_answer_share,
             url=settings.console_url,
             passwords=settings.console_passwords == "on",
+            source=source,
         )
         app = create_app(console, provider=_provider(settings))
         listening = listen(host, port)
@@ -76,6 +90,8 @@ def serve(*, host: str, port: int) -> None:
         if opening.failed is not None:
             raise opening.failed
     finally:
+        if source is not None:
+            source.close()
         intake.close()
         database.dispose()
         spans.stop()
@@ -131,6 +147,30 @@ class _Opening(threading.Thread):
         except Exception as error:
             self.failed = error
             self._server.should_exit = True
+
+
+def _source(settings: Settings) -> PicturedSource | None:
+    """Where posts are looked at again; the console has no need of their pictures."""
+    if settings.console_source == "off" or not settings.source:
+        return None
+
+    def told(secret: SecretStr | None) -> str | None:
+        return secret.get_secret_value() if secret else None
+
+    try:
+        return open_source(
+            settings.source,
+            token=told(settings.source_token),
+            timeout_seconds=min(SOURCE_SECONDS, settings.fetch_timeout_seconds),
+            mapping=PostMapping.parse(settings.source_fields),
+            threads=SOURCE_REQUESTS,
+            database_url=told(settings.source_database_url),
+            database_query=settings.source_query or None,
+        )
+    except SettingsError as error:
+        # Flags can be decided without it; a worker does not start.
+        log.warning("threads and changes of posts are not shown", error=str(error))
+        return None
 
 
 def _provider(settings: Settings) -> Provider | None:

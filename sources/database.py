@@ -32,7 +32,7 @@ class DatabaseSource(PicturedSource):
     Args:
         url: of the platform's database, as SQLAlchemy takes it.
         query: gives columns id, text and, if there are, images (a JSON list of URLs), author,
-            created_at and language, for the ids in `:ids`, as in `… WHERE id IN :ids`.
+            created_at, language, parent and url, for the ids in `:ids`, as in `… WHERE id IN :ids`.
         timeout_seconds: to connect, and again for the query.
         ids_per_request: at most in one query.
         look: is shown the row of each post.

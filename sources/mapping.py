@@ -14,6 +14,8 @@ from deadpan.core.post_fields import (
     read_id,
     read_images,
     read_language,
+    read_link,
+    read_parent,
     read_text,
 )
 from deadpan.core.times import read_time
@@ -33,6 +35,8 @@ class PostMapping:
         images: to the list of its image URLs, or to the only one.
         created_at: to the time, in a form that `deadpan.core.times` reads.
         language: to a tag such as `de` or `pt-BR`.
+        parent: to the id of the post that this one answers.
+        url: to where people read it.
         named: the fields whose paths somebody gave.
     """
 
@@ -43,6 +47,8 @@ class PostMapping:
     author: str = "author"
     created_at: str = "created_at"
     language: str = "language"
+    parent: str = "parent"
+    url: str = "url"
     named: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -114,10 +120,14 @@ def post_of(post_id: str, value: Any, mapping: PostMapping, *, base_url: str | N
         author=read_author(pick(value, mapping.author), mapping.author),
         created_at=created_at,
         language=read_language(pick(value, mapping.language)),
+        parent=read_parent(pick(value, mapping.parent)),
+        url=read_link(pick(value, mapping.url)),
         absent=tuple(
             name
             for name in mapping.named
-            if name not in ("posts", "id") and pick(value, getattr(mapping, name)) in (MISSING, [])
+            # Most posts answer none.
+            if name not in ("posts", "id", "parent")
+            and pick(value, getattr(mapping, name)) in (MISSING, [])
         ),
         unreadable=(f"created_at is {time!a:.60}, which is not a time",) if is_unread else (),
     )

@@ -10,7 +10,7 @@ from deadpan.core.people_files import encoding_problem
 from sources.mapping import PostMapping
 from sources.net.throttle import Throttle
 from sources.pictures.allowed import ImageLimits
-from sources.source import Look, PostSource
+from sources.source import Look, PicturedSource
 
 _FORMS = "use http(s)://… with {ids} or {id} where the post ids go, file:PATH.jsonl, or database"
 
@@ -96,7 +96,7 @@ def open_source(
     database_query: str | None = None,
     look: Look | None = None,
     throttle: Throttle | None = None,
-) -> PostSource:
+) -> PicturedSource:
     """Open the post source that a setting names. Close it when done.
 
     Args:

@@ -18,6 +18,8 @@ class Post:
         author: the platform's name for the author, if it tells.
         created_at: with a time zone, if the platform tells.
         language: as the platform says it, such as `de` or `pt-BR`.
+        parent: id of the post that it answers.
+        url: where people read it, of http or https.
         absent: fields that `DEADPAN_SOURCE_FIELDS` names a place for, and that are not there.
         unreadable: a sentence for each field that is left out because nobody can read it.
     """
@@ -28,6 +30,8 @@ class Post:
     author: str | None = None
     created_at: datetime | None = None
     language: str | None = None
+    parent: str | None = None
+    url: str | None = None
     absent: tuple[str, ...] = field(default=(), compare=False)
     unreadable: tuple[str, ...] = field(default=(), compare=False)
 

@@ -16,7 +16,7 @@ from console.web import reasons
 from console.web.fields import RowId
 from console.web.filters import cursor_of, position_of
 from console.web.state import console_of, visitor_of
-from console.work import blind
+from console.work import around, author, blind
 from console.work.deciding import note_negative
 from storage import tables
 from storage.base.database import transaction
@@ -105,6 +105,29 @@ def flag(request: Request, flag_id: RowId) -> shapes.Flag:
     if is_mine and is_held(claims.standing_of(found), datetime.now(UTC)):
         note_negative(request, found)
     return shapes.Flag.model_validate(found)
+
+
+@router.get("/api/v1/flags/{flag_id}/thread")
+def thread(request: Request, flag_id: RowId) -> shapes.Around:
+    """Ask the platform for the posts that a flag's post answers, at most five, and whether the
+    post has changed or gone. Nothing of the answer is stored.
+    """
+    blind.refuse_hidden(request, flag_id)
+    console = console_of(request)
+    with transaction(console.database, read_only=True) as connection:
+        flag = worklist.one(connection, flag_id)
+        known = around.known(connection, flag)
+    return shapes.Around.model_validate(around.asked(console, flag, known))
+
+
+@router.get("/api/v1/author")
+def author_(
+    request: Request, name: Annotated[str, Query(min_length=1, max_length=256)]
+) -> shapes.Author:
+    """Count an author's newest flags, at most 1,000, and what became of them. Each reading is noted
+    in the audit log.
+    """
+    return shapes.Author.model_validate(author.read(request, name, limit=0))
 
 
 @router.post("/api/v1/flags/{flag_id}/claim")

@@ -128,6 +128,8 @@ class Verdict(Row):
     unread: list[dict[str, Any]]
     language: str | None
     unlearnt: bool
+    parent: str | None = Field(description="Id of the post that it answers.")
+    url: str | None = Field(description="Where people read it.")
     evidence: list[dict[str, str]]
     timings: dict[str, float]
     posted_at: datetime | None
@@ -196,6 +198,50 @@ class Backlog(BaseModel):
     """A forecast for each queue."""
 
     queues: list[Forecast]
+
+
+class Earlier(Row):
+    """A post before another one in its thread."""
+
+    post_id: str
+    state: Literal["there", "gone", "unknown"]
+    author: str | None
+    text: str | None
+    pictures: int
+    posted_at: datetime | None
+    url: str | None
+
+
+class Around(Row):
+    """What is around a post, as the platform says it now."""
+
+    now: Literal["same", "changed", "gone", "unknown"] = Field(
+        description="What became of the post since it was judged: of its words and the number of "
+        "its pictures."
+    )
+    seen_at: datetime | None = Field(description="When that was seen.")
+    url: str | None
+    parent: str | None
+    text: str | None = Field(description="Its words now, where they changed.")
+    pictures: int | None = Field(description="How many pictures it has now, where that changed.")
+    before: list[Earlier] = Field(description="The posts before it, the oldest first.")
+    goes_on: bool = Field(description="Whether the thread begins before these.")
+
+
+class Author(Row):
+    """What is known of an author, by the newest flags."""
+
+    author: str
+    counted: int = Field(description="How many flags all numbers are of.")
+    is_all: bool = Field(description="Whether these are all of the author's flags.")
+    hidden: int = Field(description="Flags that wait for a second look, and are not counted.")
+    waiting: int
+    decided: int
+    removed: int
+    share_removed: float | None = Field(description="Of the decided; null without any.")
+    appeals: int
+    overturned: int = Field(description="Appeals that changed the decision.")
+    first_flagged: datetime | None
 
 
 class Claimed(BaseModel):

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from console.web.access import GuardedRoute
 from console.web.fields import BIGGEST, RowId, Short
-from console.web.render import page, see_other
+from console.web.render import page, part, see_other
 from console.web.state import audited, console_of, visitor_of
-from console.work import blind
+from console.work import around, blind
 from console.work.deciding import Decided, DecisionForm, note_negative, seconds_left
 from console.work.next_flag import Arrival, SentWithin, done_banner, lost_words, take_next
 from console.work.pictures import KINDS
@@ -35,6 +35,19 @@ _EARLIER = 8
 def flag_page(request: Request, flag_id: RowId, arrival: Annotated[Arrival, Depends()]) -> Response:
     """All that is known of a flag."""
     return _page(request, flag_id, arrival)
+
+
+@router.get("/flags/{flag_id}/thread")
+def thread(request: Request, flag_id: RowId) -> Response:
+    """What the platform says now of the post: what it answers, whether it changed. A part of the
+    page, which a script puts there."""
+    blind.refuse_hidden(request, flag_id)
+    console = console_of(request)
+    with transaction(console.database, read_only=True) as connection:
+        flag = worklist.one(connection, flag_id)
+        known = around.known(connection, flag)
+    found = around.asked(console, flag, known)
+    return part(request, "thread.html", flag=flag, around=found, asks=False)
 
 
 @router.post("/flags/{flag_id}/claim")
@@ -159,6 +172,7 @@ def _page(
         if held_look:
             raise FlagConflict(blind.HIDDEN)
         flag = worklist.one(connection, flag_id)
+        known_around = around.known(connection, flag)
         earlier = _earlier(connection, flag)
         not_now = reviews.hidden_from(connection, me, [each.id for each in earlier])
         earlier = [each for each in earlier if each.id not in not_now]
@@ -172,6 +186,9 @@ def _page(
             for each in moderators.everyone(connection)
             if each.may("moderator") and each.disabled_at is None and each.id != me.id
         ]
+    asks = console.source is not None
+    if asks and arrival.thread == "now":
+        known_around, asks = around.asked(console, flag, known_around), False
     if me.may("moderator"):
         note_negative(request, flag)
     held = is_held(claims.standing_of(flag), now)
@@ -185,6 +202,8 @@ def _page(
         flag=flag,
         verdict=flag.verdict,
         post=post_of(request, visitor, flag, arrival.pictures),
+        around=known_around,
+        asks=asks,
         history=said[flag.id],
         looks=looks,
         known=known,

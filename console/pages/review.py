@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse, Response
 
 from console.web.access import GuardedRoute
 from console.web.fields import BIGGEST, Note, RowId, Short, one_page
-from console.web.render import page, see_other
+from console.web.render import page, part, see_other
 from console.web.state import console_of, visitor_of
-from console.work import blind
+from console.work import around, blind
 from console.work.deciding import Decided, DecisionForm, note_negative, seconds_left
 from console.work.next_flag import Arrival, SentWithin, done_banner, lost_words, take_next
 from console.work.post import post_of
@@ -20,6 +20,7 @@ from deadpan.core.errors import ConfigurationError, FlagConflict
 from storage import tables
 from storage.base.database import transaction
 from storage.flags import worklist
+from storage.people.moderators import Moderator
 from storage.reviews import known_answers, reviews, second_looks
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -70,6 +71,19 @@ def review_page(
 ) -> Response:
     """The post alone; after the vote, also the decision."""
     return _page(request, review_id, arrival)
+
+
+@router.get("/reviews/{review_id}/thread")
+def thread(request: Request, review_id: RowId) -> Response:
+    """What the post answers. Not whether it is still there: that would tell what was decided."""
+    console, me = console_of(request), visitor_of(request).moderator
+    with transaction(console.database, read_only=True) as connection:
+        review = reviews.by_id(connection, review_id)
+        said = reviews.votes(connection, review.id)
+        flag = worklist.one(connection, review.flag_id)
+    _refuse_others(review, me, said)
+    found = around.blindly(around.asked(console, flag, around.of_verdict(flag)))
+    return part(request, "thread.html", flag=flag, around=found, asks=False)
 
 
 @router.post("/reviews/{review_id}/vote")
@@ -148,10 +162,10 @@ def _page(
         flag = worklist.one(connection, review.flag_id)
         banner = done_banner(connection, me, arrival.after, "", now)
         lost = lost_words(connection, arrival.missed, me, now)
-    own = [each for each in said if each.moderator_id == me.id]
-    mine = review.state == "claimed" and review.claimed_by == me.name
-    if not mine and not own:
-        raise FlagConflict("this second look is not claimed by you; take the next one")
+    mine, own = _refuse_others(review, me, said)
+    asks, known_around = console.source is not None, around.of_verdict(flag)
+    if asks and arrival.thread == "now":
+        known_around, asks = around.asked(console, flag, known_around), False
     if mine:
         note_negative(request, flag)
     hidden = bool(blind.hidden(request, [flag.id]))
@@ -163,6 +177,8 @@ def _page(
         flag=flag,
         mine=mine,
         own=own[-1] if own else None,
+        around=around.blindly(known_around),
+        asks=asks,
         banner=banner,
         lost=lost,
         hidden=hidden,
@@ -177,3 +193,18 @@ def _page(
         typed=typed or {},
         error=error,
     )
+
+
+def _refuse_others(
+    review: tables.Review, me: Moderator, said: list[tables.Vote]
+) -> tuple[bool, list[tables.Vote]]:
+    """Whether somebody holds a look, and their votes in it.
+
+    Raises:
+        FlagConflict: neither.
+    """
+    mine = review.state == "claimed" and review.claimed_by == me.name
+    own = [each for each in said if each.moderator_id == me.id]
+    if not mine and not own:
+        raise FlagConflict("this second look is not claimed by you; take the next one")
+    return mine, own

@@ -38,6 +38,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/"): _VIEWER,
     ("GET", "/counts"): _VIEWER,
     ("GET", "/flags/{flag_id}"): _VIEWER,
+    ("GET", "/flags/{flag_id}/thread"): _VIEWER,
     ("GET", "/evidence/{sha256}"): _VIEWER,
     ("GET", "/history"): _VIEWER,
     ("GET", "/insight"): _VIEWER,
@@ -46,6 +47,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/settings/password"): _VIEWER,
     ("POST", "/settings/sessions"): _VIEWER,
     # the work
+    ("GET", "/author"): _MODERATOR,
     ("POST", "/next"): _MODERATOR,
     ("POST", "/flags/{flag_id}/claim"): _MODERATOR,
     ("POST", "/flags/{flag_id}/renew"): _MODERATOR,
@@ -58,6 +60,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/bulk/{batch}/undo"): _MODERATOR,
     # second looks
     ("GET", "/reviews/{review_id}"): _MODERATOR,
+    ("GET", "/reviews/{review_id}/thread"): _MODERATOR,
     ("POST", "/reviews/{review_id}/vote"): _MODERATOR,
     ("POST", "/reviews/{review_id}/renew"): _MODERATOR,
     ("POST", "/reviews/{review_id}/release"): _MODERATOR,
@@ -90,6 +93,8 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/api/v1/flags"): Permission("viewer", "flags:read"),
     ("GET", "/api/v1/flags/{flag_id}"): Permission("viewer", "flags:read"),
     ("GET", "/api/v1/backlog"): Permission("viewer", "flags:read"),
+    ("GET", "/api/v1/flags/{flag_id}/thread"): Permission("viewer", "flags:read"),
+    ("GET", "/api/v1/author"): Permission("moderator", "flags:read"),
     ("GET", "/api/v1/decisions"): Permission("viewer", "flags:read"),
     ("POST", "/api/v1/claim-next"): Permission("moderator", "flags:decide"),
     ("POST", "/api/v1/flags/{flag_id}/claim"): Permission("moderator", "flags:decide"),

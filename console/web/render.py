@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from console.web import reasons, words
 from console.web.fields import what_is_wrong
-from console.web.state import Visitor, console_of
+from console.web.state import Visitor, console_of, visitor_of
 from deadpan.core.errors import (
     AccessDenied,
     ConfigurationError,
@@ -100,6 +100,12 @@ def page(request: Request, template: str, /, *, status: int = 200, **context: An
             with transaction(console.database, read_only=True) as connection:
                 context["exposure"] = exposures.this_hour(connection, visitor.moderator)
     return templates.TemplateResponse(request, template, context, status_code=status)
+
+
+def part(request: Request, template: str, /, **context: Any) -> Response:
+    """A part of a page, for a script to put into it."""
+    context = {"now": datetime.now(UTC), "me": visitor_of(request).moderator} | context
+    return templates.TemplateResponse(request, template, context)
 
 
 def see_other(path: str) -> Response:

@@ -15,11 +15,15 @@ from fastapi import Request
 from sqlalchemy import Engine
 
 from deadpan.core.errors import EvidenceUnavailable, QueueStateError, QueueUnavailable
+from sources.post import FetchFailure
+from sources.source import PicturedSource
+from sources.thread import Thread, read_thread
 from storage.base.database import transaction
 from storage.flags import claims, known_values, worklist
 from storage.flags.known_values import KnownValues
 from storage.flags.sampling import Sampling
 from storage.judging.evidence import EvidenceStore
+from storage.keeping import erasure
 from storage.people import audit
 from storage.people.moderators import Moderator
 from storage.people.sessions import Session
@@ -30,6 +34,11 @@ from tasks.policy.reason_codes import ReasonCodes, read_reason_codes
 
 log = structlog.get_logger(__name__)
 
+SOURCE_REQUESTS = 4
+"""So many threads at once may wait for the post source: a slow one takes no page its own."""
+SOURCE_SECONDS = 2.0
+"""For one answer of the post source: a moderator waits for it."""
+_THREAD_SECONDS = 4.0
 _COUNTS_SECONDS = 2.0
 _KNOWN_SECONDS = 60.0
 _OVERDUE_SECONDS = 10.0
@@ -51,6 +60,7 @@ class Console:
         known_answer_share: how often a known answer is mixed in, from 0 to 1.
         url: where browsers reach the console; empty takes what each request says.
         passwords: whether people may sign in with them.
+        source: where a post is looked at again when somebody opens its flag; None asks nobody.
     """
 
     database: Engine
@@ -64,6 +74,8 @@ class Console:
     known_answer_share: float = 0.0
     url: str = ""
     passwords: bool = True
+    source: PicturedSource | None = None
+    _asking: threading.Semaphore = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _changes: int = 0
     _counted: tuple[float, int, Mapping[str, Mapping[str, int]]] | None = None
@@ -74,6 +86,7 @@ class Console:
     second_looks: Sampling = field(init=False)
 
     def __post_init__(self) -> None:
+        self._asking = threading.BoundedSemaphore(SOURCE_REQUESTS)
         self.second_looks = Sampling(self.second_review_share, self.secret_key)
         self._text_of = lru_cache(_TEXTS_KEPT)(self._read_text)
 
@@ -143,6 +156,26 @@ class Console:
         self._judging = (time.monotonic() + _COUNTS_SECONDS, is_judging)
         return is_judging
 
+    def thread(self, post_id: str, parent: str | None) -> Thread | None:
+        """What the platform says now of a post and those before it, in a few seconds; None where
+        nobody is to be asked: without a source, or for a post that was erased.
+        """
+        if self.source is None or self._is_erased(post_id):
+            return None
+        if not self._asking.acquire(timeout=SOURCE_SECONDS):
+            busy = "many ask the post source at once; try again in a moment"
+            return Thread(FetchFailure(post_id, busy, transient=True))
+        try:
+            return read_thread(
+                self.source.find, post_id, parent, seconds=_THREAD_SECONDS, erased=self._is_erased
+            )
+        finally:
+            self._asking.release()
+
+    def _is_erased(self, post_id: str) -> bool:
+        with transaction(self.database, read_only=True) as connection:
+            return bool(erasure.erased(connection, [post_id]))
+
     def text(self, evidence: Any, kind: str) -> str:
         """A text of a verdict's evidence; words about what is the matter where there is none."""
         for item in evidence:
@@ -160,9 +193,13 @@ class Console:
         self._text_of.cache_clear()
 
     def _read_text(self, sha256: str) -> str:
-        content = self.evidence.get(sha256)
-        text = content[:_MAX_TEXT_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
-        return text + (" …" if len(content) > _MAX_TEXT_BYTES else "")
+        return shown_text(self.evidence.get(sha256))
+
+
+def shown_text(content: bytes) -> str:
+    """A post's text as pages have it, of the bytes that evidence keeps."""
+    text = content[:_MAX_TEXT_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
+    return text + (" …" if len(content) > _MAX_TEXT_BYTES else "")
 
 
 @dataclass(frozen=True, slots=True)

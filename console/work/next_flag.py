@@ -65,6 +65,7 @@ class Arrival:
         pictures: "shown" shows them, whatever the reader's own setting is.
         after: the decision that was just made.
         missed: the flag that somebody else was faster with.
+        thread: "now" waits for what the platform says; without it, a script asks.
     """
 
     queue: Annotated[str, Query(max_length=64)] = ""
@@ -72,6 +73,7 @@ class Arrival:
     pictures: str = ""
     after: JustDone = None
     missed: JustDone = None
+    thread: str = ""
 
 
 def take_next(request: Request, within: Within, **shown: Any) -> Response:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 MISSING: Any = object()
 """Stands for a missing field; a null field is None."""
 
 MAX_TEXT_CHARACTERS = 1024 * 1024
 MAX_AUTHOR_CHARACTERS = 256
+MAX_ID_BYTES = 256
+MAX_LINK_CHARACTERS = 2048
 MAX_LANGUAGE_CHARACTERS = 35  # as RFC 5646 advises for what stores tags
 # A post may list a million images; only this many are read, and most of those refused.
 MAX_LISTED_IMAGES = 100
@@ -124,6 +127,36 @@ def read_language(value: Any) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_LANGUAGE_CHARACTERS:
         return None
     return value
+
+
+def read_parent(value: Any) -> str | None:
+    """The id of the post that this one answers; what cannot be an id counts as none."""
+    parent = read_id(value)
+    if parent is None or "\x00" in parent:
+        return None
+    try:
+        return parent if len(parent.encode()) <= MAX_ID_BYTES else None
+    except UnicodeEncodeError:
+        return None
+
+
+def read_link(value: Any) -> str | None:
+    """Where people read the post: an address of http or https with a host; all else counts as none,
+    for moderators are going to click on it.
+    """
+    if not isinstance(value, str) or len(value) > MAX_LINK_CHARACTERS:
+        return None
+    link = value.strip()
+    if not link.isprintable() or any(letter in link for letter in ' <>"\\`{}|^'):
+        return None
+    try:
+        parts = urlsplit(link)
+        is_link = parts.scheme in ("http", "https") and bool(parts.hostname)
+        link.encode()
+    except ValueError:
+        return None
+    # A name before the host makes a link look as if it led elsewhere.
+    return link if is_link and "@" not in parts.netloc else None
 
 
 def kind_of(value: Any) -> str:

@@ -66,6 +66,28 @@ def verdicts_of(connection: Connection, post_ids: Iterable[str]) -> dict[str, Ve
     return found
 
 
+def later(
+    connection: Connection, verdict: Verdict
+) -> tuple[Literal["changed", "gone"], datetime] | None:
+    """Returns what became of a post after a verdict, and when, as far as it was fetched again: it
+    has other content, or its source no longer has it. None where nothing is known.
+    """
+    columns, gone = tables.verdicts.c, tables.gone_posts.c
+    of_post = select(columns.content_hash, columns.created_at).where(
+        columns.post_id == verdict.post_id, columns.id > verdict.id
+    )
+    newest = connection.execute(of_post.order_by(columns.id.desc()).limit(1)).one_or_none()
+    seen = newest.created_at if newest else verdict.created_at
+    left = connection.execute(
+        select(gone.last_seen_at).where(gone.post_id == verdict.post_id, gone.last_seen_at > seen)
+    ).scalar_one_or_none()
+    if left is not None:
+        return "gone", left
+    if newest is not None and newest.content_hash != verdict.content_hash:
+        return "changed", newest.created_at
+    return None
+
+
 def already_judged(
     connection: Connection,
     keys: Collection[tuple[str, str]],

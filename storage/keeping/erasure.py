@@ -117,6 +117,8 @@ def erase(
                 unread=[],
                 language=None,
                 unlearnt=false(),
+                parent=None,
+                url=None,
                 evidence=[],
                 explanation=None,
             )

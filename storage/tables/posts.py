@@ -90,6 +90,8 @@ class VerdictFields(Scored):
             "problem": …}`.
         language: of its words, such as `de`; None where nobody could tell.
         unlearnt: whether the model never learnt that language.
+        parent: id of the post that it answers.
+        url: where people read it, of http or https.
     """
 
     author: Annotated[str | None, String(256)] = None
@@ -104,6 +106,8 @@ class VerdictFields(Scored):
     unread: Annotated[Sequence[Mapping[str, Any]], {"server_default": text("'[]'")}] = ()
     language: Annotated[str | None, String(3)] = None
     unlearnt: Annotated[bool, {"server_default": false()}] = False
+    parent: Annotated[str | None, String(256)] = None
+    url: Annotated[str | None, Text] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,8 @@ def new_verdict(
         post_id=fetched.asked.post_id,
         author=post.author,
         posted_at=post.created_at,
+        parent=post.parent,
+        url=post.url,
         content_hash=fetched.content_hash,
         model_version=versions.model,
         calibration_version=versions.calibration,

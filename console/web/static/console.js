@@ -159,6 +159,24 @@
     const timer = setInterval(tick, 1000);
   }
 
+  // ---- the thread --------------------------------------------------------------------------
+  // Asked for when the page is there: a slow platform holds up nobody.
+  const thread = one("[data-thread]");
+  if (thread && thread.dataset.thread) {
+    const link = one("[data-load]", thread);
+    const first = one("[data-first]", thread);
+    if (first) first.hidden = true;
+    else if (link) link.textContent = "· asking the platform…";
+    fetch(thread.dataset.thread, { headers: { Accept: "text/html" } })
+      .then((answer) => (answer.ok ? answer.text() : Promise.reject()))
+      .then((html) => {
+        const part = document.createElement("template");
+        part.innerHTML = html;
+        thread.replaceWith(part.content);
+      })
+      .catch(() => { if (link) { link.textContent = "Show the thread"; if (first) first.hidden = false; } });
+  }
+
   // ---- pictures ----------------------------------------------------------------------------
   const pictures = one("[data-pictures]");
   const toggle = one("[data-toggle-pictures]");

@@ -50,6 +50,9 @@ class Console(Group):
     """Which role (viewer, moderator, lead, admin) each value of that claim gives, as value:role,
     e.g. trust-safety:moderator,ts-leads:lead. The highest one counts; people without any cannot
     sign in."""
+    console_source: OnOff = "on"
+    """Whether the console asks DEADPAN_SOURCE for a post when its flag is opened: what it answers,
+    and whether it has changed or gone. off leaves threads and changes out."""
     claim_seconds: float = Field(300.0, ge=10.0, le=86_400.0)
     """How long a moderator's claim on a flag lasts without activity."""
     second_review_share: float = Field(0.05, ge=0.0, le=1.0)

@@ -21,7 +21,8 @@ class Source(Group):
     source_database_url: SecretStr | None = None
     """The platform's database, for the source `database`."""
     source_query: str = ""
-    """A query with :ids that returns id, text, images (JSON), author, created_at and language."""
+    """A query with :ids that returns id, text, images (JSON), author, created_at, language, parent
+    and url."""
     fetch_timeout_seconds: float = Field(10.0, gt=0, le=600.0)
     """Longest wait for one response from the source or an image host."""
     max_image_bytes: int = Field(10 * 2**20, ge=1024)

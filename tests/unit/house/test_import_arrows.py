@@ -38,7 +38,7 @@ USES: dict[str, set[str]] = {
     "sources": PLAIN,
     "models": PLAIN,
     "tasks": {"storage", "sources", "models", CORE},
-    "console": {"storage", "tasks.policy", "tasks.intake", "tasks.housekeeping", CORE},
+    "console": {"storage", "sources", "tasks.policy", "tasks.intake", "tasks.housekeeping", CORE},
     "worker": {"storage", "sources", "models", "tasks", CORE},
 }
 """What of other packages each may use; the front door, `deadpan`, uses every one."""

@@ -279,4 +279,4 @@ def test_every_selector_selects_pods_and_every_pod_is_shut_in() -> None:
             if (kind, name) == ("NetworkPolicy", "nothing"):
                 assert chosen == set(every)
             if (kind, name) == ("NetworkPolicy", "platform"):
-                assert chosen == {"worker", "housekeeping"}
+                assert chosen == {"worker", "housekeeping", "console"}
