@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from deadpan.core import spans
 from deadpan.core.errors import ConfigurationError, DeadpanError
 from deadpan.core.settings import Settings
+from deadpan.core.settings.notifications import notify_urls
 from models.checkpoint.checkpoint import read_info, validate
 from models.engines import gpus
 from models.posts.prediction import OF_WORDS
@@ -23,6 +24,7 @@ from storage.base.database import connect, read_url, writable_problem
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import require_schema
 from tasks.callbacks.webhook import receiver_problem
+from tasks.housekeeping.notices import apprise_targets
 from tasks.intake.intake import Intake
 from tasks.policy.rules import load_policy
 
@@ -72,6 +74,7 @@ def configuration_problems(settings: Settings) -> list[str]:
             "DEADPAN_OIDC_ISSUER is set, and what speaks to OpenID providers is not installed; "
             "pip install 'deadpan[oidc]', or leave it empty"
         )
+    problems += _problems_of(lambda: apprise_targets(notify_urls(settings.notify_urls)))
     if settings.traces == "on":
         problems += spans.problems()
     if settings.device == "cuda" and not gpus.torch_uses_gpus():

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from deadpan.core import logs, spans
 from deadpan.core.errors import ConfigurationError, QueueUnavailable, QueueUnfit
 from deadpan.core.settings import Settings, signing_secrets
+from deadpan.core.settings.notifications import notify_urls, quiet_hours
 from deadpan.core.waiting import Waiting, ended_by_signals
 from storage.base.database import connect, dispose
 from storage.judging import queries
@@ -23,6 +24,7 @@ from storage.judging.evidence import EvidenceStore
 from tasks.callbacks.delivery import Deliverer, Schedule
 from tasks.callbacks.webhook import Sender
 from tasks.housekeeping.housekeeping import Housekeeper
+from tasks.housekeeping.notices import Noticer, apprise_targets
 from tasks.housekeeping.retention import Periods, Retention
 from tasks.intake.intake import Intake
 from tasks.watches.stores import show_room
@@ -62,7 +64,7 @@ def run(settings: Settings) -> None:
         health.start()
         sampler.start()
         try:
-            with ended_by_signals():
+            with ended_by_signals(), _notices(settings, database, housekeeper, intake):
                 waiting.until_answers(lambda: queries.ping(database))
                 try:
                     require_redis(intake)
@@ -90,15 +92,46 @@ def beside(settings: Settings) -> Iterator[None]:
     database = connect(settings.database_url.get_secret_value())
     try:
         housekeeper = _housekeeper(settings, database)
+        intake = Intake.at(settings.redis_url.get_secret_value(), settings.prefix)
         thread = threading.Thread(target=housekeeper.run, name="housekeeping", daemon=True)
         thread.start()
         try:
-            yield
+            with _notices(settings, database, housekeeper, intake):
+                yield
         finally:
             housekeeper.stop()
             thread.join()
+            intake.close()
     finally:
         dispose(database)
+
+
+@contextmanager
+def _notices(
+    settings: Settings, database: Engine, housekeeper: Housekeeper, intake: Intake
+) -> Iterator[None]:
+    """Tell people, while the block runs, if anybody is to be told.
+
+    Raises:
+        ConfigurationError: a URL cannot be used, or what sends is not installed.
+    """
+    urls = notify_urls(settings.notify_urls)
+    if not urls:
+        yield
+        return
+    noticer = Noticer(
+        database,
+        apprise_targets(urls),
+        leads=lambda: housekeeper.leads,
+        intake=intake,
+        console_url=settings.console_url,
+        quiet=quiet_hours(settings.notify_quiet_hours),
+    )
+    noticer.start()
+    try:
+        yield
+    finally:
+        noticer.stop()
 
 
 def _housekeeper(settings: Settings, database: Engine) -> Housekeeper:

@@ -79,6 +79,34 @@ class Lease:
 leases: Final = table("leases", Lease)
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a target of notifications is told, or was."""
+
+    id: Id
+    kind: Annotated[str, String(16)]
+    subject: Annotated[str, String(128)]
+    target: int
+    text: Annotated[str, Text]
+    created_at: datetime
+    attempts: int
+    next_attempt_at: datetime
+    sent_at: datetime | None
+    gave_up_at: datetime | None
+    ended_at: datetime | None
+
+
+notices: Final = table(
+    "notices",
+    Notice,
+    partial_index(
+        "uq_notices_lasting", "kind", "subject", "target", unique=True, where="ended_at IS NULL"
+    ),
+    Index("ix_notices_kind_id", "kind", "id"),
+    NUMBERED,
+)
+
+
 class Compatibility:
     """The one row that says which versions of Deadpan this database works with."""
 

@@ -15,8 +15,11 @@ FLAGS_OVERDUE = Gauge(
     "deadpan_flags_overdue", "Flags that wait past the time that the policy promises.", ["queue"]
 )
 EXPIRED_CLAIMS = Counter("deadpan_expired_claims", "Claims that expired.")
+NOTICES = Counter("deadpan_notices", "Tries of notifications by what became of them.", ["outcome"])
 
 # A rate sees no first one of a series that was not there before: without this the first callback
 # that is parked would be missed.
 for _outcome in ("delivered", "failed", "parked"):
     CALLBACKS.labels(_outcome)
+for _outcome in ("sent", "failed", "given_up"):
+    NOTICES.labels(_outcome)

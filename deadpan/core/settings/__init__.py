@@ -16,6 +16,7 @@ from deadpan.core.settings.callbacks import Callbacks, signing_secrets
 from deadpan.core.settings.console import Console
 from deadpan.core.settings.kinds import Group, Network
 from deadpan.core.settings.model import Model, cache_folder
+from deadpan.core.settings.notifications import Notifications
 from deadpan.core.settings.observability import Observability
 from deadpan.core.settings.retention import Retention
 from deadpan.core.settings.shown import is_secret, shown, type_name, without_password
@@ -43,7 +44,16 @@ _REMOVED = {
 
 
 class Settings(
-    Stores, Source, Model, Worker, Autoscaling, Callbacks, Retention, Console, Observability
+    Stores,
+    Source,
+    Model,
+    Worker,
+    Autoscaling,
+    Callbacks,
+    Notifications,
+    Retention,
+    Console,
+    Observability,
 ):
     """What the environment says."""
 

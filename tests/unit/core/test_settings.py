@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from deadpan.core.errors import SettingsError
+from deadpan.core.errors import ConfigurationError, SettingsError
 from deadpan.core.settings import (
     cache_folder,
     describe,
@@ -13,7 +14,9 @@ from deadpan.core.settings import (
     without_password,
 )
 from deadpan.core.settings.console import Role
+from deadpan.core.settings.notifications import notify_urls, quiet_hours
 from storage.tables import ROLES
+from tasks.housekeeping.notices import apprise_targets
 from worker.checks import configuration_problems
 
 
@@ -196,3 +199,52 @@ def test_what_files_add_around_a_value_is_no_part_of_it(name: str, written: str)
     environment = OIDC if name.startswith("OIDC") else {}
     loaded = getattr(load({**environment, f"DEADPAN_{name}": written.format(value)}), name.lower())
     assert (loaded if isinstance(loaded, str) else loaded.get_secret_value()) == value
+
+
+def test_urls_of_notifications_are_never_shown() -> None:
+    url = "slack://token-a/token-b/token-c mailto://me:hunter2@example.com"
+    settings = load({"DEADPAN_NOTIFY_URLS": url})
+    assert "token-a" not in repr(settings)
+    assert "hunter2" not in str(list(describe(settings)))
+    assert notify_urls(settings.notify_urls) == tuple(url.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("at night", "write it as 22:00-07:00 Europe/Berlin"),
+        ("22:00-27:00", "hours go from 00:00 to 23:59"),
+        ("22:00-22:00", "it begins when it ends"),
+        ("22:00-07:00 Mars/Olympus", "time zone 'Mars/Olympus' is not known here"),
+    ],
+)
+def test_quiet_hours_that_cannot_be_read_are_refused(given: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"DEADPAN_NOTIFY_QUIET_HOURS is '{given}': {said}"):
+        load({"DEADPAN_NOTIFY_QUIET_HOURS": given})
+
+
+def test_quiet_hours_go_by_the_clock_of_their_zone() -> None:
+    quiet = quiet_hours("22:00-07:00 Europe/Berlin")
+    assert quiet is not None
+    summer, winter = (
+        datetime(2026, 7, 1, 5, 30, tzinfo=UTC),
+        datetime(2026, 1, 1, 5, 30, tzinfo=UTC),
+    )
+    assert (quiet.hold(summer), quiet.hold(winter)) == (False, True)
+    noon = quiet_hours("12:00-13:00")
+    assert noon is not None
+    assert [noon.hold(summer.replace(hour=hour)) for hour in (11, 12, 13)] == [False, True, False]
+
+
+def test_without_the_extra_or_with_a_url_that_is_none_people_are_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"URL 2 \(nonsense\) is none that Apprise"
+    ) as caught:
+        apprise_targets(["json://localhost", "nonsense://hunter2"])
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'deadpan\[notify\]'"):
+        apprise_targets(["json://localhost"])
+    assert apprise_targets([]) == []
