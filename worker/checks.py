@@ -26,6 +26,7 @@ from storage.migrations.schema import require_schema
 from tasks.callbacks.webhook import receiver_problem
 from tasks.housekeeping.notices import apprise_targets
 from tasks.intake.intake import Intake
+from tasks.policy.looks import Looks
 from tasks.policy.rules import load_policy
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ def configuration_problems(settings: Settings) -> list[str]:
     for check in (
         lambda: read_url(settings.database_url.get_secret_value()),
         lambda: load_policy(settings.policy),
+        lambda: looks_of(settings),
         lambda: PostMapping.parse(settings.source_fields),
     ):
         problems += _problems_of(check)
@@ -95,6 +97,12 @@ def configuration_problems(settings: Settings) -> list[str]:
                 "pip install openvino, or set it to auto or torch"
             )
     return problems + callback_problems(settings) + validate(settings.model)
+
+
+def looks_of(settings: Settings) -> Looks:
+    """Which unflagged posts moderators look at; ConfigurationError without a key to draw by."""
+    key = settings.secret_key.get_secret_value() if settings.secret_key else ""
+    return Looks(settings.audit_share, key)
 
 
 def challenger_problems(settings: Settings) -> list[str]:

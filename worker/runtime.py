@@ -99,6 +99,7 @@ class Runtime:
             explain_up_to=settings.explain_up_to,
             remembered=settings.remembered_posts,
             throttle=self._throttle,
+            looks=checks.looks_of(settings),
         )
         self.runner = ChunkRunner(
             judge,

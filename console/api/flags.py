@@ -57,6 +57,7 @@ def flags(
         language=language,
         words=words,
         due_before=due_before,
+        looks=visitor_of(request).moderator.is_lead,
     )
     after = position_of(cursor or "")
     with transaction(console_of(request).database, read_only=True) as connection:
@@ -83,6 +84,7 @@ def claim_next(write: Writing, wanted: shapes.ClaimNext | None = None) -> shapes
             claim_seconds=write.console.claim_seconds,
             queue=queue,
             like=Filter(**asked) if asked else None,
+            looks=write.me.is_lead,
         )
         if flag_id is None:
             return shapes.Claimed(flag_id=None, claim_expires_at=None)
@@ -94,13 +96,15 @@ def claim_next(write: Writing, wanted: shapes.ClaimNext | None = None) -> shapes
 
 @router.get("/api/v1/flags/{flag_id}")
 def flag(request: Request, flag_id: RowId) -> shapes.Flag:
-    """Give a flag in any state. Not while the token's moderator holds its second look.
+    """Give a flag in any state. Not while the token's moderator holds its second look, and looks at
+    unflagged posts only to leads until they are decided.
 
     A negative post counts as seen by the token's moderator while they hold its flag.
     """
     blind.refuse_hidden(request, flag_id)
     with transaction(console_of(request).database, read_only=True) as connection:
         found = worklist.one(connection, flag_id)
+    blind.refuse_look(request, found)
     is_mine = found.claimed_by == visitor_of(request).moderator.name
     if is_mine and is_held(claims.standing_of(found), datetime.now(UTC)):
         note_negative(request, found)

@@ -11,7 +11,7 @@ from console.web.access import GuardedRoute
 from console.web.fields import BeforeId
 from console.web.render import page
 from console.web.state import console_of, visitor_of
-from console.work import author
+from console.work import author, blind
 from storage.base.database import transaction
 from storage.flags import decisions
 
@@ -36,6 +36,7 @@ def author_page(
         "author.html",
         record=record,
         rows=[(each, [d for d in said[each.id] if d.action != "skip"]) for each in shown],
+        hidden_whys={each.id: blind.hides_why(me, each) for each in shown},
         may_decide=me.may("moderator"),
         before=before,
         more=shown[-1].id if len(record.flags) > _ROWS else None,

@@ -54,6 +54,7 @@ def preview(
         rows.append(
             {
                 "flag": each,
+                "hides_why": blind.hides_why(me, each),
                 "problem": _problem(each, me, now),
                 "text": excerpt(console.text(each.verdict.evidence, "original_text")),
                 "pictures": kept[:_PICTURES],

@@ -204,6 +204,8 @@ def _page(
         post=post_of(request, visitor, flag, arrival.pictures),
         around=known_around,
         asks=asks,
+        hides_why=blind.hides_why(me, flag),
+        hidden_whys={each.id: blind.hides_why(me, each) for each in earlier},
         history=said[flag.id],
         looks=looks,
         known=known,

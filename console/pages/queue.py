@@ -14,6 +14,7 @@ from console.web.filters import AGES, DUES, Asked, cursor_of, position_of
 from console.web.render import page
 from console.web.state import console_of, visitor_of
 from console.web.words import excerpt
+from console.work import blind
 from console.work.next_flag import SentWithin, done_banner, lost_words, take_next
 from deadpan.core.errors import ConfigurationError
 from storage.base.database import transaction
@@ -46,7 +47,9 @@ def queue_page(
         found = (
             worklist.Found([], None)
             if problems
-            else worklist.search(connection, asked.filter(), limit=asked.rows + 1, after=position)
+            else worklist.search(
+                connection, asked.filter(blind=me.is_lead), limit=asked.rows + 1, after=position
+            )
         )
         not_now = reviews.hidden_from(connection, me, [each.id for each in found.flags])
         mine = worklist.many(connection, claims.held_by(connection, me, now=now))
@@ -55,7 +58,11 @@ def queue_page(
     flags = found.flags[: asked.rows]
     end = flags[-1].position if len(found.flags) > asked.rows else found.stopped_at
     rows = [
-        {"flag": flag, "text": excerpt(console.text(flag.verdict.evidence, "original_text"))}
+        {
+            "flag": flag,
+            "text": excerpt(console.text(flag.verdict.evidence, "original_text")),
+            "hides_why": blind.hides_why(me, flag),
+        }
         for flag in flags
         if flag.id not in not_now
     ]

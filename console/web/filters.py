@@ -91,8 +91,11 @@ class Asked(BaseModel):
             }
         return {}
 
-    def filter(self) -> Filter:
+    def filter(self, *, blind: bool = True) -> Filter:
         """As storage takes it.
+
+        Args:
+            blind: whether a rule or a score finds flags that are shown without why, too.
 
         Raises:
             ConfigurationError: with everything that is invalid.
@@ -113,6 +116,7 @@ class Asked(BaseModel):
             sarcasm=valid.sarcasm,
             offensive=valid.offensive,
             hateful=valid.hateful,
+            blind=blind,
             opened_before=datetime.now(UTC) - timedelta(hours=_HOURS[valid.age])
             if valid.age
             else None,

@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 from console.web.state import Visitor, console_of, visitor_of
 from deadpan.core.errors import FlagConflict
 from storage.base.database import transaction
+from storage.flags.worklist import Flag
+from storage.people.moderators import Moderator
 from storage.reviews import reviews
 
 HIDDEN = (
@@ -36,6 +38,24 @@ def of(
     if visitor.token is None or "reviews:vote" in visitor.token.scopes:
         return found
     return {flag: look for flag, look in found.items() if look}
+
+
+def hides_why(moderator: Moderator, flag: Flag) -> bool:
+    """Whether a flag is shown to somebody without why it is there: what the model said, and whether
+    a rule fired at all. A look at an unflagged post is so for all but leads, and so are some flags,
+    so that nobody can tell them apart, until they are decided.
+    """
+    return flag.blind and flag.state != "decided" and not moderator.is_lead
+
+
+def refuse_look(request: Request, flag: Flag) -> None:
+    """Keeps looks at unflagged posts out of the API, which tells all of a flag.
+
+    Raises:
+        FlagConflict: it is one that waits, and whoever asks is no lead.
+    """
+    if flag.inclusion is not None and hides_why(visitor_of(request).moderator, flag):
+        raise FlagConflict("this post is decided in the console, where it is shown without scores")
 
 
 def refuse_hidden(request: Request, flag_id: int) -> None:

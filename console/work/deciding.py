@@ -70,7 +70,9 @@ def seconds_left(until: datetime | None, now: datetime) -> int:
 
 
 def note_negative(request: Request, flag: Flag) -> None:
-    """Count a negative post among what its reader was exposed to."""
-    if flag.verdict.negative >= exposures.NEGATIVE:
+    """Count a negative post among what its reader was exposed to; what is shown blind always
+    counts, for the count would tell what the model said.
+    """
+    if flag.blind or flag.verdict.negative >= exposures.NEGATIVE:
         me = visitor_of(request).moderator
         exposures.note(console_of(request).database, me, "negative", f"flag {flag.id}")

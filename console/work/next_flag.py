@@ -87,7 +87,11 @@ def take_next(request: Request, within: Within, **shown: Any) -> Response:
     """
     console, me = console_of(request), visitor_of(request).moderator
     asked = within.asked()
-    like, queue, seconds = asked.filter(), asked.queue or None, console.claim_seconds
+    like, queue, seconds = (
+        asked.filter(blind=me.is_lead),
+        asked.queue or None,
+        console.claim_seconds,
+    )
     look = flag_id = None
     with transaction(console.database) as connection:
         # Second looks are few, so they come first; what is held comes before all.

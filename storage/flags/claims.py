@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Table, and_, exists, select, update
+from sqlalchemy import Connection, Row, Table, and_, exists, select, true, update
 
 from deadpan.core.errors import FlagConflict, NotFound
 from storage import tables
@@ -30,6 +30,8 @@ from storage.tables import decisions
 #: A flag that was skipped is not offered to the same moderator again for a shift.
 SKIPPED_FOR: Final = timedelta(hours=12)
 _EXPIRED_AT_ONCE: Final = 200
+#: What waits longer says what posts were like then, and hides behind no flag for ever.
+LOOKS_LAPSE_AFTER: Final = timedelta(days=7)
 #: So many flags that are like what is asked for are tried at once, and so often.
 _OFFERED: Final = 25
 _SEARCHES: Final = 20
@@ -86,6 +88,22 @@ def close_waiting(connection: Connection, table: Table, *which: Any, now: dateti
     ).rowcount
 
 
+def let_looks_lapse(connection: Connection, *, now: datetime | None = None) -> int:
+    """Closes looks at unflagged posts that nobody took within a week, and returns how many. They
+    count as unanswered; who skips them for flags changes no estimate.
+    """
+    moment = now if now is not None else datetime.now(UTC)
+    columns = tables.flags.c
+    return close_waiting(
+        connection,
+        tables.flags,
+        columns.inclusion.is_not(None),
+        columns.state == "open",
+        columns.opened_at <= moment - LOOKS_LAPSE_AFTER,
+        now=moment,
+    )
+
+
 def standing_of(row: Any) -> Standing:
     """Where a flag stands."""
     return Standing(**{name: getattr(row, name) for name in _NAMES})
@@ -98,6 +116,7 @@ def claim_next(
     claim_seconds: float,
     queue: str | None = None,
     like: Filter | None = None,
+    looks: bool = True,
     now: datetime | None = None,
 ) -> int | None:
     """Takes the best flag for a moderator, and returns its id, or None when nothing waits: what
@@ -108,6 +127,7 @@ def claim_next(
 
     Args:
         like: only such flags, whatever states and queue it names.
+        looks: whether looks at unflagged posts are given out too.
     """
     moment = now if now is not None else datetime.now(UTC)
     held = held_by(connection, moderator, now=moment)
@@ -116,9 +136,11 @@ def claim_next(
     expire(connection, now=moment)
     for state in ("escalated", "open") if moderator.is_lead else ("open",):
         if like is None:
-            row = connection.execute(_best(moderator, state, queue, moment)).one_or_none()
+            row = connection.execute(
+                _best(moderator, state, queue, moment, looks=looks)
+            ).one_or_none()
         else:
-            wanted = replace(like, states=(state,), queue=queue)
+            wanted = replace(like, states=(state,), queue=queue, looks=like.looks and looks)
             row = _best_like(connection, moderator, wanted, moment)
         if row is not None:
             _take(connection, row, moderator, claim_seconds, moment)
@@ -290,7 +312,9 @@ def _best_like(
     return None
 
 
-def _best(moderator: Moderator, state: str, queue: str | None, now: datetime) -> Any:
+def _best(
+    moderator: Moderator, state: str, queue: str | None, now: datetime, *, looks: bool = True
+) -> Any:
     columns = tables.flags.c
     skipped = exists().where(
         decisions.c.flag_id == columns.id,
@@ -300,7 +324,7 @@ def _best(moderator: Moderator, state: str, queue: str | None, now: datetime) ->
     )
     statement = (
         select(tables.flags)
-        .where(columns.state == state, ~skipped)
+        .where(columns.state == state, ~skipped, true() if looks else columns.inclusion.is_(None))
         .order_by(columns.priority.desc(), columns.opened_at, columns.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=tables.flags)

@@ -20,7 +20,7 @@ _MAX_WORDS: Final = 8
 #: So many flags are rather looked up one by one than met on the way through the list.
 _FEW: Final = 500
 _SCORES: Final = ("negative", "sarcasm", *tables.OF_WORDS)
-_SEARCHED: Final = ("language", "due_at", *_SCORES, "search_text")
+_SEARCHED: Final = ("language", "due_at", *_SCORES, "search_text", "blind")
 _ORDER: Final = [tables.flags.c.priority.desc(), tables.flags.c.opened_at, tables.flags.c.id]
 
 
@@ -59,6 +59,9 @@ class Filter:
         language: such as `de` or `pt-BR`; `und` for those whose language is unknown.
         words: with all of these words, or parts of words, in what was posted.
         due_before: promised to be decided before then.
+        looks: with looks at unflagged posts.
+        blind: with flags that are shown without why, and looks, whatever else is asked for; else
+            only where nothing is asked that would tell why.
     """
 
     states: Collection[str] = tables.UNCLOSED_STATES
@@ -74,6 +77,8 @@ class Filter:
     words: str | None = None
     language: str | None = None
     due_before: datetime | None = None
+    looks: bool = True
+    blind: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +329,8 @@ def _ordered(wanted: Filter, source: FromClause) -> list[ColumnElement[bool]]:
         found.append(columns.language == primary_language(wanted.language))
     if wanted.opened_before is not None:
         found.append(columns.opened_at < wanted.opened_before)
+    if not wanted.looks:
+        found.append(columns.inclusion.is_(None))
     return found
 
 
@@ -339,6 +346,8 @@ def _looked_for(
         found.append(columns.due_at < wanted.due_before)
     least = {name: getattr(wanted, name) for name in _SCORES}
     found += [columns[name] >= value for name, value in least.items() if value is not None]
+    if not wanted.blind and (wanted.rule is not None or any(v is not None for v in least.values())):
+        found.append(columns.blind.is_(False))
     if wanted.rule is not None and of_rule is None:
         rules = tables.flag_rules.c
         rule = clean_text(wanted.rule, MAX_RULE_CHARACTERS)

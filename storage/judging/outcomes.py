@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, case, delete, func, text
+from sqlalchemy import Connection, Table, case, delete, func, select, text
 from sqlalchemy import insert as plain_insert
 
 from storage import tables
@@ -23,6 +23,7 @@ from storage.base.text import (
 )
 from storage.judging import tallies
 from storage.judging.outbox import add_events
+from storage.judging.queries import in_parts
 from storage.judging.values import (
     GonePost,
     NewDeadLetter,
@@ -54,7 +55,8 @@ def record(
     A verdict that is there already (same post, content, model and policy) is left as it is, and
     opens no flag: a chunk done again must not reopen what a human has closed. A new verdict with a
     flag opens one, or renews the one its post already has: reasons, queue and verdict of the new
-    one, the higher priority, the earlier due time.
+    one, the higher priority, the earlier due time. A look waits beside flags, becomes one when its
+    post is flagged, and never replaces one.
 
     All rows go in a fixed order of tables and keys, so that two workers that write about the same
     posts never deadlock.
@@ -69,6 +71,7 @@ def record(
     written = [(judged[key], number) for key, number in sorted(new_verdicts.items())]
     _write_uses(connection, written)
     opened, updated = _write_flags(connection, written, moment)
+    opened |= _write_looks(connection, written, moment)
     flag_ids = opened | updated
     add_events(
         connection,
@@ -129,13 +132,23 @@ def _write_flags(
     flags = {
         verdict.post_id: (verdict, verdict.flag, verdict_id)
         for verdict, verdict_id in written
-        if verdict.flag is not None
+        if verdict.flag is not None and verdict.is_flagged
     }
     if not flags:
         return {}, {}
     upsert = insert(connection, tables.flags)
     there, new = tables.flags.c, upsert.excluded
-    renewed = ("verdict_id", "queue", "reasons", "author", *_FLAG_SCORES, "search_text", "language")
+    renewed = (
+        "inclusion",
+        "blind",
+        "verdict_id",
+        "queue",
+        "reasons",
+        "author",
+        *_FLAG_SCORES,
+        "search_text",
+        "language",
+    )
     statement = upsert.on_conflict_do_update(
         index_elements=["post_id"],
         index_where=text(tables.UNCLOSED_FLAG),
@@ -159,6 +172,33 @@ def _write_flags(
     return opened, updated
 
 
+def _write_looks(
+    connection: Connection, written: Sequence[tuple[NewVerdict, int]], now: datetime
+) -> dict[str, int]:
+    """Returns the ids of looks opened, by post id. A post that waits as a flag needs none, and no
+    post is looked at twice, whatever it is judged by.
+    """
+    looks = {
+        verdict.post_id: (verdict, verdict.flag, verdict_id)
+        for verdict, verdict_id in written
+        if verdict.flag is not None and not verdict.is_flagged
+    }
+    flags = tables.flags.c
+    for part in in_parts(looks):
+        before = select(flags.post_id).where(flags.post_id.in_(part), flags.inclusion.is_not(None))
+        for post_id in connection.execute(before).scalars().all():
+            looks.pop(post_id, None)
+    if not looks:
+        return {}
+    statement = (
+        insert(connection, tables.flags)
+        .on_conflict_do_nothing(index_elements=["post_id"], index_where=text(tables.UNCLOSED_FLAG))
+        .returning(flags.id, flags.post_id)
+    )
+    rows = [_flag_row(*each, now) for each in looks.values()]
+    return {post_id: number for number, post_id in connection.execute(statement, rows)}
+
+
 def _flag_row(verdict: NewVerdict, flag: NewFlag, verdict_id: int, now: datetime) -> dict[str, Any]:
     return {
         "post_id": verdict.post_id,
@@ -174,6 +214,8 @@ def _flag_row(verdict: NewVerdict, flag: NewFlag, verdict_id: int, now: datetime
         **{name: plain(getattr(verdict, name)) for name in _FLAG_SCORES},
         "search_text": None if flag.text is None else search_form(flag.text),
         "language": primary_language(flag.language),
+        "inclusion": flag.inclusion,
+        "blind": flag.blind,
     }
 
 

@@ -31,6 +31,9 @@ class NewFlag:
         due_at: until when a human should have seen it; aware.
         text: what moderators find it by; any text.
         language: a tag such as `pt-BR`, where it is known.
+        inclusion: of a look at a post that no rule flagged, the probability with which it was
+            drawn; such a post is no flag to the platform.
+        blind: whether moderators decide it without seeing why it is there.
     """
 
     queue: str
@@ -39,8 +42,12 @@ class NewFlag:
     due_at: datetime | None = None
     text: str | None = None
     language: str | None = None
+    inclusion: float | None = None
+    blind: bool = False
 
     def __post_init__(self) -> None:
+        if self.inclusion is not None and not 0 < self.inclusion <= 1:
+            raise ValueError(f"inclusion is {self.inclusion}; it must be above 0 and at most 1")
         _check_word("queue", self.queue, 64)
         if not -(2**31) <= self.priority < 2**31:
             raise ValueError(f"priority is {self.priority}; it must fit into 32 bits")
@@ -50,9 +57,14 @@ class NewFlag:
 
 @dataclass(frozen=True, slots=True)
 class NewVerdict(VerdictFields):
-    """A prediction to be stored, with a flag if the policy gave reasons."""
+    """A prediction to be stored, with a flag if the policy gave reasons, or a look."""
 
     flag: NewFlag | None = None
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether a rule flagged it: a look is none."""
+        return self.flag is not None and self.flag.inclusion is None
 
     def __post_init__(self) -> None:
         _check_post_id(self.post_id)

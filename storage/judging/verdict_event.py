@@ -17,7 +17,7 @@ Report = Literal["all", "flagged", "none"]
 
 def is_reported(verdict: NewVerdict, report: Report) -> bool:
     """Whether the platform is told of this one."""
-    return report == "all" or (report == "flagged" and verdict.flag is not None)
+    return report == "all" or (report == "flagged" and verdict.is_flagged)
 
 
 def verdict_created(
@@ -73,7 +73,7 @@ def _only(names: Sequence[str], items: Sequence[Mapping[str, Any]]) -> Json:
 
 
 def _flag(verdict: NewVerdict, flag_id: int | None) -> dict[str, Any] | None:
-    if verdict.flag is None:
+    if verdict.flag is None or not verdict.is_flagged:
         return None
     return {
         "id": flag_id,

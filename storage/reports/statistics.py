@@ -57,7 +57,7 @@ def krippendorff_alpha(units: Sequence[Sequence[Hashable]]) -> float | None:
     return 1 - (n - 1) * differing / expected
 
 
-def wilson(successes: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
+def wilson(successes: float, n: float, *, z: float = 1.96) -> tuple[float, float]:
     """Wilson's score interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927)."""
     if n == 0:
         return 0.0, 1.0

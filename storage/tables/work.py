@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from sqlalchemy import CheckConstraint, Column, Index, String, Text, text
+from sqlalchemy import CheckConstraint, Column, Index, String, Text, false, text
 
 from storage.base.columns import NUMBERED, PRIMARY, UNIQUE, Id, RowId, partial_index, table
 from storage.base.text import UNKNOWN_LANGUAGE
@@ -34,7 +34,14 @@ def _state_is_known() -> CheckConstraint:
 
 @dataclass(frozen=True, slots=True)
 class FlagRow:
-    """A post waiting for, or closed by, a human."""
+    """A post waiting for, or closed by, a human.
+
+    Attributes:
+        inclusion: of a look at a post that no rule flagged, the probability with which it was
+            drawn; None of a flag.
+        blind: whether it is shown without why it is there until it is decided: all looks, and some
+            flags, so that they cannot be told apart.
+    """
 
     id: Id
     post_id: PostId
@@ -57,6 +64,8 @@ class FlagRow:
     escalated_at: datetime | None
     outcome: Word | None
     language: Annotated[str, String(3), {"server_default": UNKNOWN_LANGUAGE}]
+    inclusion: float | None
+    blind: Annotated[bool, {"server_default": false()}]
 
 
 flags: Final = table(
@@ -75,6 +84,7 @@ flags: Final = table(
     Index("ix_flags_closed_at", "closed_at"),
     Index("ix_flags_verdict_id", "verdict_id"),
     Index("ix_flags_due_at", "state", "due_at", "queue"),
+    partial_index("ix_flags_looks", "opened_at", where="inclusion IS NOT NULL"),
     NUMBERED,
 )
 

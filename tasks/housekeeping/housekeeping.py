@@ -84,6 +84,7 @@ class Housekeeper:
         self._chores = [
             _Chore(5.0, self._expire_claims),
             _Chore(60.0, self._forget_callbacks),
+            _Chore(600.0, self._let_looks_lapse),
             _Chore(60.0, self._forget_challenger),
             _Chore(300.0, self._retain),
         ]
@@ -187,6 +188,13 @@ class Housekeeper:
             metrics.EXPIRED_CLAIMS.inc(expired)
             log.info("claims expired", flags=expired)
         return expired > 0
+
+    def _let_looks_lapse(self) -> bool:
+        with transaction(self._database) as connection:
+            lapsed = claims.let_looks_lapse(connection)
+        if lapsed:
+            log.info("looks that nobody took are closed", looks=lapsed)
+        return False
 
     def _forget_callbacks(self) -> bool:
         if not self._retention_days:

@@ -32,6 +32,7 @@ from tasks.moderate.outcomes import Outcomes
 from tasks.moderate.pictures import gathered
 from tasks.moderate.stages import Asked, Awaited, Decided, Fetched, degraded_images, timed
 from tasks.moderate.verdict import Versions, keep_evidence, new_verdict
+from tasks.policy.looks import Looks
 from tasks.policy.rules import Policy, scores_of
 from tasks.watches.field_watch import FieldWatch
 from tasks.watches.model_watch import ModelWatch, error_text
@@ -40,6 +41,7 @@ from tasks.watches.tries import Tries
 
 log = structlog.get_logger(__name__)
 
+_NO_LOOKS = Looks()
 MIN_LOSSES = 3
 """Up to two losses may be of another post that was in the same worker's hands (`dispatch.lua`)."""
 
@@ -54,6 +56,7 @@ class Judge:
             part; in a larger one, which means that posts wait, from features.
         remembered: how many posts' predictions are kept for posts of the same content.
         throttle: of the source, where it has one.
+        looks: which unflagged posts moderators look at too.
 
     Attributes:
         source: as it is watched.
@@ -73,11 +76,13 @@ class Judge:
         explain_up_to: int = 0,
         remembered: int = 0,
         throttle: Throttle | None = None,
+        looks: Looks = _NO_LOOKS,
     ) -> None:
         self.source = SourceWatch(Unwaited(source), throttle=throttle)
         self.model = ModelWatch(classifier)
         self._classifier = classifier
         self._policy = policy
+        self._looks = looks
         info = classifier.info
         self._versions = Versions(info.version, info.calibration_version, policy.version)
         self._database = database
@@ -167,7 +172,8 @@ class Judge:
         with timed("prepare", timings):
             # Evidence and explanations are of what the model saw, however long ago it saw it.
             ready = {each.fetched.content_hash: each.ready for each in prepared}
-            ready |= self._prepare_flagged(flagged, ready)
+            shown = [post for post in decided if post.reasons or post.look]
+            ready |= self._prepare_flagged(shown, ready)
         if flagged and self._explaining:
             with timed("explain", timings):
                 explain_flags(self._classifier, flagged, ready, kept, ask_again=ask_again)
@@ -268,7 +274,12 @@ class Judge:
             unlearnt=unlearnt,
         )
         reasons = self._policy.reasons_for(scores, known.language)
-        return Decided(post, known, degraded, reasons, unlearnt)
+        post_id = post.asked.post_id
+        if reasons:
+            blind = self._looks.blinds(post_id)
+            return Decided(post, known, degraded, reasons, unlearnt, blind=blind)
+        look = self._looks.draw(post_id, self._policy, scores, known.language)
+        return Decided(post, known, degraded, reasons, unlearnt, look)
 
     def _prepare_flagged(
         self, flagged: Sequence[Decided], ready: Mapping[str, PreparedPost]
@@ -298,7 +309,7 @@ class Judge:
     ) -> None:
         post = decided.fetched
         try:
-            if decided.reasons:
+            if decided.reasons or decided.look:
                 seen = ready.get(post.content_hash)
                 if seen is None:
                     (seen,) = prepare_together(self._classifier, [post])

@@ -312,7 +312,7 @@ def _count(
     else:
         for outcome, count in counts.items():
             metrics.POSTS.labels(outcome).inc(count)
-    flags = sum(verdict.flag is not None for verdict in outcomes.verdicts)
+    flags = sum(verdict.is_flagged for verdict in outcomes.verdicts)
     metrics.FLAGGED_POSTS.inc(flags)
     metrics.UNLEARNT_POSTS.inc(sum(verdict.unlearnt for verdict in outcomes.verdicts))
     for verdict in outcomes.verdicts:

@@ -25,6 +25,7 @@ from sources.pictures.awaited import AwaitedPost
 from sources.post import FetchedImage, FetchedPost
 from storage.base.text import UNKNOWN_LANGUAGE, primary_language
 from tasks.intake.chunks import Entry
+from tasks.policy.looks import Look
 from tasks.policy.rules import LANGUAGE, Reason
 
 
@@ -126,6 +127,8 @@ class Decided:
         degraded: pictures that could not be seen and why, as a verdict has them.
         reasons: why it is flagged, most urgent first; none where it is not.
         unlearnt: whether it is in a language that the model never learnt.
+        look: at a post that is not flagged, where it was drawn.
+        blind: whether its flag is shown without why.
     """
 
     fetched: Fetched
@@ -133,6 +136,8 @@ class Decided:
     degraded: Sequence[Mapping[str, object]]
     reasons: Sequence[Reason]
     unlearnt: bool = False
+    look: Look | None = None
+    blind: bool = False
 
     @property
     def flagged_for(self) -> str:

@@ -61,7 +61,7 @@ def new_verdict(
 
     Args:
         timings: stage -> seconds that the chunk spent in it.
-        ready, evidence: of a post that is flagged.
+        ready, evidence: of a post that is flagged or looked at.
 
     Raises:
         ValueError: a score is no number.
@@ -97,17 +97,20 @@ def new_verdict(
 
 
 def _flag(decided: Decided, ready: PreparedPost) -> NewFlag:
-    post, reasons = decided.fetched.post.post, decided.reasons
+    post, reasons, look = decided.fetched.post.post, decided.reasons, decided.look
     # As its author wrote it, for so moderators see it, and what was read in its pictures.
     _, _, in_pictures = ready.text.partition(OCR_MARKER)
-    promised = [each.decide_within_seconds for each in reasons if each.decide_within_seconds]
+    why = [look] if look else reasons
+    promised = [each.decide_within_seconds for each in why if each.decide_within_seconds]
     return NewFlag(
-        queue=reasons[0].queue,
-        priority=reasons[0].priority,
+        queue=look.queue if look else reasons[0].queue,
+        priority=look.priority if look else reasons[0].priority,
         reasons=[reason.as_row() for reason in reasons],
         due_at=datetime.now(UTC) + timedelta(seconds=min(promised)) if promised else None,
         text=f"{post.text} {in_pictures}".strip(),
         language=decided.known.language,
+        inclusion=look.inclusion if look else None,
+        blind=bool(look) or decided.blind,
     )
 
 

@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import Annotated, Any
 
 from pydantic import (
@@ -75,6 +76,16 @@ class Condition:
             return False
         return _COMPARISONS[self.comparison](value, threshold)
 
+    def shortfall(self, values: Mapping[str, float | str]) -> float:
+        """How much the score lacks for the comparison to hold: 0 where it holds, infinity where no
+        score would do."""
+        value, threshold = values.get(self.score), self.threshold
+        if self.holds(values):
+            return 0.0
+        if value is None or isinstance(value, str) or isinstance(threshold, str):
+            return inf
+        return abs(threshold - value)
+
 
 def _conditions(when: object) -> tuple[Condition, ...]:
     if not isinstance(when, str):
@@ -138,6 +149,11 @@ class Rule:
     priority: Annotated[int, Field(strict=True, ge=0, le=100)]
     decide_within: Annotated[int | None, BeforeValidator(seconds_of)] = None
 
+    def shortfall(self, scores: Mapping[str, float], language: str | None = None) -> float:
+        """How much the score that lacks most lacks for the rule to fire; see `Condition`."""
+        values = _values(scores, language)
+        return max((each.shortfall(values) for each in self.conditions), default=0.0)
+
 
 _RULES = TypeAdapter(list[Rule])
 
@@ -200,9 +216,7 @@ class Policy:
             scores: that the post has, of `SCORE_NAMES`.
             language: of the post; None where nobody can tell.
         """
-        values: dict[str, float | str] = dict(scores)
-        if language is not None:
-            values[LANGUAGE] = language
+        values = _values(scores, language)
         fired = [
             Reason(
                 rule.name,
@@ -215,6 +229,11 @@ class Policy:
             if all(condition.holds(values) for condition in rule.conditions)
         ]
         return tuple(sorted(fired, key=lambda reason: -reason.priority))
+
+
+def _values(scores: Mapping[str, float], language: str | None) -> dict[str, float | str]:
+    """What conditions are about."""
+    return {**scores} if language is None else {**scores, LANGUAGE: language}
 
 
 def load_policy(path: str = "") -> Policy:

@@ -13,6 +13,10 @@ class Worker(Group):
     policy: str = ""
     """A policy file in TOML, for workers and the console; empty uses the policy that ships with
     Deadpan."""
+    audit_share: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of unflagged posts that moderators look at all the same, blind, to find what the model
+    misses; up to 20 times as many near a rule's threshold. Workers then need DEADPAN_SECRET_KEY. 0
+    draws none: it is work, so somebody has to want it."""
     chunk_size: int = Field(64, ge=4, le=1024)
     """Most posts in one chunk; chunks are smaller if they would take more than 5 seconds."""
     slots: int = Field(3, ge=1, le=64)

@@ -24,6 +24,7 @@ from storage.migrations.schema import migrate
 from tasks.intake.chunks import Chunk, Entry
 from tasks.moderate.judge import Judge
 from tasks.moderate.outcomes import Outcomes
+from tasks.policy.looks import Looks
 from tasks.policy.rules import parse_policy
 from tasks.watches.tries import Tries
 
@@ -71,7 +72,12 @@ class Bench:
     """A judge with everything real around it, and a count of the work it does."""
 
     def __init__(
-        self, folder: Path, classifier: Classifier, patch: pytest.MonkeyPatch, policy: str
+        self,
+        folder: Path,
+        classifier: Classifier,
+        patch: pytest.MonkeyPatch,
+        policy: str,
+        looks: Looks = Looks(),  # noqa: B008 - it is frozen
     ) -> None:
         self.source = Posts()
         self.database: Engine = connect(f"sqlite:///{folder / 'deadpan.db'}")
@@ -88,6 +94,7 @@ class Bench:
             explain=False,
             explain_up_to=0,
             remembered=100,
+            looks=looks,
         )
         self._count(classifier, patch)
 

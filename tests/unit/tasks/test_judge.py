@@ -19,6 +19,7 @@ from models.serving.explain import explain
 from sources.post import FetchFailure
 from storage.base.database import transaction
 from storage.keeping import erasure
+from tasks.policy.looks import Looks
 from tests.unit.tasks.bench import Bench, jpeg
 
 POLICY = '[[rules]]\nname = "all"\nwhen = "sarcasm >= 0.0"\nqueue = "q"\npriority = 1\n'
@@ -319,3 +320,18 @@ def test_an_erased_post_is_not_even_fetched(
     assert asked == ["2"]
     assert [(gone.post_id, gone.why) for gone in outcomes.gone] == [("1", erasure.ERASED)]
     assert [verdict.post_id for verdict in outcomes.verdicts] == ["2"]
+
+
+def test_a_post_that_is_drawn_is_kept_to_be_looked_at_and_flagged_by_nobody(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, classifier, monkeypatch, QUIET, Looks(1, "key"))
+    bench.source.posts = {"1": ("a fine day", [jpeg("green")])}
+    (verdict,) = bench.chunk("1").verdicts
+    assert not verdict.is_flagged
+    assert verdict.flag is not None
+    assert (verdict.flag.queue, verdict.flag.reasons, verdict.flag.blind) == ("q", [], True)
+    assert verdict.flag.inclusion == 1
+    assert verdict.evidence
+    assert verdict.explanation is None
+    bench.database.dispose()
