@@ -20,10 +20,11 @@ from console.web.access import GuardedRoute
 from console.web.fields import BeforeId, clean, one_page
 from console.web.render import page
 from console.web.state import Console, audited, console_of, visitor_of
+from console.web.words import excerpt
 from storage.base.database import transaction
 from storage.flags import decisions, worklist
 from storage.people import audit
-from storage.reports import insight, labelled, promises
+from storage.reports import insight, labelled, promises, recall
 from storage.reviews import fairness, reviews
 from storage.trials import comparison
 
@@ -79,6 +80,7 @@ class InsightCache:
                 "waits": insight.waits(connection, since=since),
                 "loads": insight.loads(connection, since=since),
                 "days": insight.days(connection, until=now),
+                "recall": recall.measured(connection, since=since, until=now),
                 "agreement": fairness.agreement(connection, since=since),
                 "hits": fairness.hit_rates(connection, since=since),
                 "canary": comparison.brief(connection, since=since),
@@ -131,6 +133,31 @@ def insight_page(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30
         trend=plots.trend(numbers["days"]),
         waits_plot=plots.waits(numbers["waits"]),
         decided=sum(numbers["waits"]),
+    )
+
+
+@router.get("/recall")
+def recall_page(request: Request, days: Annotated[int, Query(ge=1, le=90)] = 30) -> Response:
+    """What the model finds and what it does not see, from looks at unflagged posts."""
+    cache: InsightCache = request.app.state.insight
+    console = console_of(request)
+    numbers = cache.of(console, days)
+    if numbers is None:
+        counting = page(request, "counting.html", span=days)
+        counting.headers["Refresh"] = "2"
+        return counting
+    with transaction(console.database, read_only=True) as connection:
+        missed = recall.missed_posts(connection, limit=_ROWS)
+    return page(
+        request,
+        "recall.html",
+        measured=numbers["recall"],
+        at=numbers["at"],
+        span=days,
+        missed=[
+            {"flag": flag, "text": excerpt(console.text(flag.verdict.evidence, "original_text"))}
+            for flag in missed
+        ],
     )
 
 

@@ -69,6 +69,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/flags/{flag_id}/appeal"): _LEAD,
     ("POST", "/flags/{flag_id}/known-answer"): _LEAD,
     # leads look at how the work is done
+    ("GET", "/recall"): _LEAD,
     ("GET", "/audit"): _LEAD,
     ("GET", "/audit.jsonl"): _LEAD,
     ("GET", "/decisions.jsonl"): _LEAD,

@@ -17,6 +17,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from storage import tables
+from storage.flags import worklist
+from storage.flags.worklist import Flag
 from storage.reports.statistics import wilson
 
 _Z: Final = 1.96
@@ -309,6 +311,20 @@ def measured(connection: Connection, *, since: datetime, until: datetime) -> Mea
     within = and_(flags.opened_at > first, flags.opened_at <= last)
     rates = recall_and_precision(_flag_groups(connection, within), _look_groups(connection, within))
     return Measured(first, last, rates)
+
+
+def missed_posts(connection: Connection, *, limit: int) -> list[Flag]:
+    """Returns posts that no rule flagged and moderators removed, those drawn last first."""
+    flags = tables.flags.c
+    newest = (
+        select(flags.id)
+        .where(flags.inclusion.is_not(None), flags.outcome == "remove")
+        .order_by(flags.opened_at.desc())
+        .limit(limit)
+    )
+    numbers = list(connection.execute(newest).scalars())
+    found = worklist.many(connection, numbers)
+    return sorted(found, key=lambda flag: numbers.index(flag.id))
 
 
 _ANSWERED: Final = case((tables.flags.c.outcome.in_(("approve", "remove")), 1), else_=0)

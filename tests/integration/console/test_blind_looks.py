@@ -17,10 +17,10 @@ from tests.console_server import ConsoleServer
 TELLING = ("Very negative", "0.87", "0.11", "Pictures alone", "Not flagged", "drawn at random")
 
 
-NOW = datetime.now(UTC) - timedelta(hours=2)
+NOW = datetime.now(UTC)
 
 
-def blind(console: ConsoleServer, post_id: str, *, drawn: bool) -> int:
+def blind(console: ConsoleServer, post_id: str, *, drawn: bool, hours: int = 2) -> int:
     """A post to be decided blind: drawn at random, or flagged."""
     why = [] if drawn else [reason("very-negative", "sentiment.negative", 0.6, 0.87)]
     share = 0.125 if drawn else None
@@ -28,7 +28,9 @@ def blind(console: ConsoleServer, post_id: str, *, drawn: bool) -> int:
     judged = verdict(post_id, negative=0.11 if drawn else 0.87, author="ann")
     object.__setattr__(judged, "flag", flag)
     with transaction(console.database) as connection:
-        return record(connection, verdicts=[judged], now=NOW).opened_flag_ids[post_id]
+        return record(
+            connection, verdicts=[judged], now=NOW - timedelta(hours=hours)
+        ).opened_flag_ids[post_id]
 
 
 def page(client: httpx.Client, number: int) -> str:
@@ -79,3 +81,22 @@ def test_the_api_gives_looks_to_leads_alone(console: ConsoleServer, role: str, f
         assert bool(api.get("/flags").json()["flags"]) is found
         assert (api.get(f"/flags/{drawn}").status_code == 200) is found
         assert (api.post("/claim-next").json()["flag_id"] == drawn) is found
+
+
+def test_a_lead_sees_what_is_missed_and_nobody_else_does(console: ConsoleServer) -> None:
+    lead, bob = console.client("eve", "lead"), console.client("bob")
+    console.app.state.insight.patience_seconds = 30
+    assert "DEADPAN_AUDIT_SHARE" in lead.get("/recall?days=90").text
+    blind(console, "first", drawn=True, hours=3)
+    missed = blind(console, "missed", drawn=True)
+    flagged = blind(console, "flagged", drawn=False)
+    for number in (missed, flagged):
+        bob.post(f"/flags/{number}/claim")
+        bob.post(f"/flags/{number}/decide", {"action": "remove", "reason_code": "hate"})
+    page = lead.get("/recall?days=30").text
+    # one flag was right, and one look, which stands for eight posts, found a missed one
+    assert "about 11% were flagged" in page
+    assert "Some 8 were missed" in page
+    assert f"/flags/{missed}" in page
+    assert f"/flags/{flagged}" not in page
+    assert bob.get("/recall").status_code == 403
