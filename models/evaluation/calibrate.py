@@ -46,12 +46,14 @@ class Logits:
         by_read_out: by read-out and head, float [posts, classes].
         has_text: bool [posts].
         has_image: bool [posts].
+        of_pictures: heads that look at pictures too; the others are asked of words alone.
     """
 
     posts: tuple[LabelledPost, ...]
     by_read_out: dict[str, dict[str, Array]]
     has_text: Bools
     has_image: Bools
+    of_pictures: Sequence[str] = tuple(QUESTIONS)
 
     def labels(self, head: str, read_out: str = "fused") -> npt.NDArray[np.int64]:
         """int [posts], -1 where unknown."""
@@ -82,6 +84,7 @@ def logits_of(
         },
         has_text=np.concatenate([mask[0] for mask in masks]),
         has_image=np.concatenate([mask[1] for mask in masks]),
+        of_pictures=classifier.checkpoint.config.of_pictures,
     )
 
 
@@ -91,7 +94,8 @@ def calibrate(
     """Fit a temperature for every head and pattern that has enough labelled posts.
 
     Posts that have only words tell the temperature of words; where they are too few, the words of
-    pairs do, and likewise for pictures. A pattern with fewer than `MIN_POSTS` keeps 1.
+    pairs do, and likewise for pictures. A pattern with fewer than `MIN_POSTS` keeps 1. A head that
+    is asked of words alone has one temperature, with pictures beside the words or without.
 
     Returns:
         The calibration, and a sentence for every pattern that was left alone.
@@ -104,7 +108,8 @@ def calibrate(
         if not (labels >= 0).any():
             left.append(f"{head}: the posts have no label; its temperatures stay 1")
             continue
-        for pattern in PATTERNS:
+        of_words = head not in logits.of_pictures
+        for pattern in ("text",) if of_words else PATTERNS:
             chosen, read_out, source = _rows(logits, pattern, labels >= 0)
             count = int(chosen.sum())
             if count < MIN_POSTS:
@@ -117,6 +122,8 @@ def calibrate(
             of_side = logits.labels(head, read_out)[chosen]
             temperature, figures = _measured(rows, of_side, head, seed)
             temperatures.setdefault(head, {})[pattern] = temperature
+            if of_words:
+                temperatures[head]["both"] = temperature
             measured.setdefault(head, {})[pattern] = {"from": source, **figures}
     data = [{"name": file.path.name, "sha256": file.sha256, "n": len(file.posts)} for file in files]
     return Calibration(temperatures, tuple(data), measured), left

@@ -132,6 +132,14 @@ def test_words_are_calibrated_on_posts_of_words_and_else_on_the_words_of_pairs()
     assert found.measured["sentiment"]["text"]["from"].startswith("the words of posts")
 
 
+def test_what_is_asked_of_words_alone_has_one_temperature_whatever_is_beside_them() -> None:
+    logits = replace(held_out(300, pictures=False), of_pictures=())
+    found, left = calibrate(logits, [FILE])
+    of_words = found.temperatures["sentiment"]
+    assert of_words == {"text": of_words["text"], "both": of_words["text"]}
+    assert not any(line.startswith("sentiment") for line in left)
+
+
 def test_a_calibration_survives_being_written_and_read() -> None:
     assert Calibration.from_json(json.loads(json.dumps(SOME.to_json()))) == SOME
     assert Calibration.from_json(None).version == UNCALIBRATED
