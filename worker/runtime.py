@@ -24,6 +24,7 @@ from tasks.intake.intake import Intake
 from tasks.intake.keys import wrong_key
 from tasks.intake.leases import LeaseKeeper
 from tasks.intake.spoilt import Spoilt
+from tasks.moderate.explainer import Explainer
 from tasks.moderate.feature_store import RedisFeatures
 from tasks.moderate.judge import Judge
 from tasks.moderate.runner import ChunkRunner
@@ -96,7 +97,6 @@ class Runtime:
             evidence=self._evidence,
             tries=tries,
             explain=settings.explain == "on",
-            explain_up_to=settings.explain_up_to,
             remembered=settings.remembered_posts,
             throttle=self._throttle,
             looks=checks.looks_of(settings),
@@ -113,6 +113,7 @@ class Runtime:
             on_broken=self._end_broken,
             slots=settings.slots,
         )
+        self._explainer = self._make_explainer() if settings.explain == "on" else None
         metrics.AWAITING_PICTURES.set_function(lambda: self.runner.awaiting)
         metrics.CLOSED_IMAGE_HOSTS.set_function(self._source.closed_image_hosts)
         self._broken = lambda: self.runner.broken
@@ -189,6 +190,17 @@ class Runtime:
             raise ModelBroken(why, first=False) from error
         return classifier
 
+    def _make_explainer(self) -> Explainer:
+        return Explainer(
+            self._classifier,
+            database=self._database,
+            evidence=self._evidence,
+            leases=self._leases,
+            holder=self.name,
+            may_work=lambda: not (self._broken() or self._classifier.fault),
+            models=lambda: {str(each["model"]) for each in self._intake.status()["workers"]},
+        )
+
     def _make_challenger(self, policy: Policy) -> Challenger:
         return Challenger(
             load=self._load_challenger,
@@ -227,6 +239,8 @@ class Runtime:
         self._dispatcher.start()
         if self._challenger is not None:
             self._challenger.start()
+        if self._explainer is not None:
+            self._explainer.start()
         self._sampler.start()
         self._watcher.start()
 
@@ -234,6 +248,8 @@ class Runtime:
         """Take nothing more in hand; chunks in hand go on."""
         self._closing.set()
         self._set_ready("the worker is stopping")
+        if self._explainer is not None:
+            self._explainer.stop()
         self._sampler.stop()
         if self._dispatcher:
             self._dispatcher.stop(patience_seconds=1.0)

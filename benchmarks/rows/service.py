@@ -24,7 +24,6 @@ KEPT_SETTINGS = (
     "CHUNK_SIZE",
     "SLOTS",
     "EXPLAIN",
-    "EXPLAIN_UP_TO",
 )
 ROOT = Path(__file__).parents[2]
 

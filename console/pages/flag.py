@@ -23,7 +23,7 @@ from storage.base.database import transaction
 from storage.flags import claims, decisions, worklist
 from storage.flags.states import is_held
 from storage.flags.worklist import Flag
-from storage.judging import queries
+from storage.judging import explanations, queries
 from storage.people import exposures, moderators
 from storage.reviews import known_answers, reviews
 
@@ -48,6 +48,18 @@ def thread(request: Request, flag_id: RowId) -> Response:
         known = around.known(connection, flag)
     found = around.asked(console, flag, known)
     return part(request, "thread.html", flag=flag, around=found, asks=False)
+
+
+@router.get("/flags/{flag_id}/explanation")
+def explanation_state(request: Request, flag_id: RowId) -> JSONResponse:
+    """How far a flag's explanation has come: pending, done or failed, or none; asked by a page that
+    waits for it."""
+    blind.refuse_hidden(request, flag_id)
+    with transaction(console_of(request).database, read_only=True) as connection:
+        flag = worklist.one(connection, flag_id)
+        found = explanations.of_flag(connection, flag.id, flag.verdict_id)
+    hidden = blind.hides_why(visitor_of(request).moderator, flag)
+    return JSONResponse({"state": found.state if found and not hidden else "none"})
 
 
 @router.post("/flags/{flag_id}/claim")
@@ -173,6 +185,7 @@ def _page(
             raise FlagConflict(blind.HIDDEN)
         flag = worklist.one(connection, flag_id)
         known_around = around.known(connection, flag)
+        explanation = explanations.of_flag(connection, flag.id, flag.verdict_id)
         earlier = _earlier(connection, flag)
         not_now = reviews.hidden_from(connection, me, [each.id for each in earlier])
         earlier = [each for each in earlier if each.id not in not_now]
@@ -189,6 +202,9 @@ def _page(
     asks = console.source is not None
     if asks and arrival.thread == "now":
         known_around, asks = around.asked(console, flag, known_around), False
+    if explanation is not None and explanation.state == "pending":
+        with transaction(console.database) as connection:
+            explanations.want(connection, flag.id)
     if me.may("moderator"):
         note_negative(request, flag)
     held = is_held(claims.standing_of(flag), now)
@@ -201,7 +217,7 @@ def _page(
         status=200 if error is None else 409 if isinstance(error, FlagConflict) else 422,
         flag=flag,
         verdict=flag.verdict,
-        post=post_of(request, visitor, flag, arrival.pictures),
+        post=post_of(request, visitor, flag, arrival.pictures, explanation),
         around=known_around,
         asks=asks,
         hides_why=blind.hides_why(me, flag),

@@ -39,6 +39,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/counts"): _VIEWER,
     ("GET", "/flags/{flag_id}"): _VIEWER,
     ("GET", "/flags/{flag_id}/thread"): _VIEWER,
+    ("GET", "/flags/{flag_id}/explanation"): _VIEWER,
     ("GET", "/evidence/{sha256}"): _VIEWER,
     ("GET", "/history"): _VIEWER,
     ("GET", "/insight"): _VIEWER,

@@ -11,17 +11,25 @@ from console.web import words
 from console.web.state import Visitor, console_of
 from console.work.pictures import Pictures
 from storage.flags.worklist import Flag
+from storage.tables import ExplanationRow
 
 
-def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[str, Any]:
+def post_of(
+    request: Request,
+    visitor: Visitor,
+    flag: Flag,
+    asked: str,
+    explanation: ExplanationRow | None = None,
+) -> dict[str, Any]:
     """The post as its author wrote it and as the model saw it, for `parts.html`.
 
     Args:
         asked: "shown" shows the pictures, whatever the reader's own setting is.
+        explanation: of the flag, as far as it has come.
     """
     console, verdict = console_of(request), flag.verdict
     seen = console.text(verdict.evidence, "text")
-    told = verdict.explanation or {}
+    told = (explanation and explanation.explanation) or verdict.explanation or {}
     unseen = {item.get("image") for item in verdict.degraded}
     shas = [item["sha256"] for item in verdict.evidence if item["kind"] == "image"]
     # Evidence holds the pictures that could be seen; explanations count all pictures of the post.
@@ -37,6 +45,10 @@ def post_of(request: Request, visitor: Visitor, flag: Flag, asked: str) -> dict[
         "window": told.get("window"),
         "seen": own,
         "read_in_pictures": read,
+        "explaining": explanation is not None and explanation.state == "pending",
+        "unexplained": explanation.error
+        if explanation is not None and explanation.state == "failed"
+        else None,
         "explained": told.get("score"),
         "looks_at": words.read_by(str(told.get("score", ""))),
         "tried": {region.get("image", 0) + 1 for region in told.get("regions", ())},

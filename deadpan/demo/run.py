@@ -42,7 +42,7 @@ OWN_POSTS = Path(__file__).parent / "posts.jsonl"
 
 # Settings that the demo takes from the environment; all others are its own.
 _KEPT_SETTINGS = (
-    *("EXPLAIN", "EXPLAIN_UP_TO", "MODEL", "POLICY", "DEVICE"),
+    *("EXPLAIN", "MODEL", "POLICY", "DEVICE"),
     *("ENGINE", "OCR", "CHUNK_SIZE", "SLOTS", "LOG_LEVEL"),
 )
 

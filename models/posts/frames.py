@@ -66,6 +66,14 @@ def sheet(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     return made
 
 
+def apart(sheet: npt.NDArray[np.uint8], frames: int) -> list[npt.NDArray[np.uint8]]:
+    """The frames on a sheet, in order: what `sheet` put together."""
+    columns, rows = _grid(frames)
+    height, width = sheet.shape[0] // rows, sheet.shape[1] // columns
+    places = (divmod(n, columns) for n in range(frames))
+    return [sheet[r * height : (r + 1) * height, c * width : (c + 1) * width] for r, c in places]
+
+
 def on_sheet(
     edges: tuple[float, float, float, float], frames: int
 ) -> list[tuple[float, float, float, float]]:

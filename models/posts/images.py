@@ -247,6 +247,28 @@ def decode_image(content: bytes, *, max_pixels: int, image_size: int) -> Prepare
     return PreparedImage(hashlib.sha256(content).hexdigest(), *file.decode(), file=file)
 
 
+def of_thumbnail(content: bytes, count: int, *, image_size: int) -> PreparedImage:
+    """What the model sees of a picture of which only its thumbnail is left, as a file: nearly what
+    it saw of the picture itself, for the thumbnail is as large and was compressed once more.
+
+    It is not named by its file, so whatever is computed of it is kept nowhere.
+
+    Args:
+        count: of frames on the thumbnail, of an animation.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    file = PictureFile(content, THUMBNAIL_SIDE**2, image_size)
+    name = f"thumbnail {hashlib.sha256(content).hexdigest()}"
+    if count == 1:
+        return PreparedImage(name, file.squares())
+    each = [Image.fromarray(one) for one in frames.apart(file.thumbnail(), count)]
+    size = (image_size, image_size)
+    squares = [np.array(one.resize(size, Image.Resampling.BICUBIC)) for one in each]
+    return PreparedImage(name, squares)
+
+
 @contextmanager
 def _lenient() -> Iterator[None]:
     """Decode what is there of a file that is cut short."""

@@ -156,6 +156,12 @@ class PreparedImage:
         return self.squares[0]
 
     @property
+    def frames(self) -> int:
+        """How many `squares` there are; more than one makes `unread`, and of what is not read in
+        whole no features are kept, so a picture that was never decoded here has one."""
+        return 1 if self._squares is None else len(self._squares)
+
+    @property
     def thumbnail(self) -> npt.NDArray[np.uint8]:
         """uint8 [height, width, 3]; ImageError if it cannot be decoded."""
         if self._thumbnail is None:

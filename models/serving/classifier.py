@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -25,7 +24,6 @@ from models.posts.ocr import OCR_VERSION, Reader
 from models.posts.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost
 from models.posts.text import TextPreparer
 from models.serving.feature_cache import FeatureCache, FeatureStore, features_identity
-from models.serving.leave_out import Kept, Parts, without_parts, without_words
 from models.serving.post_features import PostFeatures
 from models.serving.preprocessing import READING_VERSION, Preparer, Unprepared
 from models.serving.read_outs import Deciding, as_arrays, of_windows, predictions_of
@@ -184,6 +182,16 @@ class Classifier:
         """Prepare posts together, which is faster. Content never makes this raise."""
         return self._preparer.all(posts, stated_languages)
 
+    def prepare_again(
+        self,
+        text: str,
+        in_pictures: str,
+        pictures: Sequence[tuple[bytes, int] | ImageProblem],
+        spoken: str | None,
+    ) -> PreparedPost:
+        """Prepare a post from what was kept of it: see `Preparer.again`."""
+        return self._preparer.again(text, in_pictures, pictures, spoken)
+
     def has_learnt(self, language: str | None) -> bool:
         """Whether posts in this language were among those it learnt sentiment from; of a language
         that nobody can tell, it is taken to be so."""
@@ -193,8 +201,8 @@ class Classifier:
         """Token ids of a prepared post's text, or of a part of it: see `TextPreparer.encode`."""
         return self._preparer.text.encode(joined)
 
-    def predict(self, posts: Sequence[PreparedPost], kept: Kept | None = None) -> list[Prediction]:
-        """Judge posts, in order; `kept` gets what explaining them would compute again.
+    def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
+        """Judge posts, in order.
 
         A prediction depends on its own post only, within 0.01: in bfloat16, sums may be ordered
         by what else is in the batch. The head runs on the CPU in float32; it takes little time.
@@ -206,36 +214,8 @@ class Classifier:
         if not posts:
             return []
         has_text, has_image = given(posts)
-        logits, windows = self._logits(posts, kept)
+        logits, windows = self._logits(posts)
         return predictions_of(self._calibration, logits, has_text, has_image, windows)
-
-    def predict_without(
-        self, posts: Sequence[PreparedPost], parts: Sequence[Parts], kept: Kept | None = None
-    ) -> list[list[Prediction]] | None:
-        """Judge posts from features computed once: each as it is, and without each of its parts.
-
-        None where the model's features do not allow it. `kept` is what `predict` was given.
-        """
-        if not posts:
-            return []
-        spans = self._preparer.text.spans
-        features = without_parts(
-            self._engine, self.checkpoint.config, spans, posts, parts, kept or Kept()
-        )
-        if features is None:
-            return None
-        # what such words say is no mean over them: they are read again
-        rows = [
-            without_words(post, cut)
-            for post, cuts in zip(posts, parts, strict=True)
-            for cut in (None, *cuts)
-        ]
-        features = self._features.with_foreign(features, rows)
-        with torch.inference_mode():
-            logits = as_arrays([self._head(features)])
-        has_text, has_image = features.has_text.numpy(), features.image_mask.any(dim=1).numpy()
-        found = iter(predictions_of(self._calibration, logits, has_text, has_image))
-        return [list(islice(found, 1 + len(cuts))) for cuts in parts]
 
     def logits(self, posts: Sequence[PreparedPost]) -> dict[str, dict[str, Array]]:
         """What the heads say before calibration.
@@ -245,15 +225,15 @@ class Classifier:
             float64 [posts, classes]. A row of a read-out that the post does not have means nothing.
             Of a text in windows, those of the window that decides: see `read_outs.of_windows`.
         """
-        return self._logits(posts, None)[0]
+        return self._logits(posts)[0]
 
     def _logits(
-        self, posts: Sequence[PreparedPost], kept: Kept | None
+        self, posts: Sequence[PreparedPost]
     ) -> tuple[dict[str, dict[str, Array]], Deciding]:
         """What the heads say of each post, and which window of its text they say it of."""
         found = []
         for rows in _passes(posts):
-            features = self._features(rows, kept)
+            features = self._features(rows)
             with torch.inference_mode():
                 found.append(self._head(features))
         if self._cache is not None:

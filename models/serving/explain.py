@@ -2,9 +2,7 @@
 
 Occlusion (Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 2014) asks the
 model itself and nothing of its inside, so it holds for every encoder, fusion and engine. It costs a
-prediction for every part left out, which is why the parts are bounded. Where that is too much, a
-model may leave a part out of features that it has computed already (`models.serving.leave_out`),
-which is rougher.
+prediction for every part left out, which is why the parts are bounded.
 """
 
 from __future__ import annotations
@@ -49,12 +47,6 @@ class Model(Protocol):
 
     def encode(self, joined: str) -> tuple[int, ...]:
         """Token ids of a prepared post's text, or of a part of it."""
-        ...
-
-    def predict_without(
-        self, posts: Sequence[PreparedPost], parts: Sequence[Sequence[Part]], kept: Any
-    ) -> list[list[Prediction]] | None:
-        """Judge each post as it is and without each part, or return None when it cannot."""
         ...
 
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
@@ -125,7 +117,7 @@ class Explanation:
 
     Attributes:
         score: its name, as policies know it.
-        method: "occlusion", or "features" where parts were left out of features.
+        method: "occlusion"; rows of before may say "features", which was rougher.
         value: of the whole post.
         words: in the order of the text.
         regions: row by row.
@@ -174,8 +166,6 @@ def explain(
     score_names: Sequence[str],
     limits: Limits | None = None,
     *,
-    ask_again: bool = True,
-    kept: Any = None,
     predictions: Sequence[Prediction] | None = None,
 ) -> list[Explanation | None]:
     """Explain a score of each post, all in one batch.
@@ -186,8 +176,6 @@ def explain(
         score_names: of each post, as policies name them; "degraded" and "unread" are nothing
             the model said.
         limits: how much is left out.
-        ask_again: by occlusion; else from features, where the model has such.
-        kept: what the model kept of these posts when it judged them, if it did.
         predictions: of each post, where a text may be read in windows: the window that decided is
             what is explained. Without them the first is.
 
@@ -204,12 +192,9 @@ def explain(
         for post, window in zip(posts, windows, strict=True)
     ]
     parts = [_parts(post, name, limits) for post, name in zip(read, score_names, strict=True)]
-    found = None if ask_again else model.predict_without(read, parts, kept)
-    method = "occlusion" if found is None else "features"
-    if found is None:
-        found = _occluded(model, read, parts)
+    found = _occluded(model, read, parts)
     return [
-        _explanation(name, method, post, cuts, of_post, window)
+        _explanation(name, post, cuts, of_post, window)
         for name, post, cuts, of_post, window in zip(
             score_names, read, parts, found, windows, strict=True
         )
@@ -231,6 +216,11 @@ def as_written(explanation: Explanation, text: str) -> Explanation:
         for word in explanation.words
     ]
     return replace(explanation, words=tuple(words))
+
+
+def is_explainable(name: str) -> bool:
+    """Whether a score, named as policies name it, is one of what the model says of a post."""
+    return name in _BETWEEN or _SCORE.fullmatch(name) is not None
 
 
 def score_of(prediction: Prediction, name: str) -> float | None:
@@ -265,7 +255,7 @@ def _deciding(post: PreparedPost, name: str, prediction: Prediction | None) -> W
 
 def _parts(post: PreparedPost, name: str, limits: Limits) -> list[Part]:
     """What to leave out, words first; nothing of a modality that the score does not look at."""
-    if name not in _BETWEEN and _SCORE.fullmatch(name) is None:
+    if not is_explainable(name):
         return []
     words = [] if name.startswith("image_alone.") else _runs(post.text, limits.runs)
     of_words = name.startswith("text_alone.") or name in OF_WORDS
@@ -338,7 +328,6 @@ def _without_place(square: npt.NDArray[np.uint8], region: RegionEffect) -> npt.N
 
 def _explanation(
     name: str,
-    method: str,
     post: PreparedPost,
     parts: Sequence[Part],
     predictions: Sequence[Prediction],
@@ -358,7 +347,7 @@ def _explanation(
             regions += _as_seen(post, part, effect)
     return Explanation(
         score=name,
-        method=method,
+        method="occlusion",
         value=value,
         words=tuple(words),
         regions=tuple(regions),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from models.posts.prediction import ImageProblem, Prediction, PreparedPost, Unread
 from models.posts.recent import RecentlyUsed
-from models.serving.explain import Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +17,12 @@ class KnownPost:
         problems: of each image, why it could not be seen, or None.
         unread: what of the content was not read.
         language: of its words; None where nobody can tell.
-        explanations: by score; those that were asked for.
     """
 
     prediction: Prediction
     problems: tuple[str | None, ...]
     unread: tuple[Unread, ...] = ()
     language: str | None = None
-    explanations: dict[str, Explanation | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ready: PreparedPost, prediction: Prediction) -> KnownPost:

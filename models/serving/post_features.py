@@ -15,7 +15,6 @@ from models.network.fusion import Features
 from models.network.network import make_features
 from models.posts.prediction import SENTIMENTS, PreparedImage, PreparedPost
 from models.serving.feature_cache import FeatureCache
-from models.serving.leave_out import Kept, has_parts
 
 
 class PostFeatures:
@@ -40,11 +39,9 @@ class PostFeatures:
         self._cache = cache
         self._foreign = foreign
 
-    def __call__(self, posts: Sequence[PreparedPost], kept: Kept | None) -> Features:
-        """Encode one post or more; `kept` gets what leaving out parts would compute again."""
+    def __call__(self, posts: Sequence[PreparedPost]) -> Features:
+        """Encode one post or more."""
         config = self._config
-        if kept is not None and not has_parts(self._engine, config):
-            kept = None
         count = len(posts)
         has_text = torch.tensor([bool(post.token_ids) for post in posts])
         longest = max(1, *(len(post.token_ids) for post in posts), 1)
@@ -54,11 +51,8 @@ class PostFeatures:
         if has_text.any():
             rows = has_text.nonzero().flatten().tolist()
             ids = [posts[row].token_ids for row in rows]
-            pooled, tokens = self._engine.encode_texts(ids, parts=kept is not None)
+            pooled, tokens = self._engine.encode_texts(ids)
             text[rows] = pooled
-            if kept is not None:
-                kept.states |= zip(ids, tokens, strict=True)
-                tokens = []
             for row, state in zip(rows, tokens, strict=False):
                 states[row, : len(state)] = state
                 mask[row, : len(state)] = 1
@@ -70,7 +64,7 @@ class PostFeatures:
         index = torch.full((count, max(1, *map(len, seen), 1)), -1)
         regions = torch.zeros(0, 1, config.image.dim)
         if distinct:
-            regions = self._regions(list(distinct.values()), kept)
+            regions = self._regions(list(distinct.values()))
             places = {sha256: row for row, sha256 in enumerate(distinct)}
             for row, images in enumerate(seen):
                 for column, image in enumerate(images):
@@ -89,16 +83,16 @@ class PostFeatures:
         is_there[rows] = True
         return features._replace(foreign=logits, is_foreign=is_there)
 
-    def _regions(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
+    def _regions(self, images: Sequence[PreparedImage]) -> Tensor:
         """float32 [pictures, regions, dim]; only those whose features are not known are encoded."""
         if self._cache is None:
-            return self._encoded(images, kept)
+            return encode_pictures(self._engine, images)
         # Another chunk may have encoded a picture since this one was prepared.
         known = self._cache.in_memory(image.sha256 for image in images)
         known |= {image.sha256: image.features for image in images if image.features is not None}
         fresh = [image for image in images if image.sha256 not in known]
         if fresh:
-            encoded = self._encoded(fresh, kept)
+            encoded = encode_pictures(self._engine, fresh)
             # Rounded as the cache rounds them, so that a picture has the same features ever after.
             for image, features in zip(fresh, encoded.numpy().astype(np.float16), strict=True):
                 known[image.sha256] = features
@@ -106,10 +100,3 @@ class PostFeatures:
                 if image.file is not None and image.unread is None:
                     self._cache.add(image.sha256, features)
         return torch.from_numpy(np.stack([known[image.sha256] for image in images])).float()
-
-    def _encoded(self, images: Sequence[PreparedImage], kept: Kept | None) -> Tensor:
-        if kept is None:
-            return encode_pictures(self._engine, images)
-        parts = encode_pictures(self._engine, images, parts=True)
-        kept.regions |= zip((image.sha256 for image in images), parts, strict=True)
-        return parts.mean(dim=1, keepdim=True)

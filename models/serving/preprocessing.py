@@ -11,7 +11,7 @@ from dataclasses import replace
 from deadpan.core.errors import ImageError
 from models.engines.base import available_cpus
 from models.posts import language
-from models.posts.images import PictureFile
+from models.posts.images import PictureFile, of_thumbnail
 from models.posts.ocr import MAX_CHARACTERS, Reader, Reading
 from models.posts.prediction import ImageProblem, PreparedImage, PreparedPost, Unread
 from models.posts.text import TextPreparer
@@ -117,6 +117,33 @@ class Preparer:
             )
             for read, images, found, spoken in zip(texts, prepared, words, languages, strict=True)
         ]
+
+    def again(
+        self,
+        text: str,
+        in_pictures: str,
+        pictures: Sequence[tuple[bytes, int] | ImageProblem],
+        spoken: str | None,
+    ) -> PreparedPost:
+        """Prepare a post that was prepared before, from what was kept of it.
+
+        Args:
+            text: as its author wrote it.
+            in_pictures: the words that were read in its pictures; they are not looked for again.
+            pictures: of each the thumbnail's file and the frames on it, or why there is none.
+            spoken: the language it was found to be in.
+
+        Raises:
+            ImageError: a thumbnail cannot be decoded.
+        """
+        (read,) = self.text.all([(text, [in_pictures])])
+        images = tuple(
+            picture
+            if isinstance(picture, ImageProblem)
+            else of_thumbnail(*picture, image_size=self._image_size)
+            for picture in pictures
+        )
+        return replace(read, images=images, language=spoken)
 
     def _pictures(self, files: dict[str, bytes]) -> dict[str, PreparedImage | ImageProblem]:
         """Pictures by name; decoded, or with features that are known."""

@@ -21,7 +21,8 @@ from storage.base.text import (
     printed_post_id,
     search_form,
 )
-from storage.judging import tallies
+from storage.judging import explanations, tallies
+from storage.judging.explanations import NewExplanation
 from storage.judging.outbox import add_events
 from storage.judging.queries import in_parts
 from storage.judging.values import (
@@ -167,6 +168,7 @@ def _write_flags(
     updated: dict[str, int] = {}
     for number, post_id, row_version in connection.execute(statement, rows):
         (opened if row_version == 1 else updated)[post_id] = number
+    _write_explanations(connection, flags, opened, updated, now)
     rules = {number: _rules(flags[post_id][1]) for post_id, number in (opened | updated).items()}
     _write_rules(connection, rules, updated.values())
     return opened, updated
@@ -197,6 +199,34 @@ def _write_looks(
     )
     rows = [_flag_row(*each, now) for each in looks.values()]
     return {post_id: number for number, post_id in connection.execute(statement, rows)}
+
+
+def _write_explanations(
+    connection: Connection,
+    flags: Mapping[str, tuple[NewVerdict, NewFlag, int]],
+    opened: Mapping[str, int],
+    updated: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """What is to be explained of these flags, by post id; what was found out about a verdict that a
+    renewed flag no longer stands for says nothing any more."""
+    unasked = [number for post_id, number in updated.items() if flags[post_id][1].explain is None]
+    if unasked:
+        explanations.forget(connection, unasked)
+    wanted = [
+        NewExplanation(
+            flag_id,
+            verdict_id,
+            flag.explain,
+            verdict.model_version,
+            verdict.calibration_version,
+            flag.priority,
+        )
+        for post_id, (verdict, flag, verdict_id) in flags.items()
+        if flag.explain is not None
+        and (flag_id := opened.get(post_id) or updated.get(post_id)) is not None
+    ]
+    explanations.add(connection, wanted, now=now)
 
 
 def _flag_row(verdict: NewVerdict, flag: NewFlag, verdict_id: int, now: datetime) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class NewFlag:
         inclusion: of a look at a post that no rule flagged, the probability with which it was
             drawn; such a post is no flag to the platform.
         blind: whether moderators decide it without seeing why it is there.
+        explain: the score of which is to be found out what moved it, if any.
     """
 
     queue: str
@@ -44,11 +45,14 @@ class NewFlag:
     language: str | None = None
     inclusion: float | None = None
     blind: bool = False
+    explain: str | None = None
 
     def __post_init__(self) -> None:
         if self.inclusion is not None and not 0 < self.inclusion <= 1:
             raise ValueError(f"inclusion is {self.inclusion}; it must be above 0 and at most 1")
         _check_word("queue", self.queue, 64)
+        if self.explain is not None:
+            _check_word("explain", self.explain, 64)
         if not -(2**31) <= self.priority < 2**31:
             raise ValueError(f"priority is {self.priority}; it must fit into 32 bits")
         clean_json(self.reasons)
@@ -114,12 +118,15 @@ class GonePost:
 
 @dataclass(frozen=True, slots=True)
 class NewEvidence:
-    """One thing the model saw, already in the evidence store; `size` is in bytes."""
+    """One thing the model saw, already in the evidence store; `size` is in bytes, and `frames` how
+    many pictures the model was shown of what is on it, which may be several of an animation.
+    """
 
     sha256: str
     kind: EvidenceKind
     media_type: str
     size: int
+    frames: int = 1
 
     def __post_init__(self) -> None:
         _check_sha256("sha256", self.sha256)

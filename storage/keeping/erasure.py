@@ -31,6 +31,7 @@ from sqlalchemy import (
 from storage import tables
 from storage.base.text import UNKNOWN_LANGUAGE, clean_text, printed_post_id
 from storage.flags.claims import close_waiting
+from storage.judging import explanations
 from storage.judging.queries import in_parts
 from storage.people import audit
 from storage.tables import challenger_verdicts, decisions, known_answers, review_votes, reviews
@@ -131,6 +132,7 @@ def erase(
             .values(author=None, search_text=None, language=UNKNOWN_LANGUAGE)
         )
         closed += close_waiting(connection, tables.flags, flags.post_id.in_(named), now=moment)
+        explanations.forget(connection, _flags_of(named))
         notes += _erase_notes(connection, named)
         notes += _erase_reviews(connection, named, moment)
         _erase_events(connection, named)

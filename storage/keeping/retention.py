@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from storage import tables
+from storage.judging import explanations
 from storage.judging.queries import in_parts
 from storage.keeping.erasure import let_go
 from storage.people import audit
@@ -153,6 +154,7 @@ def forget_evidence(
         .where(flags.post_id.in_(posts), flags.search_text.is_not(None))
         .values(search_text=None)
     )
+    explanations.forget(connection, select(flags.id).where(flags.post_id.in_(posts)))
     return Step(len(removed), found[-1], removed)
 
 

@@ -81,10 +81,11 @@ class VerdictFields(Scored):
     Attributes:
         text_alone, image_alone: each of `SCORES` by name, as each alone would have said.
         degraded: images that could not be used: `{"image": index, "location": …, "problem": …}`.
-        evidence: what the model saw: `{"kind": …, "sha256": …}`.
+        evidence: what the model saw: `{"kind": …, "sha256": …}`, and `"frames"` of an animation.
         timings: seconds by stage.
         posted_at: when the author posted it; aware.
-        explanation: what moved the score that the flag was opened for.
+        explanation: of verdicts that were explained before they were written; since then, what
+            moved a score stands in `explanations`.
         traceparent: of the post's trace, as W3C Trace Context writes it.
         unread: what of it was not read: `{"what": "text" or "image", "index": of the image,
             "problem": …}`.

@@ -12,7 +12,7 @@ from sqlalchemy import CheckConstraint, Column, Index, String, Text, false, text
 from storage.base.columns import NUMBERED, PRIMARY, UNIQUE, Id, RowId, partial_index, table
 from storage.base.text import UNKNOWN_LANGUAGE
 from storage.tables.people import ModeratorId, Name
-from storage.tables.posts import PostId
+from storage.tables.posts import PostId, Version
 
 #: The states of a flag that still waits for a human; a post has at most one such flag.
 UNCLOSED_STATES: Final = ("open", "claimed", "escalated")
@@ -99,6 +99,50 @@ class FlagRule:
 
 
 flag_rules: Final = table("flag_rules", FlagRule, Index("ix_flag_rules_flag_id", "flag_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationRow:
+    """What moved the score that a flag is for, or the work of finding out: of the verdict that the
+    flag stood for then.
+    """
+
+    flag_id: Annotated[FlagId, PRIMARY]
+    verdict_id: RowId
+    score: Annotated[str, String(64)]
+    model_version: Version
+    calibration_version: Version
+    priority: int
+    state: Word
+    wanted_at: datetime | None
+    attempts: int
+    holder: Annotated[str | None, String(200)]
+    next_attempt_at: datetime
+    explanation: Mapping[str, Any] | None
+    error: Annotated[str | None, Text]
+    created_at: datetime
+
+
+#: As a literal, for indexes: see `UNREPLAYED_DEAD_LETTER`.
+PENDING_EXPLANATION: Final = "state = 'pending'"
+
+explanations: Final = table(
+    "explanations",
+    ExplanationRow,
+    CheckConstraint("state IN ('pending', 'done', 'failed')", name="state_is_known"),
+    Index(
+        "ix_explanations_pending",
+        text("priority DESC"),
+        "flag_id",
+        sqlite_where=text(PENDING_EXPLANATION),
+        postgresql_where=text(PENDING_EXPLANATION),
+    ),
+    partial_index(
+        "ix_explanations_wanted",
+        "wanted_at",
+        where="state = 'pending' AND wanted_at IS NOT NULL",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,14 @@ FLAGS_OPEN = Gauge("deadpan_flags_open", "Flags that wait for a moderator.", ["q
 FLAGS_OVERDUE = Gauge(
     "deadpan_flags_overdue", "Flags that wait past the time that the policy promises.", ["queue"]
 )
+EXPLANATIONS_PENDING = Gauge(
+    "deadpan_explanations_pending",
+    "Flags of which is still to be found out what moved their score.",
+)
+EXPLANATIONS_OLDEST_AGE_SECONDS = Gauge(
+    "deadpan_explanations_oldest_age_seconds",
+    "Age of the oldest flag that is still to be explained.",
+)
 EXPIRED_CLAIMS = Counter("deadpan_expired_claims", "Claims that expired.")
 NOTICES = Counter("deadpan_notices", "Tries of notifications by what became of them.", ["outcome"])
 

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from deadpan.core.errors import StorageError
 from storage.base.database import transaction
 from storage.flags import claims, worklist
-from storage.judging import outbox, queries
+from storage.judging import explanations, outbox, queries
 from storage.keeping import lease
 from storage.migrations.schema import require_schema
 from storage.reports import promises
@@ -171,9 +171,12 @@ class Housekeeper:
             found = outbox.backlog(connection)
             waiting = worklist.waiting(connection)
             overdue = promises.overdue(connection, now=datetime.now(UTC))
+            unexplained = explanations.backlog(connection)
         metrics.PENDING.set(found.pending)
         metrics.PARKED.set(found.parked)
         metrics.OLDEST_AGE_SECONDS.set(found.oldest_age_seconds)
+        metrics.EXPLANATIONS_PENDING.set(unexplained.pending)
+        metrics.EXPLANATIONS_OLDEST_AGE_SECONDS.set(unexplained.oldest_age_seconds)
         metrics.FLAGS_OPEN.clear()
         metrics.FLAGS_OVERDUE.clear()
         for queue, states in waiting.items():

@@ -15,7 +15,6 @@ from deadpan.core.errors import ImageError
 from models.posts.prediction import PreparedPost
 from models.serving.classifier import Classifier
 from models.serving.known_posts import KnownPost, KnownPosts
-from models.serving.leave_out import Kept
 from sources.net.throttle import Throttle
 from sources.post import FetchedPost, FetchFailure, Gone
 from sources.source import BegunResult, PostSource, Unwaited
@@ -26,7 +25,6 @@ from storage.judging.values import NewDeadLetter
 from storage.keeping import erasure
 from tasks.intake.chunks import Chunk
 from tasks.intake.post_ids import id_problem, printable
-from tasks.moderate.explanations import explain_flags
 from tasks.moderate.model_pass import ModelPass, prepare_together
 from tasks.moderate.outcomes import Outcomes
 from tasks.moderate.pictures import gathered
@@ -51,9 +49,7 @@ class Judge:
 
     Args:
         tries: of one post, before it becomes a dead letter.
-        explain: whether flags are explained.
-        explain_up_to: posts in a chunk whose flags are explained by judging again without each
-            part; in a larger one, which means that posts wait, from features.
+        explain: whether flags are to be explained, afterwards: see `tasks.moderate.explainer`.
         remembered: how many posts' predictions are kept for posts of the same content.
         throttle: of the source, where it has one.
         looks: which unflagged posts moderators look at too.
@@ -73,7 +69,6 @@ class Judge:
         evidence: EvidenceStore,
         tries: Tries,
         explain: bool = True,
-        explain_up_to: int = 0,
         remembered: int = 0,
         throttle: Throttle | None = None,
         looks: Looks = _NO_LOOKS,
@@ -89,7 +84,6 @@ class Judge:
         self._evidence = evidence
         self._tries = tries
         self._explaining = explain
-        self._explain_up_to = explain_up_to
         self._known = KnownPosts(remembered)
         self._fields = FieldWatch()
 
@@ -118,8 +112,7 @@ class Judge:
             asked = self._without_erased(asked, outcomes)
         with timed("fetch", timings):
             fetched = self._fetch(asked, outcomes, may_put_aside=may_put_aside)
-        ask_again = len(chunk.entries) <= self._explain_up_to
-        self._judge_fetched(chunk, fetched, outcomes, timings, ask_again=ask_again)
+        self._judge_fetched(chunk, fetched, outcomes, timings)
         return outcomes
 
     def judge_awaited(
@@ -128,8 +121,7 @@ class Judge:
         """Judge posts that were put aside, once they wait for nothing more; see `judge`."""
         self.model.require()
         outcomes = Outcomes(self._tries, is_revisit=chunk.is_revisit)
-        ask_again = len(posts) <= self._explain_up_to
-        self._judge_fetched(chunk, posts, outcomes, timings, ask_again=ask_again)
+        self._judge_fetched(chunk, posts, outcomes, timings)
         return outcomes
 
     def _judge_fetched(
@@ -138,14 +130,8 @@ class Judge:
         posts: Sequence[Fetched],
         outcomes: Outcomes,
         timings: dict[str, float],
-        *,
-        ask_again: bool,
     ) -> None:
-        """From fetched to decided.
-
-        Args:
-            ask_again: whether flags are explained by judging again without each part.
-        """
+        """From fetched to decided."""
         with timed("lookup", timings):
             posts = self._without_unchanged(posts, outcomes)
             copies = _by_content(posts)
@@ -156,8 +142,7 @@ class Judge:
         with timed("prepare", timings):
             prepared = model_pass.prepare(new)
         with timed("predict", timings):
-            kept = Kept() if self._explaining and not ask_again else None
-            predicted = model_pass.predict(prepared, kept)
+            predicted = model_pass.predict(prepared)
             outcomes.through_model = len(predicted)
             for each in predicted:
                 content = each.prepared.fetched.content_hash
@@ -168,15 +153,11 @@ class Judge:
             for post in posts
             if post.content_hash in known
         ]
-        flagged = [post for post in decided if post.reasons]
         with timed("prepare", timings):
-            # Evidence and explanations are of what the model saw, however long ago it saw it.
+            # Evidence is of what the model saw, however long ago it saw it.
             ready = {each.fetched.content_hash: each.ready for each in prepared}
             shown = [post for post in decided if post.reasons or post.look]
             ready |= self._prepare_flagged(shown, ready)
-        if flagged and self._explaining:
-            with timed("explain", timings):
-                explain_flags(self._classifier, flagged, ready, kept, ask_again=ask_again)
         with timed("decide", timings):
             for post in decided:
                 self._write_down(post, ready, outcomes, timings)
@@ -315,7 +296,12 @@ class Judge:
                     (seen,) = prepare_together(self._classifier, [post])
                 evidence = keep_evidence(post.post, seen, self._evidence)
                 verdict = new_verdict(
-                    decided, self._versions, timings, ready=seen, evidence=evidence
+                    decided,
+                    self._versions,
+                    timings,
+                    ready=seen,
+                    evidence=evidence,
+                    explaining=self._explaining,
                 )
             else:
                 evidence = []

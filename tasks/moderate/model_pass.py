@@ -12,7 +12,6 @@ import structlog
 
 from models.posts.prediction import PreparedPost
 from models.serving.classifier import Classifier
-from models.serving.leave_out import Kept
 from tasks.moderate.outcomes import Outcomes
 from tasks.moderate.stages import Fetched, Predicted, Prepared
 from tasks.watches.model_watch import ModelWatch, error_text
@@ -66,24 +65,20 @@ class ModelPass:
         self._blame("prepare", failed, of=len(posts))
         return prepared
 
-    def predict(self, posts: Sequence[Prepared], kept: Kept | None) -> list[Predicted]:
+    def predict(self, posts: Sequence[Prepared]) -> list[Predicted]:
         """Judge all together; should that fail, half by half, to find the post that breaks it.
-
-        Args:
-            kept: gets what explaining would compute again.
 
         Raises:
             ModelBroken: no post is to blame.
         """
         failed: list[tuple[Fetched, Exception]] = []
-        predicted = self._predict(posts, kept, failed, probe=True)
+        predicted = self._predict(posts, failed, probe=True)
         self._blame("predict", failed, of=len(posts))
         return predicted
 
     def _predict(
         self,
         posts: Sequence[Prepared],
-        kept: Kept | None,
         failed: list[tuple[Fetched, Exception]],
         *,
         probe: bool,
@@ -91,7 +86,7 @@ class ModelPass:
         if not posts:
             return []
         try:
-            predictions = self._watch.predict([post.ready for post in posts], kept)
+            predictions = self._watch.predict([post.ready for post in posts])
             return [Predicted(post, one) for post, one in zip(posts, predictions, strict=True)]
         except Exception as error:
             self._watch.suspect(error, probe=probe)
@@ -100,8 +95,8 @@ class ModelPass:
                 return []
         # Something in this chunk breaks the model: find it, and judge its neighbours.
         half = len(posts) // 2
-        front = self._predict(posts[:half], kept, failed, probe=False)
-        return front + self._predict(posts[half:], kept, failed, probe=False)
+        front = self._predict(posts[:half], failed, probe=False)
+        return front + self._predict(posts[half:], failed, probe=False)
 
     def _blame(self, stage: str, failed: Sequence[tuple[Fetched, Exception]], *, of: int) -> None:
         """Note posts that failed alone, of so many.

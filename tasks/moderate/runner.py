@@ -290,9 +290,7 @@ class ChunkRunner:
     def _count_chunk(self, chunk: Chunk, outcomes: Outcomes, timings: Mapping[str, float]) -> None:
         metrics.CHUNK_POSTS.observe(len(chunk.entries))
         if self._pace is not None:
-            # Explanations are left out: small chunks have them, and must not stay small for it.
-            seconds = sum(timings.values()) - timings.get("explain", 0.0)
-            self._pace.saw(len(chunk.entries) - len(outcomes.awaited), seconds)
+            self._pace.saw(len(chunk.entries) - len(outcomes.awaited), sum(timings.values()))
 
 
 def _count(

@@ -19,7 +19,6 @@ import structlog
 
 from deadpan.core import spans
 from models.posts.prediction import ImageProblem, Prediction, PreparedPost
-from models.serving.explain import Explanation
 from models.serving.known_posts import KnownPost
 from sources.pictures.awaited import AwaitedPost
 from sources.post import FetchedImage, FetchedPost
@@ -144,11 +143,6 @@ class Decided:
         """The score that a flagged post is flagged for first of all; its language is none."""
         names = [str(condition["score"]) for condition in self.reasons[0].conditions]
         return next((name for name in names if name != LANGUAGE), LANGUAGE)
-
-    @property
-    def explanation(self) -> Explanation | None:
-        """Why that score is what it is, where somebody asked."""
-        return self.known.explanations.get(self.flagged_for) if self.reasons else None
 
 
 def content_hash(text: str, image_hashes: Iterable[str], language: str | None = None) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from models.posts.prediction import PreparedImage, PreparedPost, Scores
 from models.posts.text import OCR_MARKER
+from models.serving.explain import is_explainable
 from sources.post import FetchedPost
 from storage.judging.evidence import EvidenceStore
 from storage.judging.values import EvidenceKind, NewEvidence, NewFlag, NewVerdict
@@ -45,7 +46,8 @@ def keep_evidence(
     for image in ready.images:
         if isinstance(image, PreparedImage):
             content = _as_jpeg(image)
-            kept.append(NewEvidence(store.put(content), "image", "image/jpeg", len(content)))
+            sha256, frames = store.put(content), image.frames
+            kept.append(NewEvidence(sha256, "image", "image/jpeg", len(content), frames))
     return kept
 
 
@@ -56,18 +58,20 @@ def new_verdict(
     *,
     ready: PreparedPost | None = None,
     evidence: Sequence[NewEvidence] = (),
+    explaining: bool = False,
 ) -> NewVerdict:
     """A decision as it is stored, with a flag where rules fired.
 
     Args:
         timings: stage -> seconds that the chunk spent in it.
         ready, evidence: of a post that is flagged or looked at.
+        explaining: whether it is to be found out what moved the score that it is flagged for.
 
     Raises:
         ValueError: a score is no number.
     """
     fetched, known = decided.fetched, decided.known
-    post, scores, explanation = fetched.post.post, known.prediction.fused, decided.explanation
+    post, scores = fetched.post.post, known.prediction.fused
     return NewVerdict(
         post_id=fetched.asked.post_id,
         author=post.author,
@@ -88,16 +92,16 @@ def new_verdict(
         unread=[each.as_row() for each in known.unread],
         language=known.language,
         unlearnt=decided.unlearnt,
-        evidence=[{"kind": e.kind, "sha256": e.sha256} for e in evidence],
+        evidence=[_as_used(each) for each in evidence],
         timings=dict(timings),
-        flag=None if ready is None else _flag(decided, ready),
-        explanation=explanation.as_row() if explanation else None,
+        flag=None if ready is None else _flag(decided, ready, explaining=explaining),
         traceparent=fetched.asked.entry.trace.traceparent,
     )
 
 
-def _flag(decided: Decided, ready: PreparedPost) -> NewFlag:
+def _flag(decided: Decided, ready: PreparedPost, *, explaining: bool) -> NewFlag:
     post, reasons, look = decided.fetched.post.post, decided.reasons, decided.look
+    explains = explaining and reasons and is_explainable(decided.flagged_for)
     # As its author wrote it, for so moderators see it, and what was read in its pictures.
     _, _, in_pictures = ready.text.partition(OCR_MARKER)
     why = [look] if look else reasons
@@ -111,7 +115,14 @@ def _flag(decided: Decided, ready: PreparedPost) -> NewFlag:
         language=decided.known.language,
         inclusion=look.inclusion if look else None,
         blind=bool(look) or decided.blind,
+        explain=decided.flagged_for if explains else None,
     )
+
+
+def _as_used(evidence: NewEvidence) -> dict[str, str]:
+    """As a verdict has it; of an animation, how many frames are on its sheet."""
+    frames = {"frames": str(evidence.frames)} if evidence.frames > 1 else {}
+    return {"kind": evidence.kind, "sha256": evidence.sha256, **frames}
 
 
 def _as_row(scores: Scores | None) -> dict[str, float] | None:

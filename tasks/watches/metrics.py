@@ -35,9 +35,12 @@ POST_SECONDS = Histogram(
 )
 STAGE_SECONDS = Histogram(
     "deadpan_stage_seconds",
-    "Time that one chunk spent in a stage.",
+    "Time that one chunk spent in a stage; in explain, one flag.",
     ["stage"],
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+EXPLANATIONS = Counter(
+    "deadpan_explanations", "Flags of which was found out what moved their score.", ["outcome"]
 )
 SOURCE_DOWN = Gauge(
     "deadpan_source_down",
@@ -67,5 +70,7 @@ MODEL_INFO = Info("deadpan_model", "The model that this worker keeps warm.")
 # A rate sees no first one of a series that was not there before.
 for _outcome in ("judged", "unchanged", "gone", "dead_letter", "retry", "untried"):
     POSTS.labels(_outcome)
+for _outcome in ("explained", "failed"):
+    EXPLANATIONS.labels(_outcome)
 for _outcome in ("came", "nothing"):
     REVISITS.labels(_outcome)

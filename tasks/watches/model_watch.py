@@ -16,7 +16,6 @@ from deadpan.core.errors import DeviceLost, ModelBroken
 from models.engines.faults import is_of_device, is_out_of_memory
 from models.posts.prediction import Prediction, PreparedPost
 from models.serving.classifier import Classifier
-from models.serving.leave_out import Kept
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +37,10 @@ class ModelWatch:
         if self.broken is not None:
             raise ModelBroken(self.broken, first=False)
 
-    def predict(self, posts: Sequence[PreparedPost], kept: Kept | None) -> list[Prediction]:
+    def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         """Judge posts; see `Classifier.predict`. What is raised is to be given to `suspect`."""
         self.require()
-        return self.classifier.predict(posts, kept)
+        return self.classifier.predict(posts)
 
     def suspect(self, error: Exception, *, probe: bool = True) -> None:
         """Return if the posts that were in hand may be to blame for an error.

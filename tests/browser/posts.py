@@ -110,13 +110,13 @@ def fill_of_words(database: Engine, store: EvidenceStore) -> tuple[int, int, int
     return (
         judged(database, store, "3001", RUDE, ["traffic_jam.jpg"], queue="negative", priority=70,
             reasons=[_RUDE, _NEGATIVE], author="nadia", negative=0.93, offensive=0.91, hateful=0.14,
-            explanation=_explained("offensive", RUDE, {"clown": 0.2, "utter idiot": 0.41})),
+            explanation=explained("offensive", RUDE, {"clown": 0.2, "utter idiot": 0.41})),
         judged(database, store, "3002", FLOODED, ["flooded_kitchen.jpg"], queue="sarcasm",
             reasons=[_SARCASTIC], author="mara_k", sarcasm=0.91, offensive=0.04, hateful=0.01,
-            explanation=_explained("sarcasm", FLOODED, {"best": 0.3}, _regions())),
+            explanation=explained("sarcasm", FLOODED, {"best": 0.3}, regions())),
         judged(database, store, "3003", QUOTED, [], queue="negative", reasons=[_HATEFUL],
             author="ines", offensive=0.72, hateful=0.66,
-            explanation=_explained("hateful", QUOTED, {"go back": 0.3, "at us": -0.11})),
+            explanation=explained("hateful", QUOTED, {"go back": 0.3, "at us": -0.11})),
     )  # fmt: skip
 
 
@@ -166,10 +166,10 @@ def _judged(
 
 def _explanation(text: str) -> dict[str, Any]:
     effects = {"Water": 0.05, "knees": 0.11, "Living": 0.2, "best": 0.31, "turn": -0.12}
-    return _explained("sarcasm", text, effects, _regions(by_row=0.1, by_column=0.02))
+    return explained("sarcasm", text, effects, regions(by_row=0.1, by_column=0.02))
 
 
-def _explained(
+def explained(
     score: str,
     text: str,
     effects: Mapping[str, float],
@@ -189,7 +189,7 @@ def _explained(
     }
 
 
-def _regions(*, by_row: float = 0.0, by_column: float = 0.0) -> list[dict[str, float]]:
+def regions(*, by_row: float = 0.0, by_column: float = 0.0) -> list[dict[str, float]]:
     """The parts of a picture; without arguments, none of them moved the score."""
     return [
         {"image": 0, "x0": x / 4, "y0": y / 4, "x1": (x + 1) / 4, "y1": (y + 1) / 4,

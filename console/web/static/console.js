@@ -215,12 +215,48 @@
   });
   if (toggle) toggle.hidden = false;
   if (toggle) toggle.addEventListener("click", (event) => { event.preventDefault(); showPictures(); });
-  const mark = one("[data-mark]");
+  // Looked for when it is pressed: it may come with an explanation.
   const marks = () => {
     const on = pictures.classList.toggle("marked");
-    mark.setAttribute("aria-pressed", String(on));
+    one("[data-mark]").setAttribute("aria-pressed", String(on));
   };
-  if (mark) { mark.hidden = false; mark.addEventListener("click", marks); }
+  const offerMarks = () => {
+    const mark = one("[data-mark]");
+    if (mark) { mark.hidden = false; mark.addEventListener("click", marks); }
+  };
+  offerMarks();
+
+  // ---- what is still being explained -------------------------------------------------------
+  const explaining = one("[data-explaining]");
+  const PATIENCE = 60000;
+  // Only what an explanation says is replaced: what was typed, chosen and uncovered stays.
+  const showExplanation = async () => {
+    const answer = await fetch(explaining.dataset.explaining.replace(/\/explanation$/, ""), { headers: { Accept: "text/html" } });
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    all("[data-explained]").forEach((old) => { const now = one(`#${old.id}[data-explained]`, fresh); if (now) old.replaceWith(document.adoptNode(now)); });
+    figures.forEach((figure) => {
+      const regions = one(`figure[data-number="${figure.dataset.number}"] .regions`, fresh);
+      if (regions && !one(".regions", figure)) one(".frame", figure).append(document.adoptNode(regions));
+    });
+    offerMarks();
+    say(one(".unseen", one("#read")) ? "the score could not be explained" : "what moved the score is explained now");
+  };
+  if (explaining) {
+    const began = performance.now();
+    const look = async () => {
+      const waited = performance.now() - began;
+      try {
+        if (!document.hidden) {
+          const answer = await fetch(explaining.dataset.explaining, { headers: { Accept: "application/json" } });
+          if (answer.ok && (await answer.json()).state !== "pending") { await showExplanation(); return; }
+        }
+      } catch { /* offline: asked again below */ }
+      if (waited > PATIENCE) one("[data-waits]", explaining).textContent = "Still being explained: no worker has had the time yet. What moved the score will appear here.";
+      setTimeout(look, waited > PATIENCE ? 10000 : 1000);
+    };
+    setTimeout(look, 500);
+  }
 
   // ---- selection ---------------------------------------------------------------------------
   const ticks = all("[data-tick]");
@@ -359,7 +395,7 @@
     else if (key === "x") { const row = rows.find((each) => each.contains(document.activeElement)); if (row && one("[data-tick]", row)) one("[data-tick]", row).click(); }
     else if (key === "u" && one("[data-undo] button:enabled")) one("[data-undo]").requestSubmit();
     else if (key === "p" && toggle) showPictures();
-    else if (key === "m" && mark) marks();
+    else if (key === "m" && one("[data-mark]")) marks();
     else if (key === "t" && one(".note textarea")) one(".note textarea").focus();
     else if (key === "*" && everything) everything.click();
     else if (/^[1-9]$/.test(key) && codes) {

@@ -35,11 +35,8 @@ class Model(Group):
     ocr: OnOff = "off"
     """Whether text in pictures is read too (extra `ocr`); about 0.1 s a picture."""
     explain: OnOff = "on"
-    """Whether a flag shows which words and parts of a picture moved its score."""
-    explain_up_to: int = Field(8, ge=0, le=1024)
-    """Chunks of at most this many posts get exact explanations: a flagged post is judged again
-    without each part. Larger chunks mean a backlog, so their flags are explained from features
-    already computed, which is rougher and costs a fourteenth."""
+    """Whether a flag shows which words and parts of a picture moved its score. Idle workers find
+    that out once the flag is there."""
     feature_cache_bytes: int = Field(64 * 2**20, ge=0)
     """Memory of a worker for features of pictures seen before; 0 turns it off."""
     feature_cache_redis: int = Field(86_400, ge=0, le=30 * 86_400)
@@ -48,8 +45,8 @@ class Model(Group):
     """Most bytes that these features may take in Redis, for each model; never more than an eighth
     of its `maxmemory`."""
     remembered_posts: int = Field(10_000, ge=0)
-    """Predictions that a worker keeps in memory for posts with the same content: about 1 kB each,
-    or 7 kB if flagged and explained; 0 turns it off."""
+    """Predictions that a worker keeps in memory for posts with the same content: about 1 kB each;
+    0 turns it off."""
 
 
 def cache_folder(settings: Model) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from storage.migrations.online import create_index, drop_index
 
 revision = "0027"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

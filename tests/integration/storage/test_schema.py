@@ -44,7 +44,12 @@ def test_an_empty_database_is_refused_and_then_migrated(empty: Engine) -> None:
 def test_migrations_make_the_tables_that_the_code_uses(database: Engine) -> None:
     def comparable(_: object, name: str | None, *__: object) -> bool:
         # SQLAlchemy reads no descending index back from SQLite; the next test looks at it.
-        descending = ("ix_flags_work", "ix_flags_priority", "ix_flags_language")
+        descending = (
+            "ix_flags_work",
+            "ix_flags_priority",
+            "ix_flags_language",
+            "ix_explanations_pending",
+        )
         return not (database.dialect.name == "sqlite" and name in descending)
 
     with transaction(database, read_only=True) as connection:
@@ -75,6 +80,8 @@ def test_migrations_make_what_alembic_does_not_compare(database: Engine) -> None
         assert "priority DESC" in indexes["ix_flags_work"]
         assert "priority DESC" in indexes["ix_flags_priority"]
         assert "priority DESC" in indexes["ix_flags_language"]
+        assert "priority DESC" in indexes["ix_explanations_pending"]
+        assert "WHERE" in indexes["ix_explanations_wanted"]
         assert "WHERE" in indexes["uq_flags_unclosed_post_id"]
         assert "WHERE" in indexes["uq_dead_letters_unreplayed_post_id"]
 

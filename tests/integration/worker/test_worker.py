@@ -17,9 +17,9 @@ from deadpan.core.settings import load
 from storage import tables
 from storage.base.database import connect, transaction
 from storage.flags import worklist
-from storage.judging import queries
+from storage.judging import explanations, queries
 from storage.migrations.schema import migrate
-from storage.tables import verdicts
+from storage.tables import ExplanationRow, verdicts
 from tasks.intake.intake import Intake
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
@@ -217,7 +217,6 @@ def test_a_flag_carries_its_reasons_the_words_that_moved_it_and_what_was_seen(pl
         place.intake.enqueue(["sad", "glad"])
         place.wait(["sad", "glad"])
     with transaction(place.database) as connection:
-        found = queries.verdicts_of(connection, ["sad", "glad"])
         (flag,) = worklist.of_post(connection, "sad", limit=9)
     assert (flag.queue, flag.priority, flag.reasons[0]["rule"]) == ("sad", 7, "words")
     assert flag.verdict.author == "zoë"
@@ -232,22 +231,21 @@ def test_a_flag_carries_its_reasons_the_words_that_moved_it_and_what_was_seen(pl
     assert place.verdicts(["sad", "glad"]) == 2
     (feature,) = set(place.intake.client.keys(features)) - before
     assert place.intake.client.ttl(feature) > 0
-    assert found["glad"].explanation is None
-    _explained(found["sad"], "occlusion")
-
-
-def _explained(verdict: queries.Verdict, method: str | None) -> None:
-    told = verdict.explanation
-    assert (told and told["method"]) == method
-    if told is None:
-        return
-    assert told["score"] == "text_alone.sentiment.negative"
+    wait_until(lambda: _explanation(place.database, flag).state == "done", "its explanation")
+    told = _explanation(place.database, flag).explanation
+    assert told is not None
+    assert (told["method"], told["score"]) == ("occlusion", "text_alone.sentiment.negative")
     assert len(told["words"]) == 7
-    if method == "occlusion":
-        assert max(told["words"], key=lambda word: word["effect"])["word"] in ("awful", "hate")
+    assert max(told["words"], key=lambda word: word["effect"])["word"] in ("awful", "hate")
     assert told["regions"] == []
     assert 0 <= told["disagreement"] <= 1
-    assert verdict.timings["explain"] > 0
+
+
+def _explanation(database: Engine, flag: worklist.Flag) -> ExplanationRow:
+    with transaction(database, read_only=True) as connection:
+        found = explanations.of_flag(connection, flag.id, flag.verdict_id)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -291,27 +289,3 @@ def test_what_keeps_a_worker_from_its_job_is_named_with_its_value(
     for each, given in settings.items():
         monkeypatch.setenv(f"DEADPAN_{each.upper()}", given)
     assert any(value in problem for problem in configuration_problems(load()))
-
-
-# Each is a worker of its own; occlusion, and what a database makes of it, are tested above.
-@pytest.mark.long
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(("explain", "method"), [("on", "features"), ("off", None)])
-def test_words_that_moved_a_score_are_found_as_the_settings_say(
-    tmp_path: Path,
-    valkey_server: EmbeddedValkey,
-    intake: Intake,
-    database_url: str,
-    database: Engine,
-    explain: str,
-    method: str | None,
-) -> None:
-    posts = {"sad": {"text": "what an awful day, I hate it", "images": ["blue.jpg"]}}
-    (tmp_path / "policy.toml").write_text(SAD)
-    with Platform(posts, {"blue.jpg": jpeg()}) as platform:
-        intake.client.rpush("deadpan:posts", *posts)
-        more = {"policy": tmp_path / "policy.toml", "explain": explain, "explain_up_to": 0}
-        with running(tmp_path, valkey_server, database_url, platform, **more) as child:
-            wait_until(finished(intake, database, list(posts)), "a verdict", child)
-    with transaction(database) as connection:
-        _explained(queries.verdicts_of(connection, posts)["sad"], method)

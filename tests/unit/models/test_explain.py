@@ -27,7 +27,6 @@ from models.posts.prediction import (
 from models.posts.text import OCR_MARKER, TextPreparer, join_ocr, split_ocr
 from models.serving.classifier import Classifier
 from models.serving.explain import MAX_WORDS, Explanation, Limits, as_written, explain, score_of
-from models.serving.leave_out import Kept
 
 
 class Watching:
@@ -39,9 +38,6 @@ class Watching:
 
     def encode(self, joined: str) -> tuple[int, ...]:
         return (1,) if joined.strip() else ()
-
-    def predict_without(self, posts: object, parts: object, kept: object) -> None:
-        """It has no features to leave anything out of."""
 
     def predict(self, posts: Sequence[PreparedPost]) -> list[Prediction]:
         self.calls += 1
@@ -192,22 +188,6 @@ def test_a_real_picture_is_explained_by_the_shipped_model() -> None:
     assert all(abs(region.effect) < 0.02 for region in found.regions)
 
 
-def test_leaving_out_of_features_agrees_with_asking_again() -> None:
-    model = Classifier.load("mini", device="cpu")
-    text = "nice pizza, but I hate this awful weather and the terrible traffic every single day"
-    post = model.prepare(text, [drawn("burnt_pizza.jpg")])
-    (asked,) = explain(model, [post], ["sentiment.negative"])
-    (cheap,) = explain(model, [post], ["sentiment.negative"], ask_again=False)
-    assert asked is not None
-    assert cheap is not None
-    assert (asked.method, cheap.method) == ("occlusion", "features")
-    assert cheap.value == pytest.approx(asked.value, abs=0.05)
-    assert [word.word for word in cheap.words] == [word.word for word in asked.words]
-    assert len(cheap.regions) == len(asked.regions) == 16
-    effects = [[word.effect for word in found.words] for found in (cheap, asked)]
-    assert np.corrcoef(effects)[0, 1] > 0.3
-
-
 def test_every_part_of_every_post_is_left_out_of_its_own_post_only() -> None:
     model = Classifier.load("mini", device="cpu")
     posts = [
@@ -217,9 +197,9 @@ def test_every_part_of_every_post_is_left_out_of_its_own_post_only() -> None:
     ]
     names = ["sarcasm", "sentiment.negative", "opposition"]
     limits = Limits(images=3)
-    together = explain(model, posts, names, limits, ask_again=False)
+    together = explain(model, posts, names, limits)
     for post, name, found in zip(posts, names, together, strict=True):
-        (alone,) = explain(model, [post], [name], limits, ask_again=False)
+        (alone,) = explain(model, [post], [name], limits)
         assert found is not None
         assert alone is not None
         assert (len(found.words), len(found.regions)) == (len(alone.words), len(alone.regions))
@@ -239,35 +219,6 @@ def test_tokens_are_found_where_they_stand(prepare: TextPreparer) -> None:
     assert prepare.spans("") == [(0, 0), (0, 0)]
 
 
-def test_what_was_kept_while_judging_is_not_computed_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = Classifier.load("mini", device="cpu")
-    posts = [
-        model.prepare("what an awful day", [drawn("burnt_pizza.jpg")]),
-        model.prepare("I love it", []),
-    ]
-    names = ["sentiment.negative", "sarcasm"]
-    expected = explain(model, posts, names, ask_again=False)
-    kept = Kept()
-    plain = model.predict(posts)
-    for one, other in zip(model.predict(posts, kept), plain, strict=True):
-        assert one.fused.sarcasm == pytest.approx(other.fused.sarcasm, abs=0.01)
-
-    def never(*args: object, **kwargs: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(model._engine, "encode_texts", never)
-    monkeypatch.setattr(model._engine, "encode_images", never)
-    for found, same in zip(
-        explain(model, posts, names, ask_again=False, kept=kept), expected, strict=True
-    ):
-        assert found is not None
-        assert same is not None
-        assert found.value == pytest.approx(same.value, abs=0.05)
-        assert len(found.words) == len(same.words)
-
-
 def test_of_a_long_text_the_part_that_decided_is_explained_where_it_stands() -> None:
     model = Classifier.load("mini", device="cpu")
     calm = "The committee met on Tuesday and went through the agenda, as it does. " * 20
@@ -276,20 +227,17 @@ def test_of_a_long_text_the_part_that_decided_is_explained_where_it_stands() -> 
     assert len(post.windows) > 2
     (prediction,) = model.predict([post])
     assert prediction.fused.windows["sentiment"] not in (0, len(post.windows) - 1)
-    for ask_again in (True, False):
-        (found,) = explain(
-            model, [post], ["sentiment.negative"], predictions=[prediction], ask_again=ask_again
-        )
-        assert found is not None
-        assert found.window is not None
-        assert found.value == pytest.approx(prediction.fused.sentiment.negative, abs=0.02)
-        assert found.window == post.windows[prediction.fused.windows["sentiment"]].own
-        assert all(post.text[word.start : word.end] == word.word for word in found.words)
-        assert "I hate you" in post.text[slice(*found.window)]
-        row = as_written(found, text).as_row()
-        assert row["window"] == {"start": found.window[0], "end": found.window[1]}
-        places = [text[slice(*word["original"])] for word in row["words"]]
-        assert any("𝗵𝗮𝘁𝗲" in place for place in places)
+    (found,) = explain(model, [post], ["sentiment.negative"], predictions=[prediction])
+    assert found is not None
+    assert found.window is not None
+    assert found.value == pytest.approx(prediction.fused.sentiment.negative, abs=0.02)
+    assert found.window == post.windows[prediction.fused.windows["sentiment"]].own
+    assert all(post.text[word.start : word.end] == word.word for word in found.words)
+    assert "I hate you" in post.text[slice(*found.window)]
+    row = as_written(found, text).as_row()
+    assert row["window"] == {"start": found.window[0], "end": found.window[1]}
+    places = [text[slice(*word["original"])] for word in row["words"]]
+    assert any("𝗵𝗮𝘁𝗲" in place for place in places)
 
 
 def test_words_of_a_window_and_in_its_pictures_are_found_in_the_whole_text() -> None:

@@ -18,10 +18,14 @@ from models.serving.classifier import Classifier
 from sources.post import FetchedImage, FetchedPost, FetchFailure, FetchResult, Gone, Post
 from sources.source import PostSource
 from storage.base.database import connect, transaction
+from storage.flags import worklist
+from storage.judging import explanations
 from storage.judging.evidence import EvidenceStore
 from storage.judging.outcomes import record
 from storage.migrations.schema import migrate
+from storage.tables import ExplanationRow
 from tasks.intake.chunks import Chunk, Entry
+from tasks.moderate.explainer import Explainer
 from tasks.moderate.judge import Judge
 from tasks.moderate.outcomes import Outcomes
 from tasks.policy.looks import Looks
@@ -92,7 +96,6 @@ class Bench:
             evidence=self.evidence,
             tries=Tries(3, 1.0),
             explain=False,
-            explain_up_to=0,
             remembered=100,
             looks=looks,
         )
@@ -138,3 +141,32 @@ class Bench:
                     evidence=outcomes.evidence,
                 )
         return outcomes
+
+
+class Hands:
+    """A lease keeper's view of the chunks in hand."""
+
+    held = 0
+    taken = 0
+
+
+def explainer_of(bench: Bench, classifier: Classifier, hands: Hands | None = None) -> Explainer:
+    """Explains the bench's flags when it is told to."""
+    return Explainer(
+        classifier,
+        database=bench.database,
+        evidence=bench.evidence,
+        leases=hands or Hands(),
+        holder="bench",
+        may_work=lambda: True,
+        models=tuple,
+    )
+
+
+def explained(bench: Bench, post_id: str) -> ExplanationRow:
+    """What is known of why a post's last flag was opened."""
+    with transaction(bench.database, read_only=True) as connection:
+        flag = worklist.of_post(connection, post_id, limit=1)[0]
+        found = explanations.of_flag(connection, flag.id, flag.verdict_id)
+    assert found is not None
+    return found

@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import tasks.moderate.explanations
 from deadpan.core.errors import ImageError
 from models.posts.images import PictureFile
 from models.posts.prediction import PreparedPost
 from models.serving.classifier import Classifier
-from models.serving.explain import explain
 from sources.post import FetchFailure
 from storage.base.database import transaction
 from storage.keeping import erasure
@@ -269,41 +267,6 @@ def test_a_post_that_cannot_be_prepared_does_not_keep_its_neighbours(
     outcomes = bench.chunk("a", "b")
     assert [v.post_id for v in outcomes.verdicts] == ["a"]
     assert [retry.entry.id_bytes for retry in outcomes.retries] == [b"b"]
-
-
-def test_flags_are_explained_once_for_all_posts_of_the_same_content(
-    flagging: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    explained: list[int] = []
-
-    def counting(model: Classifier, posts: Sequence[PreparedPost], *rest: Any, **more: Any) -> Any:
-        explained.append(len(posts))
-        return explain(model, posts, *rest, **more)
-
-    monkeypatch.setattr(tasks.moderate.explanations, "explain", counting)
-    monkeypatch.setattr(flagging.judge, "_explaining", True)
-    text = "what an awful day"
-    flagging.source.posts = {n: (text, [jpeg("teal")]) for n in "abc"} | {"d": ("so sad", [])}
-    together = {v.post_id: v for v in flagging.chunk("a", "b", "d").verdicts}
-    assert together["a"].explanation == together["b"].explanation
-    assert together["a"].explanation is not None
-    assert [word["word"] for word in together["a"].explanation["words"]] == text.split()
-    assert together["d"].explanation is not None
-    (later,) = flagging.chunk("c").verdicts
-    assert later.explanation == together["a"].explanation
-    assert explained == [2, 0]
-
-
-def test_a_defect_in_explaining_costs_no_verdict(
-    flagging: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*args: Any, **more: Any) -> Any:
-        raise RuntimeError("a defect")
-
-    monkeypatch.setattr(tasks.moderate.explanations, "explain", broken)
-    monkeypatch.setattr(flagging.judge, "_explaining", True)
-    flagging.source.posts = {"a": ("one", []), "b": ("two", [])}
-    assert [v.explanation for v in flagging.chunk("a", "b").verdicts] == [None, None]
 
 
 def test_an_erased_post_is_not_even_fetched(

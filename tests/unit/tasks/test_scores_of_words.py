@@ -12,7 +12,7 @@ from storage.base.database import transaction
 from storage.flags import worklist
 from storage.flags.worklist import Filter
 from tests.checkpoints import asked
-from tests.unit.tasks.bench import Bench, jpeg
+from tests.unit.tasks.bench import Bench, explained, explainer_of, jpeg
 
 RULE = """[[rules]]
 name = "rude"
@@ -55,7 +55,10 @@ def test_a_verdict_its_flag_and_its_explanation_have_what_the_words_say(
         assert found[name].hateful == pytest.approx(said.fused.hateful, abs=0.02)
     assert (found["picture"].offensive, found["picture"].hateful) == (None, None)
     assert found["picture"].flag is None, "a condition on a score that it does not have"
-    explanation = found["both"].explanation
+    explainer = explainer_of(bench, classifier)
+    while explainer.explain_one():
+        pass
+    explanation = explained(bench, "both").explanation
     assert explanation is not None
     assert (explanation["score"], explanation["regions"]) == ("offensive", [])
     assert [each["word"] for each in explanation["words"]] == ["you", "are", "all", "the", "same"]
