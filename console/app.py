@@ -12,7 +12,8 @@ from console.api import flags as api_flags
 from console.api import oversight as api_oversight
 from console.api import posts as api_posts
 from console.api import reviews as api_reviews
-from console.pages import author, bulk, erasure, flag, queue, reports, review
+from console.api import team as api_team
+from console.pages import author, bulk, erasure, flag, queue, reports, review, views
 from console.people import accounts, sign_in, sign_in_openid
 from console.people.openid import Provider
 from console.web import metrics, render
@@ -81,6 +82,7 @@ def create_app(console: Console, *, provider: Provider | None = None) -> FastAPI
         review,
         author,
         bulk,
+        views,
         reports,
         accounts,
         erasure,
@@ -88,6 +90,7 @@ def create_app(console: Console, *, provider: Provider | None = None) -> FastAPI
         api_flags,
         api_reviews,
         api_oversight,
+        api_team,
     ):
         app.include_router(part if isinstance(part, APIRouter) else part.router)
     app.mount("/static", StaticFiles(directory=render.STATIC), name="static")

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from console.web.fields import BIGGEST, language_code
+from storage.flags.comments import MAX_COMMENT_CHARACTERS
 from storage.flags.decisions import MAX_NOTE_CHARACTERS
 
 Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
@@ -255,6 +256,70 @@ class Released(BaseModel):
     """A flag that was given back."""
 
     flag_id: int
+
+
+class Comment(Row):
+    """What somebody said to others about a flag."""
+
+    id: int
+    flag_id: int
+    moderator: str
+    text: str
+    created_at: datetime
+
+
+class Comments(BaseModel):
+    """The comments of a flag, oldest first; the newest 200."""
+
+    comments: list[Comment]
+
+
+class Say(Taken):
+    """A comment; `@name` summons somebody."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_COMMENT_CHARACTERS)]
+
+
+class View(Row):
+    """Filters of the queue with a name."""
+
+    id: int
+    name: str
+    is_shared: bool = Field(description="Whether everybody sees it.")
+    queue: str
+    filters: str = Field(description="As in the address of the queue's page: `language=de`.")
+    people: list[str] = Field(description="Whose work it is.")
+    created_by: str
+    created_at: datetime
+
+
+class Views(BaseModel):
+    """Shared views and one's own, by name."""
+
+    views: list[View]
+
+
+class SaveView(Taken):
+    """Filters to save under a name; those that had it before are replaced."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    queue: Annotated[str, StringConstraints(max_length=64)] = ""
+    filters: Annotated[str, StringConstraints(max_length=16_000)] = ""
+    shared: bool = False
+
+
+class People(Taken):
+    """Whose work a view is."""
+
+    people: Annotated[
+        list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=1000)
+    ]
+
+
+class Deleted(BaseModel):
+    """What was deleted."""
+
+    id: int
 
 
 class Decide(Taken):

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection
 
 from console.web.access import GuardedRoute
-from console.web.fields import BIGGEST, RowId, Short
+from console.web.fields import BIGGEST, Note, RowId, Short
 from console.web.render import page, part, see_other
 from console.web.state import audited, console_of, visitor_of
 from console.work import around, blind
@@ -20,7 +20,7 @@ from console.work.pictures import KINDS
 from console.work.post import pictures_of, post_of
 from deadpan.core.errors import ConfigurationError, DeadpanError, FlagConflict, NotFound
 from storage.base.database import transaction
-from storage.flags import claims, decisions, worklist
+from storage.flags import claims, comments, decisions, summons, worklist
 from storage.flags.states import is_held
 from storage.flags.worklist import Flag
 from storage.judging import explanations, queries
@@ -94,13 +94,24 @@ def release(request: Request, flag_id: RowId) -> Response:
 
 
 @router.post("/flags/{flag_id}/hand-over")
-def hand_over(request: Request, flag_id: RowId, to: Short = "") -> Response:
-    """Give this flag to somebody."""
+def hand_over(request: Request, flag_id: RowId, to: Short = "", text: Note = "") -> Response:
+    """Give this flag to somebody, with a comment if there is something to say."""
     console, me = console_of(request), visitor_of(request).moderator
     with transaction(console.database) as connection:
         receiver = moderators.by_name(connection, to)
         claims.hand_over(connection, flag_id, me, receiver, claim_seconds=console.claim_seconds)
+        if text.strip():
+            comments.add(connection, flag_id, me, text)
     return see_other("/")
+
+
+@router.post("/flags/{flag_id}/comments")
+def comment(request: Request, flag_id: RowId, within: SentWithin, text: Note = "") -> Response:
+    """Say something to others about this flag."""
+    blind.refuse_hidden(request, flag_id)
+    with transaction(console_of(request).database) as connection:
+        comments.add(connection, flag_id, visitor_of(request).moderator, text)
+    return see_other(within.address(f"/flags/{flag_id}") + "#comments")
 
 
 @router.post("/flags/{flag_id}/decide")
@@ -194,11 +205,18 @@ def _page(
         said = decisions.of_flags(connection, [flag.id, *(each.id for each in earlier)])
         banner = done_banner(connection, me, arrival.after, "", now)
         lost = lost_words(connection, arrival.missed, me, now)
+        said_of_it = comments.of_flag(connection, flag.id)
+        is_new = any(
+            each.flag_id == flag.id for each in summons.waiting_for(connection, me, limit=500)
+        )
         others = [
             each.name
             for each in moderators.everyone(connection)
             if each.may("moderator") and each.disabled_at is None and each.id != me.id
         ]
+    if is_new:
+        with transaction(console.database) as connection:
+            summons.see(connection, me, flag.id, now=now)
     asks = console.source is not None
     if asks and arrival.thread == "now":
         known_around, asks = around.asked(console, flag, known_around), False
@@ -227,6 +245,7 @@ def _page(
         known=known,
         earlier=[(each, said[each.id]) for each in earlier],
         others=others,
+        comments=said_of_it,
         held=held,
         mine=mine,
         may_decide=me.may("moderator") and flag.state != "decided" and may_take,

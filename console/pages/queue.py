@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from console.web.access import GuardedRoute
-from console.web.fields import JustDone
+from console.web.fields import JustDone, Short
 from console.web.filters import AGES, DUES, Asked, cursor_of, position_of
 from console.web.render import page
 from console.web.state import console_of, visitor_of
@@ -18,7 +18,7 @@ from console.work import blind
 from console.work.next_flag import SentWithin, done_banner, lost_words, take_next
 from deadpan.core.errors import ConfigurationError
 from storage.base.database import transaction
-from storage.flags import claims, worklist
+from storage.flags import claims, summons, views, worklist
 from storage.reviews import reviews
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -52,6 +52,9 @@ def queue_page(
             )
         )
         not_now = reviews.hidden_from(connection, me, [each.id for each in found.flags])
+        asked_for = summons.waiting_for(connection, me, limit=20)
+        secret = reviews.hidden_from(connection, me, [each.flag_id for each in asked_for])
+        seen_views = views.seen_by(connection, me)
         mine = worklist.many(connection, claims.held_by(connection, me, now=now))
         banner = done_banner(connection, me, after, batch, now)
         lost = lost_words(connection, missed, me, now)
@@ -78,6 +81,9 @@ def queue_page(
         dues=DUES,
         overdue=console.overdue(),
         mine=mine,
+        asked_for=[each for each in asked_for if each.flag_id not in secret],
+        views=seen_views,
+        own_work=[each for each in seen_views if me.name in each.people],
         banner=banner,
         lost=lost,
         empty=empty,
@@ -100,6 +106,6 @@ def counts(request: Request, judging: bool = False) -> JSONResponse:
 
 
 @router.post("/next")
-def next_flag(request: Request, within: SentWithin) -> Response:
+def next_flag(request: Request, within: SentWithin, everything: Short = "") -> Response:
     """Take the best flag of the list that is open, and go to it."""
-    return take_next(request, within)
+    return take_next(request, within, from_all=bool(everything))

@@ -32,6 +32,7 @@ from deadpan.core.errors import (
     StorageError,
 )
 from storage.base.database import transaction
+from storage.flags import summons
 from storage.people import exposures
 
 #: Forms of these pages send to addresses below their own.
@@ -99,6 +100,7 @@ def page(request: Request, template: str, /, *, status: int = 200, **context: An
         if visitor.moderator.may("moderator"):
             with transaction(console.database, read_only=True) as connection:
                 context["exposure"] = exposures.this_hour(connection, visitor.moderator)
+                context["for_you"] = summons.count(connection, visitor.moderator)
     return templates.TemplateResponse(request, template, context, status_code=status)
 
 

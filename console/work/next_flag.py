@@ -18,7 +18,7 @@ from console.web.state import console_of, visitor_of
 from console.web.words import brief
 from deadpan.core.errors import NotFound
 from storage.base.database import transaction
-from storage.flags import claims, decisions, worklist
+from storage.flags import claims, decisions, views, worklist
 from storage.flags.states import is_held
 from storage.people.moderators import Moderator
 from storage.reviews import reviews, second_looks
@@ -76,8 +76,14 @@ class Arrival:
     thread: str = ""
 
 
-def take_next(request: Request, within: Within, **shown: Any) -> Response:
-    """Takes the best flag for whoever is signed in, and sends them to it.
+def take_next(
+    request: Request, within: Within, *, from_all: bool = False, **shown: Any
+) -> Response:
+    """Takes the best flag for whoever is signed in, and sends them to it. Who has views that are
+    their work gets, from a list without queue and filters, what is in those and nothing else.
+
+    Args:
+        from_all: from all queues, whatever their work is.
 
     Second looks are chosen by queue and language alone: by scores or words, a filter would reveal
     what is hidden.
@@ -86,31 +92,31 @@ def take_next(request: Request, within: Within, **shown: Any) -> Response:
         ConfigurationError: the filters of the list are invalid.
     """
     console, me = console_of(request), visitor_of(request).moderator
-    asked = within.asked()
-    like, queue, seconds = (
-        asked.filter(blind=me.is_lead),
-        asked.queue or None,
-        console.claim_seconds,
-    )
+    asked, seconds = within.asked(), console.claim_seconds
+    lists = [asked]
     look = flag_id = None
     with transaction(console.database) as connection:
+        if not (from_all or asked.queue or asked.is_filtered):
+            own = views.assigned_to(connection, me)
+            lists = [asked_of(each.queue, each.filters) for each in own] or lists
         # Second looks are few, so they come first; what is held comes before all.
         if not claims.held_by(connection, me, now=datetime.now(UTC)):
-            look = second_looks.take_next(
+            for each in lists:
+                look = look or second_looks.take_next(
+                    connection,
+                    me,
+                    claim_seconds=seconds,
+                    queue=each.queue or None,
+                    language=each.filter(blind=me.is_lead).language,
+                    known_share=console.known_answer_share,
+                )
+        for each in lists if look is None else ():
+            flag_id = flag_id or claims.claim_next(
                 connection,
                 me,
                 claim_seconds=seconds,
-                queue=queue,
-                language=like.language,
-                known_share=console.known_answer_share,
-            )
-        if look is None:
-            flag_id = claims.claim_next(
-                connection,
-                me,
-                claim_seconds=seconds,
-                queue=queue,
-                like=like if asked.is_filtered else None,
+                queue=each.queue or None,
+                like=each.filter(blind=me.is_lead) if each.is_filtered else None,
             )
     if look is not None:
         return see_other(within.address(f"/reviews/{look}", **shown))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Table, and_, exists, select, true, updat
 
 from deadpan.core.errors import FlagConflict, NotFound
 from storage import tables
-from storage.flags import worklist
+from storage.flags import summons, worklist
 from storage.flags.states import (
     Claim,
     Event,
@@ -120,7 +120,8 @@ def claim_next(
     now: datetime | None = None,
 ) -> int | None:
     """Takes the best flag for a moderator, and returns its id, or None when nothing waits: what
-    they hold already, else the highest priority, then the oldest; leads get escalated flags first.
+    they hold already, what was handed to them and they have not seen, else the highest priority,
+    then the oldest; leads get escalated flags first.
 
     Two who ask at once get two flags: PostgreSQL skips rows that another transaction has locked,
     and on SQLite one transaction writes at a time.
@@ -134,7 +135,13 @@ def claim_next(
     if held:
         return held[0]
     expire(connection, now=moment)
-    for state in ("escalated", "open") if moderator.is_lead else ("open",):
+    states = ("escalated", "open") if moderator.is_lead else ("open",)
+    if (mine := _handed_over(connection, moderator, states)) is not None:
+        _take(connection, mine, moderator, claim_seconds, moment)
+        # Whoever skips it now is not given it again and again.
+        summons.see(connection, moderator, mine.id, now=moment)
+        return int(mine.id)
+    for state in states:
         if like is None:
             row = connection.execute(
                 _best(moderator, state, queue, moment, looks=looks)
@@ -230,6 +237,7 @@ def hand_over(
     change(connection, row, event, now=moment)
     after = {"claimed_by": to.name}
     _note(connection, moderator.name, "flag.hand-over", row, after=after, now=moment)
+    summons.summon(connection, to, flag_id, "hand-over", by=moderator, now=moment)
 
 
 def expire(connection: Connection, *, now: datetime | None = None) -> int:
@@ -288,6 +296,21 @@ def _note(
 ) -> None:
     before = {"claimed_by": row.claimed_by}
     audit.write(connection, actor, action, f"flag {row.id}", before=before, after=after, now=now)
+
+
+def _handed_over(
+    connection: Connection, moderator: Moderator, states: tuple[str, ...]
+) -> Row[Any] | None:
+    for number in summons.handed_over(connection, moderator):
+        columns = tables.flags.c
+        row = connection.execute(
+            select(tables.flags)
+            .where(columns.id == number, columns.state.in_(states))
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if row is not None:
+            return row
+    return None
 
 
 def _best_like(

@@ -34,7 +34,14 @@ from storage.flags.claims import close_waiting
 from storage.judging import explanations
 from storage.judging.queries import in_parts
 from storage.people import audit
-from storage.tables import challenger_verdicts, decisions, known_answers, review_votes, reviews
+from storage.tables import (
+    challenger_verdicts,
+    comments,
+    decisions,
+    known_answers,
+    review_votes,
+    reviews,
+)
 
 Kind = Literal["post", "author"]
 ERASED = "erased on request"
@@ -213,6 +220,7 @@ def _erase_notes(connection: Connection, post_ids: Sequence[str]) -> int:
         _overwrite(connection, letters.error, letters.post_id.in_(printed))
         + _overwrite(connection, gone.why, gone.post_id.in_(post_ids))
         + _overwrite(connection, made.note, made.flag_id.in_(_flags_of(post_ids)))
+        + _overwrite(connection, comments.c.text, comments.c.flag_id.in_(_flags_of(post_ids)))
     )
 
 

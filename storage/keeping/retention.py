@@ -31,7 +31,15 @@ from storage.judging.queries import in_parts
 from storage.keeping.erasure import let_go
 from storage.people import audit
 from storage.reviews.reviews import has_not_lapsed
-from storage.tables import audit_log, decisions, known_answers, review_votes, reviews
+from storage.tables import (
+    audit_log,
+    comments,
+    decisions,
+    known_answers,
+    review_votes,
+    reviews,
+    summonses,
+)
 
 BATCH: Final = 500
 
@@ -161,7 +169,8 @@ def forget_evidence(
 def forget_decisions(
     connection: Connection, before: Before, after: Place | None, *, now: datetime
 ) -> Step:
-    """Removes the decisions of closed flags whose last one is old, with the second looks at them.
+    """Removes the decisions of closed flags whose last one is old, with the second looks at them
+    and what was said about them.
     Those of a flag go together: an undone decision whose undoing is gone would count again.
     """
     flags, columns = tables.flags.c, decisions.c
@@ -187,6 +196,8 @@ def forget_decisions(
     connection.execute(delete(review_votes).where(review_votes.c.review_id.in_(looks)))
     connection.execute(delete(reviews).where(reviews.c.flag_id.in_(of_these)))
     connection.execute(delete(known_answers).where(known_answers.c.flag_id.in_(of_these)))
+    for table in (comments, summonses):
+        connection.execute(delete(table).where(table.c.flag_id.in_(of_these)))
     removed = connection.execute(delete(decisions).where(columns.flag_id.in_(of_these))).rowcount
     return Step(removed, found[-1])
 

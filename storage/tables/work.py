@@ -184,6 +184,81 @@ decisions: Final = table(
 
 
 @dataclass(frozen=True, slots=True)
+class CommentRow:
+    """What somebody said to others about a flag. Only an erasure changes a row."""
+
+    id: Id
+    flag_id: FlagId
+    moderator_id: ModeratorId
+    text: Annotated[str, Text]
+    created_at: datetime
+
+
+comments: Final = table(
+    "comments", CommentRow, Index("ix_comments_flag_id_id", "flag_id", "id"), NUMBERED
+)
+
+
+class SummonsRow:
+    """Somebody is asked to look at a flag: they were named in a comment, or it was handed over."""
+
+    id: Id
+    moderator_id: ModeratorId
+    flag_id: FlagId
+    why: Word
+    asked_by: Name
+    created_at: datetime
+    seen_at: datetime | None
+
+
+summonses: Final = table(
+    "summonses",
+    SummonsRow,
+    CheckConstraint("why IN ('mention', 'hand-over')", name="why_is_known"),
+    partial_index(
+        "uq_summonses_unseen",
+        "moderator_id",
+        "flag_id",
+        "why",
+        unique=True,
+        where="seen_at IS NULL",
+    ),
+    Index("ix_summonses_flag_id", "flag_id"),
+    NUMBERED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRow:
+    """Filters of the queue with a name; shared where nobody owns them."""
+
+    id: Id
+    name: Name
+    owner_id: ModeratorId | None
+    queue: Annotated[str, String(64)]
+    filters: Annotated[str, Text]
+    created_by: Name
+    created_at: datetime
+
+
+views: Final = table(
+    "views", ViewRow, Index("ix_views_owner_id_name", "owner_id", "name"), NUMBERED
+)
+
+
+class ViewPerson:
+    """Whose work a shared view is."""
+
+    view_id: Annotated[RowId, "views.id", PRIMARY]
+    moderator_id: Annotated[ModeratorId, PRIMARY]
+
+
+view_people: Final = table(
+    "view_people", ViewPerson, Index("ix_view_people_moderator_id", "moderator_id")
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Review:
     """A decision that somebody else is to look at, blind. It stands where flags stand, too."""
 

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from deadpan.core.errors import ConfigurationError, DeadpanError
 from deadpan.core.settings.notifications import QuietHours
 from storage.base.database import transaction
+from storage.flags import summons
 from storage.keeping import notices
 from storage.keeping.notices import Matter
 from storage.reports import promises
@@ -33,6 +34,9 @@ LOOK_SECONDS: Final = 30.0
 RETRY_AFTER: Final = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 7200))
 _TURN_SECONDS: Final = 2.0
 _LETTERS_EVERY: Final = timedelta(hours=1)
+#: Whoever used no session for as long is away.
+AWAY_AFTER: Final = timedelta(minutes=10)
+_ASKED: Final = {"mention": "mentioned you on a flag", "hand-over": "handed you a flag"}
 _TITLE: Final = "Deadpan"
 
 
@@ -155,7 +159,7 @@ class Noticer:
                 self._stopping.wait(LOOK_SECONDS)
 
     def _note(self, now: datetime) -> None:
-        looked_at = {"overdue", "dead-letters"}
+        looked_at = {"overdue", "mention", "dead-letters"}
         source_is_down = self._source_is_down()
         if source_is_down is not None:
             looked_at.add("source")
@@ -168,6 +172,15 @@ class Noticer:
                     f"{self._link(f'/?queue={queue}&due=late')}",
                 )
                 for queue, number in promises.overdue(connection, now=now).items()
+            ]
+            found += [
+                Matter(
+                    "mention",
+                    str(each.id),
+                    f"{each.moderator}: {each.asked_by} {_ASKED[each.why]}."
+                    f"{self._link(f'/flags/{each.flag_id}')}",
+                )
+                for each in summons.unheard(connection, now=now, after=AWAY_AFTER)
             ]
             told = notices.newest_subject(connection, "dead-letters")
             last, at = (int(told[0]), told[1]) if told else (0, None)

@@ -44,6 +44,7 @@ def _paths() -> list[tuple[str, str, str]]:
         "letter_id": "999999",
         "review_id": "999999",
         "token_id": "999999",
+        "view_id": "999999",
         "sha256": "a" * 64,
         "name": "nobody",
         "batch": "none",
