@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 from models.checkpoint.checkpoint import CONFIG_FILE, PRESETS, WEIGHTS_FILE, CheckpointInfo
 from models.checkpoint.checkpoint import save as save_checkpoint
 from models.network.config import ModelConfig
+from models.network.foreign import PREFIX as FOREIGN
 from models.network.presets import multilingual_config
 from models.posts.prediction import OF_WORDS
 
@@ -20,7 +21,7 @@ from models.posts.prediction import OF_WORDS
 def contrary(folder: Path) -> CheckpointInfo:
     """A checkpoint that sees many posts otherwise than `mini`."""
     document, tensors = _mini()
-    turned = [name for name in tensors if not name.startswith(("text.", "image."))]
+    turned = [name for name in tensors if not name.startswith(("text.", "image.", FOREIGN))]
     assert turned
     for name in turned:
         tensors[name] = -tensors[name]
@@ -40,11 +41,8 @@ def asked(folder: Path, *of_words: str) -> CheckpointInfo:
                 like = tensors[name.format("sarcasm")]
                 found = torch.randn(like.shape, generator=generator)
                 tensors[name.format(question)] = found.to(like.dtype)
-    pictures = ["sentiment", "sarcasm"]
-    questions = [*pictures, *of_words]
-    return _saved(
-        folder, document, tensors, name="asked", questions=questions, of_pictures=pictures
-    )
+    questions = ["sentiment", "sarcasm", *of_words]
+    return _saved(folder, document, tensors, name="asked", questions=questions)
 
 
 def polyglot(folder: Path) -> CheckpointInfo:

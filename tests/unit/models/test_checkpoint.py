@@ -255,7 +255,7 @@ def test_checking_a_model_needs_no_torch(trained: TrainingResult) -> None:
 def test_the_preset_loads_and_is_small() -> None:
     info = read_info("mini")
     assert validate("mini") == []
-    assert sum(path.stat().st_size for path in info.path.iterdir()) < 60_000_000
+    assert sum(path.stat().st_size for path in info.path.iterdir()) < 24_000_000
     assert any("MVSA-Single" in file["name"] for file in info.data["train"])
     for file in info.data["train"]:
         assert file["source"]
