@@ -15,7 +15,9 @@ from deadpan.core.errors import ConfigurationError, DeadpanError
 from deadpan.core.settings import Settings
 from deadpan.core.settings.notifications import notify_urls
 from models.checkpoint.checkpoint import read_info, validate
-from models.engines import gpus
+from models.engines import gpus, graphs
+from models.engines.loading import torch_needed
+from models.engines.openvino_engine import version
 from models.posts.prediction import OF_WORDS
 from sources.mapping import PostMapping
 from sources.open import check_source_spec
@@ -80,11 +82,7 @@ def configuration_problems(settings: Settings) -> list[str]:
     if settings.traces == "on":
         problems += spans.problems()
     if settings.device == "cuda" and not gpus.torch_uses_gpus():
-        problems.append(
-            f"DEADPAN_DEVICE is 'cuda', and torch {gpus.torch_version() or 'is not installed'} is "
-            "built for CPUs alone; install a torch that is built for this driver's CUDA "
-            "(pytorch.org says which), or set it to auto or cpu"
-        )
+        problems.append(f"DEADPAN_DEVICE is 'cuda', and {gpus.no_torch_for_gpus()}")
     if settings.engine == "openvino":
         if settings.device == "cuda":
             problems.append(
@@ -96,7 +94,24 @@ def configuration_problems(settings: Settings) -> list[str]:
                 "DEADPAN_ENGINE is 'openvino', and OpenVINO is not installed; "
                 "pip install openvino, or set it to auto or torch"
             )
-    return problems + callback_problems(settings) + validate(settings.model)
+    if settings.engine == "torch" and importlib.util.find_spec("torch") is None:
+        problems.append(
+            "DEADPAN_ENGINE is 'torch', and torch is not installed; pip install 'deadpan[gpu]', or "
+            "set it to auto or openvino"
+        )
+    return problems + callback_problems(settings) + model_problems(settings.model)
+
+
+def model_problems(spec: str) -> list[str]:
+    """What keeps a model from being loaded and run with what is installed."""
+    found = validate(spec)
+    if found or importlib.util.find_spec("torch") is not None:
+        return found
+    checkpoint = read_info(spec)
+    reason = graphs.why_not(checkpoint.config) or (
+        "" if version() else "OpenVINO is not installed here"
+    )
+    return [torch_needed(checkpoint.version, reason)] if reason else []
 
 
 def looks_of(settings: Settings) -> Looks:
@@ -109,7 +124,7 @@ def challenger_problems(settings: Settings) -> list[str]:
     """What is wrong with the challenger. It keeps no worker from its job: it is left out."""
     if not settings.challenger:
         return []
-    found = validate(settings.challenger)
+    found = model_problems(settings.challenger)
     return [problem.replace("DEADPAN_MODEL", "DEADPAN_CHALLENGER") for problem in found]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,6 +107,8 @@ def train(
     if bool(train_file) != bool(dev_file):
         raise ConfigurationError("--train and --dev go together")
 
+    _require_training()
+
     from dataclasses import asdict
 
     from models.training.recipe import Recipe, load_recipe
@@ -161,6 +164,8 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe once for each part of a file, and measure on the part left out."""
+    _require_training()
+
     from models.training.folds import READ, UNREAD
     from models.training.folds import cross_validate as run
     from models.training.recipe import load_recipe
@@ -196,3 +201,12 @@ def _read(path: Path) -> bytes:
 
 def _scores(scores: Any) -> dict[str, Any]:
     return {"sentiment": scores.sentiment._asdict(), "sarcasm": scores.sarcasm}
+
+
+def _require_training() -> None:
+    missing = [name for name in ("torch", "accelerate") if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"{' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed, and training "
+            "needs it; pip install 'deadpan[train]'"
+        )

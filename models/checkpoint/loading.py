@@ -1,14 +1,13 @@
-"""A checkpoint's tensors as modules, the whole network or the head alone, and the way back."""
+"""A checkpoint's tensors as torch's network, and the way back: for training and for GPUs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
@@ -16,8 +15,6 @@ from deadpan.core.errors import CheckpointError
 from models.checkpoint import deltas
 from models.checkpoint.checkpoint import WEIGHTS_FILE, CheckpointInfo
 from models.network.foreign import PREFIX as FOREIGN
-from models.network.foreign import ForeignWords
-from models.network.fusion import FusionHead
 from models.network.network import Network, encoders_of
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -79,53 +76,3 @@ def put_stored(
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Arrays:
     return {name: tensor.detach().cpu().float().numpy() for name, tensor in tensors.items()}
-
-
-def load_head(checkpoint: CheckpointInfo) -> FusionHead:
-    """The trained head alone, on the CPU, in evaluation mode; it needs no encoder.
-
-    Raises:
-        CheckpointError: the weights cannot be read, do not fit, or are not finite numbers.
-    """
-    path = checkpoint.path / WEIGHTS_FILE
-    head = FusionHead(checkpoint.config)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {
-                name: file.get_tensor(name).float()
-                for name in file.keys()  # noqa: SIM118 - it is no mapping
-                if not name.startswith(("text.", "image.", FOREIGN))
-            }
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            raise ValueError("it holds NaN or infinity")
-        head.load_state_dict(tensors)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot use {path}: {error}; replace the folder with a complete copy"
-        ) from error
-    return head.eval().requires_grad_(False)
-
-
-def load_foreign(checkpoint: CheckpointInfo) -> ForeignWords | None:
-    """What reads words that are not English; None for a model that has no such thing.
-
-    Raises:
-        CheckpointError: its encoder is missing or another one, or the weights cannot be used.
-    """
-    if checkpoint.config.multilingual is None:
-        return None
-    path = checkpoint.path / WEIGHTS_FILE
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {
-                name: file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118 - it is no mapping
-                if name.startswith(FOREIGN)
-            }
-        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-            raise ValueError("it holds NaN or infinity")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot use {path}: {error}; replace the folder with a complete copy"
-        ) from error
-    return ForeignWords.load(checkpoint.config, tensors)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import cache
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from models.posts.prediction import PreparedImage
+
+Floats = npt.NDArray[np.float32]
 
 TOKEN_STEP = 8
 """Texts are padded to multiples of this, and beyond 64 tokens to multiples of twice as much: 12
@@ -40,22 +41,22 @@ class Engine(Protocol):
 
     def encode_texts(
         self, token_ids: Sequence[Sequence[int]], *, parts: bool = False
-    ) -> tuple[Tensor, list[Tensor]]:
+    ) -> tuple[Floats, list[Floats]]:
         """Features of texts, at least one, of at least one id each, not padded.
 
         Returns:
             Float32 [texts, dim], and, where `parts` are asked for or the fusion needs them, states
-            of each text, [tokens, dim]; on the CPU.
+            of each text, [tokens, dim].
         """
         ...
 
     def encode_images(
         self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
-    ) -> Tensor:
+    ) -> Floats:
         """Features of pictures, at least one, uint8 [image_size, image_size, 3] each.
 
         Returns:
-            Float32 [pictures, parts, dim] on the CPU: single regions where the fusion needs those;
+            Float32 [pictures, parts, dim]: single regions where the fusion needs those;
             else the cells of `cell_weights` where `parts` are asked for; else one, their mean.
         """
         ...
@@ -67,15 +68,15 @@ class Engine(Protocol):
 
 def encode_pictures(
     engine: Engine, images: Sequence[PreparedImage], *, parts: bool = False
-) -> Tensor:
+) -> Floats:
     """Features of pictures as `Engine.encode_images` gives them; of an animation, the mean of those
     of the frames that are judged."""
     squares = [image.squares for image in images]
     found = engine.encode_images([one for each in squares for one in each], parts=parts)
     if len(found) == len(images):
         return found
-    counts = [len(each) for each in squares]
-    return torch.stack([rows.mean(dim=0) for rows in torch.split(found, counts)])
+    ends = np.cumsum([len(each) for each in squares])
+    return np.stack([rows.mean(axis=0) for rows in np.split(found, ends[:-1])])
 
 
 class TextBatch(NamedTuple):
@@ -119,9 +120,9 @@ def text_batches(
 
 def unpadded(
     batches: Sequence[TextBatch],
-    found: Iterable[Sequence[Tensor]],
+    found: Iterable[Sequence[Floats]],
     token_ids: Sequence[Sequence[int]],
-) -> tuple[Tensor, list[Tensor]]:
+) -> tuple[Floats, list[Floats]]:
     """What batches gave, in the order of the texts.
 
     Args:
@@ -132,15 +133,15 @@ def unpadded(
     Returns:
         See `Engine.encode_texts`.
     """
-    pooled: dict[int, Tensor] = {}
-    states: dict[int, Tensor] = {}
+    pooled: dict[int, Floats] = {}
+    states: dict[int, Floats] = {}
     for batch, outputs in zip(batches, found, strict=True):
         for place, row in enumerate(batch.rows):
             pooled[row] = outputs[0][place]
             if len(outputs) == 2:
                 states[row] = outputs[1][place, : len(token_ids[row])]
     rows = range(len(token_ids))
-    return torch.stack([pooled[row] for row in rows]), [states[row] for row in rows if states]
+    return np.stack([pooled[row] for row in rows]), [states[row] for row in rows if states]
 
 
 def split(count: int, *, batch_size: int, at_once: int = 1) -> list[range]:
@@ -203,11 +204,16 @@ def available_cpus() -> int:
     return max(1, count)
 
 
+@cache
 def cpu_computes_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 itself; emulated, it is slower than float32.
 
-    torch < 2.10 cannot be asked publicly, so the answer is no.
+    Known of Linux on x86; of others the answer is no.
     """
-    ask = getattr(torch.cpu, "get_capabilities", None)
-    capabilities = ask() if ask is not None else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(
+        told.partition("flags")[2].partition("\n")[0].split()
+    )

@@ -6,21 +6,18 @@ import logging
 import platform
 import statistics
 import time
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from deadpan.core.errors import ModelError
 from models.checkpoint.checkpoint import CheckpointInfo
-from models.engines import openvino_engine
+from models.engines import gpus, graphs
 from models.engines.base import Engine, available_cpus, cpu_computes_bf16
 from models.engines.files import key_of, read_json, write_json
-from models.engines.torch_engine import TorchEngine
-from models.network.network import Network
+from models.engines.loading import LAYOUT, load_engine, torch_needed
+from models.engines.openvino_engine import version
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +53,16 @@ def choose_device(device: str, engine: str = "auto") -> str:
             "engine is 'openvino' and device is 'cuda'; OpenVINO runs on the CPU here: set "
             "DEADPAN_DEVICE to auto or cpu, or DEADPAN_ENGINE to auto or torch"
         )
-    if torch.cuda.is_available():
+    torch = _torch()
+    if torch is not None and torch.cuda.is_available():
         return "cuda"
     if device == "auto":
         return "cpu"
+    if torch is None:
+        raise ModelError(
+            "device is 'cuda', and torch is not installed; install it with: pip install "
+            "'deadpan[gpu]', or set DEADPAN_DEVICE to auto or cpu"
+        )
     if not torch.version.cuda and not torch.version.hip:
         raise ModelError(
             f"device is 'cuda', and torch {torch.__version__} is built for CPUs alone; install a "
@@ -72,9 +75,17 @@ def choose_device(device: str, engine: str = "auto") -> str:
     )
 
 
+def _torch() -> Any:
+    """The module, or None where it is not installed: it comes with an extra."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
 def open_engine(
     checkpoint: CheckpointInfo,
-    load: Callable[[], Network],
     *,
     engine: str,
     device: str,
@@ -84,12 +95,12 @@ def open_engine(
 ) -> Engine:
     """Open an engine: "auto", "torch" or "openvino", on a device of `choose_device`.
 
-    "auto" takes torch on a GPU. On a CPU it measures torch and OpenVINO on texts and pictures,
-    takes the faster, and keeps the result, so that the next start here measures nothing.
+    "auto" takes torch on a GPU. On a CPU it takes what is installed; where both are, it measures
+    torch and OpenVINO on texts and pictures, takes the faster, and keeps the result, so that the
+    next start here measures nothing.
 
     Args:
         checkpoint: of the model; its encoders have been checked.
-        load: loads the torch network; called at most once, and not where kept files suffice.
         cache_dir: folder of what is kept; None keeps nothing.
         threads: CPU threads; None takes what there is.
         compiled: `torch.compile`, on a GPU only.
@@ -98,20 +109,29 @@ def open_engine(
         ModelError: the engine is not installed, or cannot run this model.
         CheckpointError: the network cannot be loaded.
     """
-    network = cache(load)
 
     def open_torch() -> Engine:
-        return TorchEngine(network(), device, compiled=compiled and device == "cuda")
+        torch = _torch()
+        if torch is None:
+            reason = graphs.why_not(checkpoint.config) or "OpenVINO is not installed here"
+            raise ModelError(torch_needed(checkpoint.version, reason))
+        from models.checkpoint.loading import load_network
+        from models.engines.torch_engine import TorchEngine
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        network = load_network(checkpoint)
+        return TorchEngine(network, device, compiled=compiled and device == "cuda")
 
     def open_openvino() -> Engine:
-        return openvino_engine.load_engine(
-            checkpoint, network, cache_dir=cache_dir, threads=threads
-        )
+        return load_engine(checkpoint, cache_dir=cache_dir, threads=threads)
 
     if engine == "openvino":
         return open_openvino()
-    if engine == "torch" or device == "cuda" or not openvino_engine.version():
+    if engine == "torch" or device == "cuda" or not version():
         return open_torch()
+    if _torch() is None:
+        return open_openvino()
     identity = _machine(checkpoint, threads)
     path = cache_dir / "engines" / f"{key_of(identity)}.json" if cache_dir is not None else None
     chosen, told = _kept_choice(path)
@@ -193,10 +213,10 @@ def _told(figures: dict[str, dict[str, float]]) -> str:
 def _machine(checkpoint: CheckpointInfo, threads: int | None) -> dict[str, Any]:
     """All that the choice depends on."""
     return {
-        "layout": openvino_engine.LAYOUT,
+        "layout": LAYOUT,
         "model": checkpoint.version,
-        "openvino": openvino_engine.version(),
-        "torch": str(torch.__version__),
+        "openvino": version(),
+        "torch": gpus.torch_version(),
         "cpu": _cpu_name(),
         "bf16": cpu_computes_bf16(),
         "threads": threads or available_cpus(),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
-
-import torch
 
 from deadpan.core.errors import DeviceLost, OutOfMemory
 
@@ -29,7 +28,7 @@ _DEVICE = re.compile(
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the device or of this process; fewer posts at once may fit."""
     return any(
-        isinstance(each, (MemoryError, OutOfMemory, torch.OutOfMemoryError))
+        isinstance(each, (MemoryError, OutOfMemory, *_of_torch("OutOfMemoryError")))
         or (isinstance(each, RuntimeError) and _OUT_OF_MEMORY.search(str(each)) is not None)
         for each in _chain(error)
     )
@@ -43,10 +42,16 @@ def is_of_device(error: BaseException) -> bool:
     which post did is found by who is in hand when fresh processes end, and not by the error.
     """
     return not is_out_of_memory(error) and any(
-        isinstance(each, (DeviceLost, torch.AcceleratorError))
+        isinstance(each, (DeviceLost, *_of_torch("AcceleratorError")))
         or (isinstance(each, RuntimeError) and _DEVICE.search(str(each)) is not None)
         for each in _chain(error)
     )
+
+
+def _of_torch(name: str) -> tuple[type[BaseException], ...]:
+    """torch's class of errors, where torch is loaded: else nothing can have raised one."""
+    torch = sys.modules.get("torch")
+    return () if torch is None else (getattr(torch, name),)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -125,6 +125,17 @@ def torch_version() -> str:
         return ""
 
 
+def no_torch_for_gpus() -> str:
+    """What is the matter where `torch_uses_gpus` is not so, and what to do."""
+    version = torch_version()
+    if not version:
+        return "torch is not installed; pip install 'deadpan[gpu]', or set DEADPAN_DEVICE to cpu"
+    return (
+        f"torch {version} is built for CPUs alone; install a torch that is built for this driver's "
+        "CUDA (pytorch.org says which), or set DEADPAN_DEVICE to cpu"
+    )
+
+
 def unusable_problem() -> str | None:
     """Why workers here could use no GPU although there is one, and what to install; else None."""
     if torch_uses_gpus():
@@ -133,8 +144,4 @@ def unusable_problem() -> str | None:
     if not gpus:
         return None
     count = "a GPU" if len(gpus) == 1 else f"{len(gpus)} GPUs"
-    return (
-        f"there is {count} ({', '.join(gpu.name for gpu in gpus)}), and torch "
-        f"{torch_version() or 'is not installed'} is built for CPUs alone; install a torch that is "
-        "built for this driver's CUDA (pytorch.org says which), or set DEADPAN_DEVICE to cpu"
-    )
+    return f"there is {count} ({', '.join(gpu.name for gpu in gpus)}), and {no_torch_for_gpus()}"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deadpan.core.errors import DeviceLost, OutOfMemory
 from models.engines.base import (
+    Floats,
     TextBatch,
     cell_weights,
     cpu_computes_bf16,
@@ -118,11 +119,11 @@ class TorchEngine:
 
     def encode_texts(
         self, token_ids: Sequence[Sequence[int]], *, parts: bool = False
-    ) -> tuple[Tensor, list[Tensor]]:
+    ) -> tuple[Floats, list[Floats]]:
         """See `Engine`."""
         wanted = 2 if parts or self.needs_regions else 1
 
-        def encode(at_once: int) -> tuple[list[TextBatch], list[list[Tensor]]]:
+        def encode(at_once: int) -> tuple[list[TextBatch], list[list[Floats]]]:
             batches = text_batches(
                 [len(tokens) for tokens in token_ids],
                 max_tokens=self._config.max_tokens,
@@ -138,24 +139,24 @@ class TorchEngine:
                 # both the number of texts and their length vary
                 found.append(self._text(self._upload(ids, (0, 1)), self._upload(mask, (0, 1))))
             # only now is a GPU waited for
-            return batches, [[part.float().cpu() for part in some[:wanted]] for some in found]
+            return batches, [[_array(part) for part in some[:wanted]] for some in found]
 
         batches, found = self._fitting(encode, self._texts_at_once, len(token_ids), "texts")
         return unpadded(batches, found, token_ids)
 
     def encode_images(
         self, pixels: Sequence[npt.NDArray[np.uint8]], *, parts: bool = False
-    ) -> Tensor:
+    ) -> Floats:
         """See `Engine`."""
 
-        def encode(at_once: int) -> Tensor:
+        def encode(at_once: int) -> Floats:
             found = []
             for rows in split(len(pixels), batch_size=at_once):
                 chosen = list(pixels[rows.start : rows.stop])
                 chosen += [chosen[-1]] * (self._rows(len(rows), at_once) - len(rows))
                 outputs = self._image(self._upload(np.stack(chosen), (0,)))
                 found.append(outputs[parts or self.needs_regions][: len(rows)])
-            return torch.cat([regions.float().cpu() for regions in found])
+            return np.concatenate([_array(regions) for regions in found])
 
         return self._fitting(encode, self._pictures_at_once, len(pixels), "pictures")
 
@@ -265,6 +266,11 @@ class ImageModule(nn.Module):
         if self.in_cells and (weights := cell_weights(int(regions.shape[1]))) is not None:
             return mean, torch.from_numpy(weights).to(regions) @ regions
         return mean, regions
+
+
+def _array(tensor: Tensor) -> Floats:
+    found: Floats = tensor.float().cpu().numpy()
+    return found
 
 
 def _fastest_dtype(device: str) -> torch.dtype:

@@ -1,6 +1,6 @@
 """Where the encoders' files are, and whether they are the right ones. Needs no torch.
 
-They come from installed packages, from folders, or from a hub.
+They come from installed packages, from folders, from a hub, or as a copy with Deadpan.
 """
 
 from __future__ import annotations
@@ -10,10 +10,27 @@ import hashlib
 import importlib.util
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import EncoderConfig, ModelConfig
+
+
+class Copy(NamedTuple):
+    """Weights that come with Deadpan, the same as others but for rounding to float16."""
+
+    folder: str
+    sha256: str
+
+
+COPIES = {
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db": Copy(
+        "all_minilm_l6_v2", "9c0bf732145c2a248a35b8d17263e9adefce68043737804b972f46d46b219189"
+    )
+}
+"""By the SHA-256 of the weights that a configuration names."""
+
+_OWN = Path(__file__).parents[1] / "encoders"
 
 
 def encoder_folder(config: EncoderConfig) -> Path:
@@ -24,6 +41,8 @@ def encoder_folder(config: EncoderConfig) -> Path:
     """
     if config.source == "hub":
         return _hub_folder(config)
+    if config.source == "package" and config.sha256 in COPIES:
+        return _OWN / COPIES[config.sha256].folder
     if config.source == "folder":
         folder, remedy = Path(config.location), "copy the encoder there, or train the model again"
     else:
@@ -78,14 +97,19 @@ def check_encoder(config: EncoderConfig) -> Path:
         CheckpointError: not there, or other weights.
     """
     folder = encoder_folder(config)
+    wanted = config.sha256
+    if folder.parent == _OWN:
+        wanted = COPIES[wanted].sha256
     found = _sha256(folder / config.weights)
-    if config.sha256 and found != config.sha256:
+    if wanted and found != wanted:
         remedy = f"put the right weights into {config.location}"
-        if config.source == "package":
+        if folder.parent == _OWN:
+            remedy = "install Deadpan again"
+        elif config.source == "package":
             remedy = f"install {config.distribution}=={config.version}"
         raise CheckpointError(
             f"{folder / config.weights} has SHA-256 {found[:12]}…; the model was trained with "
-            f"{config.sha256[:12]}…; {remedy}"
+            f"{wanted[:12]}…; {remedy}"
         )
     return folder
 
@@ -96,8 +120,12 @@ def pinned(config: ModelConfig) -> ModelConfig:
     Raises:
         CheckpointError: an encoder is not there, or is not the one that the configuration names.
     """
-    text = _sha256(check_encoder(config.text) / config.text.weights)
-    image = _sha256(check_encoder(config.image) / config.image.weights)
+    text, image = (
+        # what is pinned has been found to be so
+        one.sha256 or _sha256(folder / one.weights)
+        for one in (config.text, config.image)
+        for folder in [check_encoder(one)]
+    )
     return dataclasses.replace(
         config,
         text=dataclasses.replace(config.text, sha256=text),

@@ -1,57 +1,22 @@
-"""From features to logits: how words and pictures are put together, and the read-outs."""
+"""From features to logits: how words and pictures are put together, and the read-outs.
+
+This is what trains; `models.network.head` computes the same to judge.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.network.config import ModelConfig
+from models.network.features import Features
+from models.network.head import OWN_SHARE, PAIRS
 from models.posts.prediction import QUESTIONS
-
-_OWN_SHARE = 0.25
-"""Of what the text encoder says of words that are not English, beside `Features.foreign`. None of
-it and all of it are worse, in macro F1 on UMSAB's development part: .595 and .576 after .599."""
-
-
-class Features(NamedTuple):
-    """What the encoders say of a batch.
-
-    Legend: `batch` posts; `tokens` of the longest text; `images` of the post with most of them;
-    `regions` of an image; `text_dim` and `image_dim` widths.
-
-    Attributes:
-        text: float [batch, text_dim], pooled; rows without words are ignored.
-        has_text: bool [batch].
-        image: float [batch, images, image_dim], each image pooled over its regions.
-        image_mask: bool [batch, images], false where a post has fewer images.
-        tokens: float [batch, tokens, text_dim]; only for cross attention.
-        token_mask: bool [batch, tokens]; only for cross attention.
-        regions: float [batch, images, regions, image_dim]; only for cross attention.
-        foreign: float [batch, sentiments]: what words that are not English say, as logits; None
-            where nobody reads them so (`models.network.foreign`).
-        is_foreign: bool [batch]: whose words they are.
-    """
-
-    text: Tensor
-    has_text: Tensor
-    image: Tensor
-    image_mask: Tensor
-    tokens: Tensor | None = None
-    token_mask: Tensor | None = None
-    regions: Tensor | None = None
-    foreign: Tensor | None = None
-    is_foreign: Tensor | None = None
-
 
 Logits = dict[str, Tensor]
 """Of one read-out: by question, float [batch, labels]."""
-
-_PAIRS = [0, 1, 3, 4, 5, 7, 8]
-"""Of 3 * the sentiment of the words + that of the pictures, those that are not opposite: three that
-make a negative post, one a neutral, three a positive."""
 
 
 class Heads(nn.Module):
@@ -77,7 +42,7 @@ class Concat(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(config.text.dim + config.image.dim, config.hidden)
 
-    def forward(self, text: Tensor, image: Tensor, features: Features) -> Tensor:
+    def forward(self, text: Tensor, image: Tensor, features: Features[Tensor]) -> Tensor:
         """Float [batch, text_dim] and [batch, image_dim] to [batch, hidden]."""
         return torch.relu(self.hidden(torch.cat((text, image), dim=-1)))
 
@@ -94,7 +59,7 @@ class Gated(nn.Module):
         self.image = nn.Linear(config.image.dim, config.hidden)
         self.gate = nn.Linear(config.text.dim + config.image.dim, config.hidden)
 
-    def forward(self, text: Tensor, image: Tensor, features: Features) -> Tensor:
+    def forward(self, text: Tensor, image: Tensor, features: Features[Tensor]) -> Tensor:
         """Float [batch, text_dim] and [batch, image_dim] to [batch, hidden]."""
         gate = torch.sigmoid(self.gate(torch.cat((text, image), dim=-1)))
         return gate * torch.tanh(self.text(text)) + (1 - gate) * torch.tanh(self.image(image))
@@ -118,7 +83,7 @@ class CrossAttention(nn.Module):
         self.text_norm = nn.LayerNorm(dim)
         self.image_norm = nn.LayerNorm(dim)
 
-    def forward(self, text: Tensor, image: Tensor, features: Features) -> Tensor:
+    def forward(self, text: Tensor, image: Tensor, features: Features[Tensor]) -> Tensor:
         """Float [batch, text_dim] and [batch, image_dim], with tokens and regions, to
         [batch, hidden]."""
         assert features.tokens is not None
@@ -187,7 +152,7 @@ class FusionHead(nn.Module):
 
     def forward(
         self,
-        features: Features,
+        features: Features[Tensor],
         hide_text: Tensor | None = None,
         hide_image: Tensor | None = None,
     ) -> dict[str, Logits]:
@@ -213,7 +178,7 @@ class FusionHead(nn.Module):
         }
         if features.foreign is not None and features.is_foreign is not None:
             words = alone["text_alone"]
-            said = features.foreign + _OWN_SHARE * words["sentiment"]
+            said = features.foreign + OWN_SHARE * words["sentiment"]
             words["sentiment"] = torch.where(
                 features.is_foreign.unsqueeze(-1), said, words["sentiment"]
             )
@@ -254,7 +219,7 @@ class FusionHead(nn.Module):
             fused[question] = logits
         return {"fused": fused, "direct": direct, **alone}
 
-    def _pool(self, features: Features) -> Tensor:
+    def _pool(self, features: Features[Tensor]) -> Tensor:
         """Attention over the images of a post: [batch, images, dim] to [batch, dim]."""
         scores = self.attend(features.image).squeeze(-1)
         scores = scores.masked_fill(~features.image_mask, torch.finfo(scores.dtype).min)
@@ -267,7 +232,7 @@ def _joined(text: Tensor, image: Tensor) -> Tensor:
     agree, and it is that; one is neutral, and it is the other; opposites are left out."""
     pairs = (text.unsqueeze(2) + image.unsqueeze(1)).flatten(1)
     # one softmax over the pairs that occur: sides that are certain of opposites leave no 0 / 0
-    shares = pairs[:, _PAIRS].softmax(dim=-1)
+    shares = pairs[:, PAIRS].softmax(dim=-1)
     negative, neutral, positive = shares[:, :3], shares[:, 3:4], shares[:, 4:]
     return torch.stack([part.sum(dim=-1) for part in (negative, neutral, positive)], dim=-1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +18,7 @@ from transformers import AutoConfig, AutoModel
 from deadpan.core.errors import CheckpointError
 from models.network.config import ImageEncoderConfig
 from models.network.encoders import check_encoder, trainable
+from models.network.own_tensors import timm_key
 
 
 class ImageEncoder(nn.Module):
@@ -207,48 +207,3 @@ def _architecture(folder: Path, config: ImageEncoderConfig) -> tuple[Any, int]:
     )
     sizes = getattr(architecture, "hidden_sizes", None)
     return backbone, int(sizes[-1] if sizes else architecture.hidden_size)
-
-
-_BLOCK = re.compile(r"_blocks\.(\d+)\.(.+)")
-_STEM_AND_HEAD = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
-}
-_EXPANDED = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-# the first block has no expansion, and timm numbers what is there
-_UNEXPANDED = {
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
-}
-
-
-def timm_key(key: str, blocks_in_stages: tuple[int, ...]) -> str:
-    """EfficientNet-PyTorch's name of a tensor, such as `_blocks.3._bn0.weight`, as timm names it.
-
-    EfficientNet-PyTorch numbers blocks through; `blocks_in_stages` is how many each stage of timm's
-    model has. Raises KeyError for a name that neither knows.
-    """
-    block = _BLOCK.fullmatch(key)
-    if block is None:
-        layer, _, rest = key.partition(".")
-        return f"{_STEM_AND_HEAD[layer]}.{rest}"
-    index = number = int(block[1])
-    layer, _, rest = block[2].partition(".")
-    for stage, count in enumerate(blocks_in_stages):
-        if index < count:
-            names = _EXPANDED if number else _UNEXPANDED
-            return f"blocks.{stage}.{index}.{names[layer]}.{rest}"
-        index -= count
-    raise KeyError(key)

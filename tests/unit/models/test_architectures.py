@@ -27,7 +27,8 @@ from deadpan.core.errors import CheckpointError
 from models.checkpoint.loading import put_stored, stored_tensors
 from models.network.config import ImageEncoderConfig, ModelConfig
 from models.network.encoders import pinned
-from models.network.fusion import Features, FusionHead
+from models.network.features import Features
+from models.network.fusion import FusionHead
 from models.network.image_encoder import ImageEncoder
 from models.network.network import Network
 from models.network.presets import bert_resnet50_config

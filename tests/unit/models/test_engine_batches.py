@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.engines import base, openvino_engine
+from models.engines import base, conversion
 from models.engines.base import pad, padded_length, split, text_batches
 from models.engines.torch_engine import TorchEngine
 from models.network.config import ModelConfig
@@ -63,10 +63,10 @@ def test_the_padded_batches_of_a_gpu_change_no_features(tmp_path: Path, fusion: 
     engine._cuda = True
     assert [engine._rows(count, 32) for count in (1, 3, 32)] == [1, 4, 32]
     pooled, states = engine.encode_texts(texts)
-    assert openvino_engine.relative_difference(expected[0][0], pooled) < 0.03
+    assert conversion.relative_difference(expected[0][0], pooled) < 0.03
     assert [len(state) for state in states] == ([3, 1, 2] if states else [])
     assert bool(states) == (fusion == "cross_attention")
-    assert openvino_engine.relative_difference(expected[1], engine.encode_images(pixels)) < 0.03
+    assert conversion.relative_difference(expected[1], engine.encode_images(pixels)) < 0.03
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,18 @@ from PIL import Image
 
 from deadpan.core.errors import ModelError
 from models.checkpoint.checkpoint import CheckpointInfo, read_info
-from models.checkpoint.loading import load_head, load_network
-from models.engines import base, choose, files, openvino_engine, torch_engine
+from models.checkpoint.loading import load_network
+from models.checkpoint.reading import load_head
+from models.engines import (
+    base,
+    choose,
+    conversion,
+    files,
+    graphs,
+    loading,
+    openvino_engine,
+    torch_engine,
+)
 from models.engines.torch_engine import TorchEngine
 from models.network.encoders import pinned
 from models.network.network import Network
@@ -89,7 +99,7 @@ def test_engines_agree_on_the_shipped_model(cache: Path, monkeypatch: pytest.Mon
             monkeypatch.setattr(module, "cpu_computes_bf16", lambda has_bf16=has_bf16: has_bf16)
         engines: tuple[base.Engine, ...] = (
             TorchEngine(network, "cpu"),
-            openvino_engine.load_engine(checkpoint, lambda: network, cache_dir=cache),
+            loading.load_engine(checkpoint, cache_dir=cache),
         )
         for engine in engines:
             assert (engine.precision, engine.device) == (precision, "cpu")
@@ -129,9 +139,9 @@ def test_engines_agree_on_other_encoders(
         max_tokens=30,
     )
     network = Network(pinned(config)).eval()
-    converted = openvino_engine.convert(network)
+    converted = loading.read_converted(conversion.convert(network))
     engine = openvino_engine.OpenVinoEngine(converted, config, threads=2, bf16=bf16)
-    openvino_engine.check_conversion(network, engine)
+    conversion.check_conversion(network, engine)
     plain = TorchEngine(network, "cpu")
     random = np.random.default_rng(3)
     texts = [random.integers(2, 20, size=n).tolist() for n in (30, 1, 9, 8, 17, 3) * 5]
@@ -140,14 +150,14 @@ def test_engines_agree_on_other_encoders(
         (plain.encode_texts(texts)[0], engine.encode_texts(texts)[0]),
         (plain.encode_images(pixels), engine.encode_images(pixels)),
     ):
-        assert one.dtype == other.dtype == torch.float32
+        assert one.dtype == other.dtype == np.float32
         assert one.shape == other.shape
-        assert openvino_engine.relative_difference(one, other) < 0.06
+        assert conversion.relative_difference(one, other) < 0.06
     states, others = plain.encode_texts(texts)[1], engine.encode_texts(texts)[1]
     assert len(states) == len(others) == (len(texts) if fusion == "cross_attention" else 0)
     for tokens, state, other in zip(texts, states, others, strict=False):
         assert state.shape == other.shape == (len(tokens), 16)
-        assert openvino_engine.relative_difference(state[None], other[None]) < 0.06
+        assert conversion.relative_difference(state[None], other[None]) < 0.06
 
 
 def test_many_threads_get_their_own_answers(cache: Path) -> None:
@@ -175,12 +185,10 @@ def test_many_threads_get_their_own_answers(cache: Path) -> None:
 
 
 FIRST_AT_ONCE = """
-import builtins, faulthandler, sys, threading, time
-from pathlib import Path
+import builtins, faulthandler, threading, time
 
 from models.checkpoint.checkpoint import read_info
-from models.engines import openvino_engine
-from models.checkpoint.loading import load_network
+from models.engines.loading import load_engine
 
 real = builtins.__import__
 
@@ -193,38 +201,15 @@ def slow(name, *arguments, **more):
 faulthandler.dump_traceback_later(100, exit=True)
 checkpoint = read_info("mini")
 builtins.__import__ = slow
-engine = openvino_engine.load_engine(
-    checkpoint, lambda: load_network(checkpoint), cache_dir=Path(sys.argv[1]), threads=2
-)
+engine = load_engine(checkpoint, cache_dir=None, threads=2)
 engine.encode_texts([[0] * 5] * 40)
 """
 """OpenVINO imports NumPy in its first conversion, so that two can meet: here they do."""
 
 
-def test_threads_that_compute_for_the_first_time_do_not_wait_for_each_other_for_ever(
-    cache: Path,
-) -> None:
-    checkpoint = read_info("mini")
-    openvino_engine.load_engine(checkpoint, lambda: load_network(checkpoint), cache_dir=cache)
-    done = subprocess.run(
-        [sys.executable, "-c", FIRST_AT_ONCE, str(cache)], capture_output=True, text=True
-    )
+def test_threads_that_compute_for_the_first_time_do_not_wait_for_each_other_for_ever() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_AT_ONCE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_kept_files_make_the_torch_encoders_unnecessary(cache: Path) -> None:
-    """Their import is most of the time a worker takes to start."""
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom models.serving.classifier import Classifier\n"
-        f"model = Classifier.load('mini', engine='openvino', device='cpu', "
-        f"cache_dir=Path({str(cache)!r}))\n"
-        "model.warm()\n"
-        "print(sorted({'timm', 'transformers', 'torchvision'} & sys.modules.keys()))"
-    )
-    # the files are there, whichever test of this module ran first
-    Classifier.load("mini", device="cpu", engine="openvino", cache_dir=cache)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.mark.parametrize("damage", ["a turned bit", "cut short", "no manifest", "a missing file"])
@@ -232,7 +217,7 @@ def test_damaged_files_are_made_again(
     trained: TrainingResult, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     checkpoint = read_info(trained.path)
-    folder = openvino_engine.cache_folder(checkpoint, tmp_path)
+    folder = loading.cache_folder(checkpoint, tmp_path)
     assert folder is not None
     good = {name: name.encode() * 100 for name in ("text.bin", "text.xml")}
     assert files.write_files(folder, good)
@@ -320,7 +305,8 @@ def test_a_model_that_openvino_cannot_express_runs_on_torch(
     def wrong(network: Network, engine: openvino_engine.OpenVinoEngine) -> None:
         raise ModelError("OpenVINO computes other features of texts than torch")
 
-    monkeypatch.setattr(openvino_engine, "check_conversion", wrong)
+    monkeypatch.setattr(graphs, "why_not", lambda config: "it is of another family")
+    monkeypatch.setattr(conversion, "check_conversion", wrong)
     assert Classifier.load(trained.path, device="cpu", engine="auto").info.engine == "torch"
     assert "engine is torch: OpenVINO computes other features" in caplog.text
     with pytest.raises(ModelError, match="other features of texts than torch"):
@@ -329,15 +315,14 @@ def test_a_model_that_openvino_cannot_express_runs_on_torch(
 
 def test_a_conversion_that_changes_the_features_is_found(trained: TrainingResult) -> None:
     network = load_network(read_info(trained.path))
-    engine = openvino_engine.OpenVinoEngine(
-        openvino_engine.convert(network), network.config, threads=1
-    )
+    converted = loading.read_converted(conversion.convert(network))
+    engine = openvino_engine.OpenVinoEngine(converted, network.config, threads=1)
     with torch.no_grad():
         next(network.text.backbone.encoder.layer[0].parameters()).mul_(3.0)
     with pytest.raises(
         ModelError, match=r"computes other features of texts than torch for toy.* DEADPAN_ENGINE"
     ):
-        openvino_engine.check_conversion(network, engine)
+        conversion.check_conversion(network, engine)
 
 
 def test_an_engine_that_is_not_there_is_refused_with_the_remedy(
@@ -348,7 +333,7 @@ def test_an_engine_that_is_not_there_is_refused_with_the_remedy(
     with pytest.raises(ModelError, match="engine is 'onnx'; it must be auto, torch or openvino"):
         Classifier.load(trained.path, engine="onnx")
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.setattr(openvino_engine, "version", lambda: "")
+    monkeypatch.setattr(choose, "version", lambda: "")
     with pytest.raises(ModelError, match="pip install openvino"):
         Classifier.load(trained.path, device="cpu", engine="openvino")
     assert Classifier.load(trained.path, device="cpu", engine="auto").info.engine == "torch"
@@ -363,10 +348,11 @@ def refuse(*arguments, **others):
     raise OSError("no network in this test")
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
-from models.engines.openvino_engine import convert, import_openvino
+from models.engines.openvino_engine import import_openvino
 from models.checkpoint.checkpoint import read_info
 from models.checkpoint.loading import load_network
 ov = import_openvino()
+from models.engines.conversion import convert
 convert(load_network(read_info("mini")))
 from openvino.tools.ovc import telemetry, telemetry_utils
 print(type(telemetry).__module__, telemetry_utils.tm.__name__)

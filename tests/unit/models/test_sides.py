@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.network.fusion import Features, FusionHead, _joined
+from models.network.features import Features
+from models.network.fusion import FusionHead, _joined
 from models.network.presets import mini_config
 
 CONFIG = dataclasses.replace(mini_config("test"), sides=True)
