@@ -22,6 +22,7 @@ from deadpan.commands.export import export
 from deadpan.commands.measure import calibrate, evaluate
 from deadpan.commands.model import classify, cross_validate, train
 from deadpan.commands.people import moderators
+from deadpan.commands.policy import policy
 from deadpan.commands.status import status
 from deadpan.core import streams, variables
 from deadpan.core.errors import DeadpanError
@@ -67,6 +68,7 @@ for name, group in {
     "db": operate.db,
     "moderators": moderators,
     "export": export,
+    "policy": policy,
 }.items():
     app.add_typer(group, name=name)
 
