@@ -27,6 +27,8 @@ from tasks.housekeeping.housekeeping import Housekeeper
 from tasks.housekeeping.notices import Noticer, apprise_targets
 from tasks.housekeeping.retention import Periods, Retention
 from tasks.intake.intake import Intake
+from tasks.order.chore import Ordering, OrderKeeper
+from tasks.policy.order_table import reads_author_records
 from tasks.watches.stores import show_room
 from worker.checks import callback_problems, require_redis
 from worker.health import HealthServer
@@ -152,6 +154,14 @@ def _housekeeper(settings: Settings, database: Engine) -> Housekeeper:
             EvidenceStore(settings.evidence_url),
         ),
         challenger_days=settings.retention_challenger_days,
+        order=OrderKeeper(
+            Ordering(
+                on=settings.learned_order == "on",
+                bound_hours=settings.learned_order_hours,
+                random_share=settings.learned_order_random_share,
+                authors=reads_author_records(settings.policy),
+            )
+        ),
     )
 
 

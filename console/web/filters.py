@@ -200,7 +200,7 @@ _POSITION: Final = TypeAdapter(
 
 def cursor_of(position: FlagPosition) -> str:
     """A position as an opaque word."""
-    plain = _POSITION.dump_json((position.priority, position.opened_at, position.id))
+    plain = _POSITION.dump_json((position.priority, position.place, position.id))
     return base64.urlsafe_b64encode(plain).decode().rstrip("=")
 
 
@@ -215,8 +215,8 @@ def position_of(cursor: str) -> FlagPosition | None:
     try:
         padded = cursor.encode() + b"=" * (-len(cursor) % 4)
         plain = base64.b64decode(padded, altchars=b"-_", validate=True)
-        priority, opened_at, number = _POSITION.validate_json(plain)
-        return FlagPosition(priority, opened_at.astimezone(UTC), number)
+        priority, place, number = _POSITION.validate_json(plain)
+        return FlagPosition(priority, place.astimezone(UTC), number)
     except (ValueError, OverflowError):
         raise ConfigurationError(
             f"invalid cursor {cursor[:80]!r}; start again without one"

@@ -79,6 +79,7 @@ templates.env.filters |= {
     "duration": words.duration,
     "condition": words.condition_words,
     "rule": words.rule_words,
+    "placed": words.placed,
     "score": words.score_words,
     "reason": reasons.words,
     "thresholds": words.thresholds,

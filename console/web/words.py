@@ -35,6 +35,17 @@ DONE: Final = {
 #: Rules of the policy that ships whose names alone say too little.
 _RULES: Final = {"unseen": "Picture unavailable"}
 LEVELS: Final = 3
+#: What made a flag likely to be removed, as the learned order calls it; all else is a rule.
+_BECAUSE: Final = {
+    "scores": "its scores",
+    "words": "its words",
+    "pictures": "its pictures",
+    "what could not be read": "what could not be read",
+    "language": "its language",
+    "priority": "its priority",
+    "author": "its author's record",
+}
+_HARDLY_AHEAD: Final = 0.05
 #: Names that are no longer than this are shown whole in lists.
 _WHOLE: Final = 40
 _EXCERPT: Final = 240
@@ -159,6 +170,31 @@ def level(effect: float, most: float) -> int:
     if most < 0.01:  # a hundredth moves nothing that a person would notice
         return 0
     return round(LEVELS * effect / most)
+
+
+def placed(placement: Mapping[str, Any] | None, *, chance: bool = False) -> str:
+    """Why a flag stands where it stands in the queue, in a sentence; empty where its age says it.
+
+    Args:
+        chance: whether to say how likely it is removed: whoever decides should not be told.
+    """
+    if not placement:
+        return ""
+    hours = float(placement["ahead_hours"])
+    ahead = f"{duration(hours * 3600)} ahead of its age"
+    likely = f" ({placement['chance']:.0%} likely)" if chance else ""
+    if placement["how"] == "random":
+        why = "by chance, as some are, so that the learned order can be measured"
+        return f"Placed {ahead} {why}{likely}."
+    if hours < _HARDLY_AHEAD:
+        return f"Placed by its age: flags like this one are seldom removed{likely}."
+    because = " and ".join(_BECAUSE.get(each) or _of_rule(each) for each in placement["because"])
+    said = f", for {because}" if because else ""
+    return f"Placed {ahead}: moderators remove flags like this one more often{likely}{said}."
+
+
+def _of_rule(reason: str) -> str:
+    return f"the rule {rule_words(reason.removeprefix('rule ')).lower()}"
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:

@@ -120,8 +120,8 @@ def claim_next(
     now: datetime | None = None,
 ) -> int | None:
     """Takes the best flag for a moderator, and returns its id, or None when nothing waits: what
-    they hold already, what was handed to them and they have not seen, else the highest priority,
-    then the oldest; leads get escalated flags first.
+    they hold already, what was handed to them and they have not seen, else the first of the list;
+    leads get escalated flags first.
 
     Two who ask at once get two flags: PostgreSQL skips rows that another transaction has locked,
     and on SQLite one transaction writes at a time.
@@ -348,7 +348,7 @@ def _best(
     statement = (
         select(tables.flags)
         .where(columns.state == state, ~skipped, true() if looks else columns.inclusion.is_(None))
-        .order_by(columns.priority.desc(), columns.opened_at, columns.id)
+        .order_by(*worklist.ORDER)
         .limit(1)
         .with_for_update(skip_locked=True, of=tables.flags)
     )

@@ -20,8 +20,19 @@ _MAX_WORDS: Final = 8
 #: So many flags are rather looked up one by one than met on the way through the list.
 _FEW: Final = 500
 _SCORES: Final = ("negative", "sarcasm", *tables.OF_WORDS)
+_PLACED_BY: Final = ("id", "priority", "rank_at", "opened_at")
 _SEARCHED: Final = ("language", "due_at", *_SCORES, "search_text", "blind")
-_ORDER: Final = [tables.flags.c.priority.desc(), tables.flags.c.opened_at, tables.flags.c.id]
+
+
+def place(source: FromClause = tables.flags) -> ColumnElement[datetime]:
+    """What decides among flags of a priority, the earliest first: the moment of the learned order,
+    else when it was opened. Written as the indexes have it.
+    """
+    return func.coalesce(source.c.rank_at, source.c.opened_at)
+
+
+#: The order of the list, and in which flags are given out.
+ORDER: Final = [tables.flags.c.priority.desc(), place(), tables.flags.c.id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,7 @@ class FlagPosition:
     """Where a flag stands in the list; given as `after`, the list goes on behind it."""
 
     priority: int
-    opened_at: datetime
+    place: datetime
     id: int
 
 
@@ -42,7 +53,7 @@ class Flag(tables.FlagRow):
     @property
     def position(self) -> FlagPosition:
         """Give it as `after` to read on."""
-        return FlagPosition(self.priority, self.opened_at, self.id)
+        return FlagPosition(self.priority, self.rank_at or self.opened_at, self.id)
 
 
 #: Of a flag, what is read: all but what is only searched in.
@@ -97,7 +108,7 @@ class Found:
 def search(
     connection: Connection, wanted: Filter, *, limit: int, after: FlagPosition | None = None
 ) -> Found:
-    """Returns a page of flags after a position, the highest priority first, then the oldest.
+    """Returns a page of flags after a position, the highest priority first, then by `place`.
 
     What an index has in order is read until the page is full; what few flags are, such as those of
     an author or of a rare rule, is read whole. All else (scores, words, what many flags have) is
@@ -190,7 +201,7 @@ def oldest(connection: Connection) -> datetime | None:
 
 
 def _order(position: FlagPosition) -> tuple[int, datetime, int]:
-    return (-position.priority, position.opened_at, position.id)
+    return (-position.priority, position.place, position.id)
 
 
 def _after(position: FlagPosition | None) -> list[ColumnElement[bool]]:
@@ -198,8 +209,8 @@ def _after(position: FlagPosition | None) -> list[ColumnElement[bool]]:
         return []
     columns = tables.flags.c
     later = or_(
-        columns.opened_at > position.opened_at,
-        and_(columns.opened_at == position.opened_at, columns.id > position.id),
+        place() > position.place,
+        and_(place() == position.place, columns.id > position.id),
     )
     # The first is what an index takes; the second says it exactly.
     return [
@@ -222,9 +233,9 @@ def _end(
     """Where the looking stops in this state, if not at its end."""
     columns = tables.flags.c
     last = (
-        select(columns.priority, columns.opened_at, columns.id)
+        select(columns.priority, place(), columns.id)
         .where(columns.state == state, *ordered, *_after(after))
-        .order_by(*_ORDER)
+        .order_by(*ORDER)
         .offset(SEARCHED_AT_ONCE)
         .limit(1)
     )
@@ -244,18 +255,18 @@ def _look(
     # choose to compare every flag with every id (36 s where many had the words).
     # Only what is asked of below, for SQLite reads all that is named of each row (35 ms, now 27).
     looked_at = (
-        select(*(tables.flags.c[name] for name in ("id", "priority", "opened_at", *_SEARCHED)))
+        select(*(tables.flags.c[name] for name in (*_PLACED_BY, *_SEARCHED)))
         .where(tables.flags.c.state == state, *_ordered(wanted, tables.flags), *_after(after))
-        .order_by(*_ORDER)
+        .order_by(*ORDER)
         .limit(SEARCHED_AT_ONCE + 1)  # with the one where the next search begins behind
         .subquery("looked_at")
     )
     columns = looked_at.c
-    order = (columns.priority.desc(), columns.opened_at, columns.id)
+    order = (columns.priority.desc(), place(looked_at), columns.id)
     conditions = _looked_for(wanted, looked_at, of_rule)
     found = select(columns.id).where(*conditions).order_by(*order).limit(limit)
     numbers = connection.execute(found).scalars().all()
-    return _read(connection, [tables.flags.c.id.in_(numbers)], _ORDER, limit) if numbers else []
+    return _read(connection, [tables.flags.c.id.in_(numbers)], ORDER, limit) if numbers else []
 
 
 def _walk(
@@ -265,15 +276,15 @@ def _walk(
     limit: int,
     after: FlagPosition | None,
 ) -> Iterator[Flag]:
-    columns, order = tables.flags.c, _ORDER
+    columns, order = tables.flags.c, ORDER
     base = [columns.state == state, *conditions]
     if after is None:
         yield from _read(connection, base, order, limit)
         return
     same = [
         columns.priority == after.priority,
-        columns.opened_at >= after.opened_at,
-        or_(columns.opened_at > after.opened_at, columns.id > after.id),
+        place() >= after.place,
+        or_(place() > after.place, columns.id > after.id),
     ]
     found = _read(connection, base + same, order, limit)
     yield from found
@@ -328,6 +339,8 @@ def _ordered(wanted: Filter, source: FromClause) -> list[ColumnElement[bool]]:
     elif wanted.language is not None:
         found.append(columns.language == primary_language(wanted.language))
     if wanted.opened_before is not None:
+        # No flag stands later than it was opened: this an index tells.
+        found.append(place(source) < wanted.opened_before)
         found.append(columns.opened_at < wanted.opened_before)
     if not wanted.looks:
         found.append(columns.inclusion.is_(None))

@@ -161,6 +161,9 @@ def _write_flags(
                 else_=func.coalesce(there.due_at, new.due_at),
             ),
             "row_version": there.row_version + 1,
+            # Placed anew, by what is known of it now.
+            "rank_at": None,
+            "placement": None,
         },
     ).returning(there.id, there.post_id, there.row_version)
     rows = [_flag_row(*each, now) for each in flags.values()]

@@ -19,6 +19,8 @@ UNCLOSED_STATES: Final = ("open", "claimed", "escalated")
 FLAG_STATES: Final = (*UNCLOSED_STATES, "decided")
 #: As a literal, for ON CONFLICT: see `UNREPLAYED_DEAD_LETTER`.
 UNCLOSED_FLAG: Final = "state IN ('open', 'claimed', 'escalated')"
+UNPLACED_FLAG: Final = f"rank_at IS NULL AND {UNCLOSED_FLAG}"
+_PLACE: Final = (text("priority DESC"), text("coalesce(rank_at, opened_at)"), "id")
 
 FlagId = Annotated[RowId, "flags.id"]
 VerdictId = Annotated[RowId, "verdicts.id"]
@@ -66,6 +68,8 @@ class FlagRow:
     language: Annotated[str, String(3), {"server_default": UNKNOWN_LANGUAGE}]
     inclusion: float | None
     blind: Annotated[bool, {"server_default": false()}]
+    rank_at: datetime | None
+    placement: Mapping[str, Any] | None
 
 
 flags: Final = table(
@@ -75,9 +79,11 @@ flags: Final = table(
     _state_is_known(),
     partial_index("uq_flags_unclosed_post_id", "post_id", unique=True, where=UNCLOSED_FLAG),
     # All end in the id, so that a page and the next flag are read in the order of an index.
-    Index("ix_flags_work", "state", "queue", text("priority DESC"), "opened_at", "id"),
+    Index("ix_flags_queue_place", "state", "queue", *_PLACE),
+    Index("ix_flags_place", "state", *_PLACE),
+    Index("ix_flags_language_place", "state", "language", *_PLACE),
     Index("ix_flags_priority", "state", text("priority DESC"), "opened_at", "id"),
-    Index("ix_flags_language", "state", "language", text("priority DESC"), "opened_at", "id"),
+    partial_index("ix_flags_unplaced", "id", where=UNPLACED_FLAG),
     Index("ix_flags_post_id", "post_id"),
     Index("ix_flags_author_id", "author", "id"),
     Index("ix_flags_opened_at", "opened_at"),
@@ -85,6 +91,36 @@ flags: Final = table(
     Index("ix_flags_verdict_id", "verdict_id"),
     Index("ix_flags_due_at", "state", "due_at", "queue"),
     partial_index("ix_flags_looks", "opened_at", where="inclusion IS NOT NULL"),
+    NUMBERED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedOrder:
+    """An order of flags as it was learnt from decisions, whether or not it was good enough.
+
+    Attributes:
+        decided_until: when the last of the `decisions` that it learnt from was made.
+        state: one is `used`; `refused` and `replaced` ones stay, for who asks why.
+        why: in a sentence.
+        evaluation: on decisions that it had not seen: see `tasks.order.learned`.
+        model: what it learnt; None of one that is not used.
+    """
+
+    id: Id
+    trained_at: datetime
+    decided_until: datetime
+    decisions: int
+    state: Word
+    why: Annotated[str, Text]
+    evaluation: Mapping[str, Any]
+    model: Mapping[str, Any] | None
+
+
+learned_orders: Final = table(
+    "learned_orders",
+    LearnedOrder,
+    CheckConstraint("state IN ('used', 'refused', 'replaced')", name="state_is_known"),
     NUMBERED,
 )
 

@@ -27,6 +27,7 @@ from storage.trials import challenger
 from tasks.callbacks import metrics
 from tasks.callbacks.delivery import Deliverer
 from tasks.housekeeping.retention import Retention
+from tasks.order.chore import OrderKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Housekeeper:
         retention_days: how long delivered callbacks are kept; 0 keeps them for good.
         retention: forgets all else that is old; None keeps it for good.
         challenger_days: how long what a challenger said is kept; 0 keeps it for good.
+        order: keeps the queue in a learned order; None leaves it in the order of age.
         lease_seconds: how long the others wait for a leader that fell silent.
     """
 
@@ -65,6 +67,7 @@ class Housekeeper:
         retention_days: float,
         retention: Retention | None = None,
         challenger_days: float = 0,
+        order: OrderKeeper | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._database = database
@@ -73,6 +76,7 @@ class Housekeeper:
         self._retention_days = retention_days
         self._retention = retention
         self._challenger_days = challenger_days
+        self._order = order
         self._lease_seconds = lease_seconds
         self._stopping = threading.Event()
         self._not_ready: str | None = "the database has not answered yet"
@@ -83,6 +87,7 @@ class Housekeeper:
         self._measuring = _Chore(10.0, self._measure)
         self._chores = [
             _Chore(5.0, self._expire_claims),
+            _Chore(3.0, self._put_in_order),
             _Chore(60.0, self._forget_callbacks),
             _Chore(600.0, self._let_looks_lapse),
             _Chore(60.0, self._forget_challenger),
@@ -199,6 +204,15 @@ class Housekeeper:
             log.info("looks that nobody took are closed", looks=lapsed)
         return False
 
+    def _put_in_order(self) -> bool:
+        if self._order is None:
+            return False
+        try:
+            return self._order.turn(self._database)
+        except StorageError as error:
+            log.warning("flags are put in order later", error=str(error))
+            return False
+
     def _forget_callbacks(self) -> bool:
         if not self._retention_days:
             return False
@@ -237,6 +251,8 @@ class Housekeeper:
     def _end(self) -> None:
         self._not_ready = "housekeeping is stopping"
         metrics.READY.set(0)
+        if self._order is not None:
+            self._order.close()
         try:
             if self._deliverer is not None:
                 self._deliverer.close(self._database)

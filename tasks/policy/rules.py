@@ -26,6 +26,7 @@ from deadpan.core.errors import PolicyError
 from models.posts.language import stated
 from models.posts.prediction import OF_WORDS, SENTIMENTS, Prediction, Scores
 from storage.base.text import UNKNOWN_LANGUAGE
+from tasks.policy.order_table import parse_order
 from tasks.policy.promises import FIELD as PROMISE
 from tasks.policy.promises import parse_queues, seconds_of
 from tasks.policy.reason_codes import SHIPPED, parse_reason_codes, read_policy
@@ -197,7 +198,8 @@ def condition_text(condition: Mapping[str, Any]) -> str:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Rules and the version that names them: it changes when, and only when, what a rule asks for
-    or does changes. Reason codes and time promises judge nothing, so they are no part of it.
+    or does changes. Reason codes, time promises and the order of flags judge nothing, so they are
+    no part of it.
 
     Attributes:
         queue_promises: seconds, by queue, within which a human decides what no rule promises.
@@ -247,11 +249,13 @@ def load_policy(path: str = "") -> Policy:
 def parse_policy(data: Mapping[str, Any], *, shown: str = "policy") -> Policy:
     """Check a policy's data and give it its version; raises as `load_policy`."""
     problems = [
-        f"{shown}: unknown field {key!r}; known are [[rules]], [queues.NAME] and [reason_codes]"
-        for key in sorted(data.keys() - {"rules", "queues", "reason_codes"})
+        f"{shown}: unknown field {key!r}; known are [[rules]], [queues.NAME], [reason_codes] and "
+        "[order]"
+        for key in sorted(data.keys() - {"rules", "queues", "reason_codes", "order"})
     ]
     if "reason_codes" in data:
         problems += parse_reason_codes(data["reason_codes"], shown=shown)[1]
+    problems += parse_order(data.get("order", {}), shown=shown)[1]
     rules: list[Rule] = []
     try:
         rules = _RULES.validate_python(data.get("rules", []))

@@ -60,6 +60,16 @@ class Console(Group):
     which."""
     known_answer_share: float = Field(0.02, ge=0.0, le=1.0)
     """How often the next flag is a second review of one whose answer a lead knows."""
+    learned_order: OnOff = "on"
+    """Whether the queue learns from decisions what moderators remove, and shows that first within a
+    priority. It does so from 200 decisions on, and only while it does better than the order by age
+    on decisions that it has not seen."""
+    learned_order_hours: float = Field(24.0, gt=0.0, le=720.0)
+    """By how many hours the learned order puts a flag ahead of its age at most: what was opened
+    later than that never comes before it."""
+    learned_order_random_share: float = Field(0.1, ge=0.0, le=1.0)
+    """Share of flags that are put ahead by chance instead, so that the learned order can be
+    measured."""
 
     @field_validator("secret_key")
     @classmethod

@@ -25,7 +25,7 @@ FLOORS = {
     "storage": "base tables migrations people judging flags reports reviews keeping trials",
     "sources": "net post pictures",
     "models": "posts network checkpoint engines serving data evaluation training",
-    "tasks": "policy intake callbacks housekeeping watches challenger moderate",
+    "tasks": "policy intake callbacks order housekeeping watches challenger moderate",
     "console": "web work people pages api",
     "worker": "local . fleet",
     "deadpan": "core demo commands",
