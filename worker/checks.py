@@ -26,7 +26,7 @@ from storage.base.database import connect, read_url, writable_problem
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import require_schema
 from tasks.callbacks.webhook import receiver_problem
-from tasks.housekeeping.notices import apprise_targets
+from tasks.housekeeping.targets import apprise_targets
 from tasks.intake.intake import Intake
 from tasks.policy.looks import Looks
 from tasks.policy.rules import load_policy

@@ -24,8 +24,9 @@ from storage.judging.evidence import EvidenceStore
 from tasks.callbacks.delivery import Deliverer, Schedule
 from tasks.callbacks.webhook import Sender
 from tasks.housekeeping.housekeeping import Housekeeper
-from tasks.housekeeping.notices import Noticer, apprise_targets
+from tasks.housekeeping.notices import Noticer
 from tasks.housekeeping.retention import Periods, Retention
+from tasks.housekeeping.targets import apprise_targets
 from tasks.intake.intake import Intake
 from tasks.order.chore import Ordering, OrderKeeper
 from tasks.policy.order_table import reads_author_records

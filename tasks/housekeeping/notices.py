@@ -6,17 +6,15 @@ sends nothing twice. Only a process that dies between a receiver's answer and it
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from sqlalchemy import Engine
 
-from deadpan.core.errors import ConfigurationError, DeadpanError
+from deadpan.core.errors import DeadpanError
 from deadpan.core.settings.notifications import QuietHours
 from storage.base.database import transaction
 from storage.flags import summons
@@ -25,6 +23,7 @@ from storage.keeping.notices import Matter
 from storage.reports import promises
 from storage.tables import Notice
 from tasks.callbacks import metrics
+from tasks.housekeeping.targets import Target
 from tasks.intake.intake import Intake
 
 log = structlog.get_logger(__name__)
@@ -38,55 +37,6 @@ _LETTERS_EVERY: Final = timedelta(hours=1)
 AWAY_AFTER: Final = timedelta(minutes=10)
 _ASKED: Final = {"mention": "mentioned you on a flag", "hand-over": "handed you a flag"}
 _TITLE: Final = "Deadpan"
-
-
-class Target(Protocol):
-    """Somebody who is told."""
-
-    @property
-    def name(self) -> str:
-        """Fit for a log: no secret."""
-        ...
-
-    def tell(self, title: str, text: str) -> bool:
-        """Send a text; whether it arrived."""
-        ...
-
-
-class _AppriseTarget:
-    def __init__(self, number: int, url: str) -> None:
-        import apprise
-
-        self.name = f"URL {number} ({url.partition('://')[0][:20]})"
-        self._body_format = apprise.NotifyFormat.TEXT
-        self._apprise = apprise.Apprise(asset=apprise.AppriseAsset(secure_logging=True))
-        if not self._apprise.add(url):
-            raise ConfigurationError(
-                f"DEADPAN_NOTIFY_URLS: {self.name} is none that Apprise understands; write it as "
-                "https://appriseit.com/services/ says, and separate URLs by spaces"
-            )
-
-    def tell(self, title: str, text: str) -> bool:
-        return bool(self._apprise.notify(body=text, title=title, body_format=self._body_format))
-
-
-def apprise_targets(urls: Sequence[str]) -> list[Target]:
-    """Who is behind Apprise's URLs.
-
-    Raises:
-        ConfigurationError: Apprise is not installed, or does not understand one. The message holds
-            no more of it than its scheme.
-    """
-    if not urls:
-        return []
-    if importlib.util.find_spec("apprise") is None:
-        raise ConfigurationError(
-            "DEADPAN_NOTIFY_URLS is set, and what sends notifications is not installed; "
-            "pip install 'deadpan[notify]', or leave it empty"
-        )
-    # What it logs below a warning holds URLs as they are.
-    logging.getLogger("apprise").setLevel(logging.WARNING)
-    return [_AppriseTarget(number, url) for number, url in enumerate(urls, start=1)]
 
 
 class Noticer:

@@ -14,7 +14,8 @@ from storage import tables
 from storage.base.database import transaction
 from storage.judging.outcomes import record
 from storage.judging.values import NewDeadLetter
-from tasks.housekeeping.notices import RETRY_AFTER, Noticer, apprise_targets
+from tasks.housekeeping.notices import RETRY_AFTER, Noticer
+from tasks.housekeeping.targets import apprise_targets
 from tasks.intake.intake import Intake
 from tests.console_data import flag
 from tests.receiver import Answer, Receiver, Request

@@ -16,7 +16,7 @@ from deadpan.core.settings import (
 from deadpan.core.settings.console import Role
 from deadpan.core.settings.notifications import notify_urls, quiet_hours
 from storage.tables import ROLES
-from tasks.housekeeping.notices import apprise_targets
+from tasks.housekeeping.targets import apprise_targets
 from worker.checks import configuration_problems
 
 
