@@ -18,7 +18,7 @@ CANARY = "canary-7f3a"
 ROLES = ("deadpan_worker", "deadpan_housekeeping", "deadpan_console")
 SECRETS = {
     name: f"{CANARY}-{name}-{'x' * 32}"
-    for name in ("redis", "sql", "token", "key", "other", "oidc")
+    for name in ("redis", "sql", "token", "key", "other", "oidc", "notify")
 }
 
 

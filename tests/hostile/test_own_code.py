@@ -19,7 +19,7 @@ def test_every_secret_setting_has_a_canary_here() -> None:
     secret = {name for name, field in Settings.model_fields.items() if is_secret(field)}
     assert secret == {
         "redis_url", "database_url", "source_token", "secret_key", "source_database_url",
-        "callback_secret", "oidc_client_secret",
+        "callback_secret", "oidc_client_secret", "notify_urls",
     }  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def test_settings_show_no_secret_in_repr_or_errors() -> None:
             "DEADPAN_OIDC_ISSUER": "https://login.example",
             "DEADPAN_OIDC_CLIENT_ID": "deadpan",
             "DEADPAN_OIDC_CLIENT_SECRET": SECRETS["oidc"],
+            "DEADPAN_NOTIFY_URLS": f"json://u:{SECRETS['notify']}@127.0.0.1",
             "DEADPAN_REDIS_URL": f"redis://:{SECRETS['redis']}@h",
             "DEADPAN_DATABASE_URL": f"postgresql://u:{SECRETS['sql']}@h/d",
         }

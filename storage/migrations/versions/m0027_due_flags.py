@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from storage.migrations.online import create_index, drop_index
+from alembic import op
+
+from storage.migrations.online import create_index
 
 revision = "0027"
 down_revision = "0021"
@@ -17,4 +19,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Removes it."""
-    drop_index("ix_flags_due_at", "flags")
+    op.drop_index("ix_flags_due_at", "flags")

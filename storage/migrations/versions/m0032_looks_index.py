@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from alembic import op
+
 from storage.migrations import online
 
 revision = "0032"
@@ -17,4 +19,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Removes it."""
-    online.drop_index("ix_flags_looks", "flags")
+    op.drop_index("ix_flags_looks", "flags")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
+from alembic import op
 
 from storage.migrations.online import create_index, drop_index
 
@@ -12,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 _PLACE = [sa.text("priority DESC"), sa.text("coalesce(rank_at, opened_at)"), "id"]
-_BEFORE = [sa.text("priority DESC"), "opened_at", "id"]
+_BEFORE: list[Any] = [sa.text("priority DESC"), "opened_at", "id"]
 _UNPLACED = "rank_at IS NULL AND state IN ('open', 'claimed', 'escalated')"
 
 
@@ -31,7 +34,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Makes the old ones again."""
-    create_index("ix_flags_work", "flags", ["state", "queue", *_BEFORE])
-    create_index("ix_flags_language", "flags", ["state", "language", *_BEFORE])
+    op.create_index("ix_flags_work", "flags", ["state", "queue", *_BEFORE])
+    op.create_index("ix_flags_language", "flags", ["state", "language", *_BEFORE])
     for name in ("queue_place", "place", "language_place", "unplaced"):
-        drop_index(f"ix_flags_{name}", "flags")
+        op.drop_index(f"ix_flags_{name}", "flags")

@@ -90,7 +90,7 @@ class Pass:
         ]
         copies = {post.content_hash: [post] for post in posts}
         model_pass = ModelPass(self.watch, copies, self.outcomes, tried_before=tried_before)
-        predicted = model_pass.predict(model_pass.prepare(posts), None)
+        predicted = model_pass.predict(model_pass.prepare(posts))
         return [each.prepared.fetched.asked.post_id for each in predicted]
 
     @property
