@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from console.web import reasons, words
 from console.web.fields import what_is_wrong
@@ -141,7 +142,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
-        return _answer(request, error.status_code, str(error.detail), error.headers)
+        headers = error.headers
+        if error.status_code == 405:
+            # the framework names the methods of the first route with this path, and not of all
+            headers = {"Allow": ", ".join(_methods_at(app, request))}
+        return _answer(request, error.status_code, str(error.detail), headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -159,6 +164,18 @@ def install(app: FastAPI) -> None:
         # What it was is in the log, where the server writes it after this answer.
         said = "this is a fault of the console, and its log has the details; please try again"
         return _answer(request, 500, said)
+
+
+def _methods_at(app: FastAPI, request: Request) -> list[str]:
+    """What an address can be asked with."""
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in app.routes
+        )
+    ]
 
 
 def _place(error: Mapping[str, Any]) -> str:

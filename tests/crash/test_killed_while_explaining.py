@@ -19,7 +19,7 @@ from tests.platform import Platform
 
 pytestmark = pytest.mark.long
 
-POSTS = 12
+POSTS = 60
 
 
 def _count(database: Engine, *which: object) -> int:
@@ -34,7 +34,7 @@ def test_flags_that_were_being_explained_when_their_worker_was_killed_are_explai
     columns = explanations.c
     held = columns.holder.is_not(None)
     done = columns.state == "done"
-    posts = {f"p{n}": {"text": " ".join(f"word{n}x{k}" for k in range(40))} for n in range(POSTS)}
+    posts = {f"p{n}": {"text": " ".join(f"word{n}x{k}" for k in range(90))} for n in range(POSTS)}
     with Platform(posts) as platform:
         settings |= {"source": platform.source, "explain": "on"}
         for number in range(3):

@@ -184,3 +184,11 @@ def test_the_api_keeps_its_own_document(console: ConsoleServer, tmp_path: Path) 
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=270)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def test_a_method_that_is_not_there_is_told_all_that_are(
+    api: httpx.Client, console: ConsoleServer
+) -> None:
+    answer = api.patch("/flags/1/comments")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET, POST"
