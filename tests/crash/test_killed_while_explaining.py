@@ -19,7 +19,7 @@ from tests.platform import Platform
 
 pytestmark = pytest.mark.long
 
-POSTS = 60
+POSTS = 24
 
 
 def _count(database: Engine, *which: object) -> int:
