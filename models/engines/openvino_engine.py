@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from deadpan.core.errors import ModelError
 from models.engines.base import (
@@ -122,6 +123,9 @@ class OpenVinoEngine:
             # a pinned thread waits for its core while downloads and decoding use it
             "ENABLE_CPU_PINNING": False,
         }
+        # The head multiplies in NumPy, whose BLAS wakes a thread for each core and lets it spin for
+        # the next product, on the cores that the streams need: twice the CPU a post.
+        threadpool_limits(1, user_api="blas")
         self._requests = threading.local()
         self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="openvino")
         try:
