@@ -18,11 +18,13 @@ from tasks.intake.intake import Intake
 from tasks.intake.leases import LeaseKeeper
 from tasks.watches.pace import Pace
 from tasks.watches.source_watch import SourceWatch
+from worker.bell import Bell
 
 log = structlog.get_logger(__name__)
 
-IDLE_SECONDS = 0.05
-"""Pause when nothing waits or no slot is free: an idle worker costs Redis 20 scripts a second."""
+IDLE_SECONDS = 0.1
+"""Longest pause when nothing waits or no slot is free, and no bell rings: retries fall due and
+leases run out in silence. An idle worker costs Redis 10 scripts a second."""
 
 AWAY_SECONDS = 1.0
 """Pause between tries while Redis is away."""
@@ -36,6 +38,7 @@ class Dispatcher:
         moderate: judges a chunk in this thread: Redis that is full refuses messages, and only
             chunks that end make room in it.
         source: says for how long nothing need be taken in hand, and how many posts at most.
+        bell: wakes it.
         slots: chunks that this worker has in hand at once.
         pace: how many posts a chunk may hold.
     """
@@ -48,6 +51,7 @@ class Dispatcher:
         moderate: Callable[[str], object],
         *,
         source: SourceWatch,
+        bell: Bell,
         slots: int,
         pace: Pace,
         lease_seconds: float,
@@ -57,6 +61,7 @@ class Dispatcher:
         self._send = send
         self._moderate = moderate
         self._source = source
+        self._bell = bell
         self._slots = slots
         self._pace = pace
         self._lease_seconds = lease_seconds
@@ -66,6 +71,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin to dispatch."""
+        self._bell.start()
         self._thread.start()
 
     @property
@@ -76,6 +82,7 @@ class Dispatcher:
     def stop(self, *, patience_seconds: float = 10.0) -> None:
         """Dispatch nothing more; returns when the last message is sent, or patience ends."""
         self._stop.set()
+        self._bell.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=patience_seconds)
 
@@ -91,6 +98,7 @@ class Dispatcher:
     def _run(self) -> None:
         away = False
         while not self._stop.is_set():
+            pushed = self._bell.silence()
             try:
                 dispatched = self._dispatch_one()
             except Exception as error:  # a thread that ended would leave a worker that does nothing
@@ -107,7 +115,8 @@ class Dispatcher:
                 log.info("dispatch goes on")
                 away = False
             if not dispatched:
-                self._stop.wait(IDLE_SECONDS)
+                # what was pushed and is not dispatched waits for a slot, or another worker has it
+                self._bell.wait(IDLE_SECONDS, for_pushes=not pushed)
 
     def _dispatch_one(self) -> bool:
         if self._source.hold_seconds() > 0:

@@ -36,6 +36,7 @@ from tasks.watches.source_watch import SourceWatch
 from tasks.watches.stores import show_room
 from tasks.watches.tries import Tries
 from worker import checks
+from worker.bell import Bell
 from worker.dispatcher import Dispatcher
 from worker.ending import STUCK_EXIT_CODE, Ending
 from worker.health import HealthServer
@@ -172,7 +173,10 @@ class Runtime:
                 max_bytes=settings.feature_cache_redis_bytes,
             )
         self._classifier = self._warm()
-        self._leases = LeaseKeeper(self._intake, lease_seconds=settings.lease_seconds)
+        self._bell = Bell(self._intake)
+        self._leases = LeaseKeeper(
+            self._intake, lease_seconds=settings.lease_seconds, on_room=self._bell.ring
+        )
         self._evidence = EvidenceStore(settings.evidence_url)
 
     def _warm(self) -> Classifier:
@@ -232,6 +236,7 @@ class Runtime:
             send,
             lambda chunk_id: self.runner.run(chunk_id, owner=f"{self.name}/dispatcher/{chunk_id}"),
             source=self.runner.source,
+            bell=self._bell,
             slots=self._settings.slots,
             pace=self._pace,
             lease_seconds=self._settings.lease_seconds,
@@ -284,6 +289,7 @@ class Runtime:
             log.warning("worker not taken off the list", error=str(error))
         self._source.close()
         self._database.dispose()
+        self._bell.close()
         self._intake.close()
         if self._features is not None:
             self._features.close()

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from deadpan.core.errors import QueueStateError
 from tasks.intake.chunks import Chunk, Dispatched, Entry, Retry, revisit_of, traced_entry
-from tasks.intake.keys import PRIORITIES
+from tasks.intake.keys import PRIORITIES, Priority
 from tasks.intake.post_ids import printable
 from tasks.intake.producer import Producer
 
@@ -67,6 +67,16 @@ class Intake(Producer):
         if not reply:
             return None
         return Dispatched(reply[0].decode(), int(reply[1]), reply[2].decode(), int(reply[3]))
+
+    def await_push(self, priority: Priority, *, seconds: float) -> bool:
+        """Wait until a post id waits in this list, at most so many seconds; tells whether one does.
+
+        The first one is moved to where it stands already: of all commands that wait for a list,
+        this alone takes nothing out of it.
+        """
+        key = self.list_key(priority)
+        with self.answering():
+            return self.client.blmove(key, key, seconds, "LEFT", "LEFT") is not None  # type: ignore[arg-type]
 
     def take(self, chunk_id: str, *, owner: str, lease_seconds: float) -> Chunk | None:
         """Become the owner of a dispatched chunk.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -19,12 +19,22 @@ log = structlog.get_logger(__name__)
 class LeaseKeeper:
     """A thread that renews every lease three times before it would expire.
 
+    Args:
+        on_room: called when a chunk in hand fills its slot no more.
+
     Attributes:
         taken: chunks taken since the start.
     """
 
-    def __init__(self, intake: Intake, *, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        lease_seconds: float,
+        on_room: Callable[[], None] = lambda: None,
+    ) -> None:
         self._intake = intake
+        self._on_room = on_room
         self._lease_seconds = lease_seconds
         self._held: dict[str, Chunk] = {}
         self._aside: dict[str, Chunk] = {}
@@ -58,6 +68,7 @@ class LeaseKeeper:
         with self._lock:
             if self._held.pop(chunk.id, None) is not None:
                 self._aside[chunk.id] = chunk
+        self._on_room()
 
     def let_go(self, chunk: Chunk) -> None:
         """Renew the lease of a chunk that was put aside no longer."""
@@ -102,6 +113,7 @@ class LeaseKeeper:
                 self._held.pop(chunk_id, None)
                 if chunk_id not in self._aside:
                     self._lost.discard(chunk_id)
+            self._on_room()
 
     def give_back_all(self, *, patience_seconds: float = 2.0) -> int:
         """Take nothing more, and give back, whole and at once, what is held; says how many.
