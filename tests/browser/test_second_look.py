@@ -78,3 +78,6 @@ def test_whoever_misses_a_known_answer_reads_afterwards_what_was_right_and_why(
     expect(page.get_by_text("It is about a tap, not a person.")).to_be_visible()
     look_with_axe(page, "a lesson")
     assert misfits(page) == []
+    page.goto("/insight")
+    page.get_by_role("link", name="1001").click()
+    expect(page.get_by_text("It is about a tap, not a person.")).to_be_visible()
