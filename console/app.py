@@ -13,7 +13,7 @@ from console.api import oversight as api_oversight
 from console.api import posts as api_posts
 from console.api import reviews as api_reviews
 from console.api import team as api_team
-from console.pages import author, bulk, erasure, flag, queue, reports, review, views
+from console.pages import author, bulk, erasure, flag, insight, queue, reports, review, views
 from console.people import accounts, sign_in, sign_in_openid
 from console.people.openid import Provider
 from console.web import metrics, render
@@ -71,7 +71,7 @@ def create_app(console: Console, *, provider: Provider | None = None) -> FastAPI
     app.state.console = console
     app.state.provider = provider
     app.state.pictures = Pictures(console.evidence)
-    app.state.insight = reports.InsightCache()
+    app.state.insight = insight.InsightCache()
     for part in (
         own,
         metrics,
@@ -83,6 +83,7 @@ def create_app(console: Console, *, provider: Provider | None = None) -> FastAPI
         author,
         bulk,
         views,
+        insight,
         reports,
         accounts,
         erasure,

@@ -56,6 +56,13 @@ class Voted(Row):
     created_at: datetime
 
 
+class Lesson(Row):
+    """The known answer that a vote missed."""
+
+    right: str = Field(description="The right answer: approve or remove.")
+    why: str | None = Field(description="In the words of the lead who marked it, if any.")
+
+
 class Look(Row):
     """A second look. Before the vote it tells nothing of what was decided or judged."""
 
@@ -71,6 +78,9 @@ class Look(Row):
         None,
         description="What the flag's decision was; none before the vote, and after a skip. Only "
         "the vote on an appeal changes it.",
+    )
+    lesson: Lesson | None = Field(
+        None, description="After a vote that missed a known answer: what there is to learn."
     )
 
 

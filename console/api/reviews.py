@@ -17,7 +17,7 @@ from deadpan.core.errors import FlagConflict
 from storage.base.database import transaction
 from storage.flags import worklist
 from storage.flags.decisions import Said
-from storage.reviews import reviews, second_looks
+from storage.reviews import known_answers, reviews, second_looks
 from storage.reviews.reviews import Look
 
 router = new_router()
@@ -146,5 +146,7 @@ def _told(request: Request, connection: Connection, looks: list[Look]) -> list[r
             shown.vote = review_shapes.Voted.model_validate(said[-1])
             if said[-1].action != "skip" and each.flag_id not in not_now:
                 shown.decided_before = reviews.by_id(connection, each.id).expected
+                missed = known_answers.lesson(connection, each.id, me)
+                shown.lesson = review_shapes.Lesson.model_validate(missed) if missed else None
         told.append(shown)
     return told

@@ -138,10 +138,11 @@ def appeal(request: Request, flag_id: RowId, why: Note = "") -> Response:
 
 
 @router.post("/flags/{flag_id}/known-answer")
-def known_answer(request: Request, flag_id: RowId, action: Short = "") -> Response:
-    """Say that the right answer to this flag is known, or is not any more."""
+def known_answer(request: Request, flag_id: RowId, action: Short = "", why: Note = "") -> Response:
+    """Say that the right answer to this flag is known, and why, or is not known any more."""
+    me = visitor_of(request).moderator
     with transaction(console_of(request).database) as connection:
-        known_answers.mark(connection, flag_id, action, visitor_of(request).moderator)
+        known_answers.mark(connection, flag_id, action, me, why=why)
     return see_other(f"/flags/{flag_id}")
 
 
@@ -160,6 +161,7 @@ def _page(
         said = reviews.votes(connection, review.id)
         looks = reviews.of_flag(connection, review.flag_id)
         flag = worklist.one(connection, review.flag_id)
+        lesson = known_answers.lesson(connection, review.id, me)
         banner = done_banner(connection, me, arrival.after, "", now)
         lost = lost_words(connection, arrival.missed, me, now)
     mine, own = _refuse_others(review, me, said)
@@ -177,6 +179,7 @@ def _page(
         flag=flag,
         mine=mine,
         own=own[-1] if own else None,
+        lesson=lesson,
         around=around.blindly(known_around),
         asks=asks,
         banner=banner,

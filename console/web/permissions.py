@@ -125,6 +125,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/api/v1/reviews/{review_id}/renew"): Permission("moderator", "reviews:vote"),
     ("POST", "/api/v1/reviews/{review_id}/release"): Permission("moderator", "reviews:vote"),
     ("GET", "/api/v1/agreement"): Permission("lead", "agreement:read"),
+    ("GET", "/api/v1/insight"): Permission("lead", "agreement:read"),
     ("GET", "/api/v1/audit"): Permission("lead", "audit:read"),
     # for KEDA and Prometheus
     ("GET", "/api/v1/scaling"): Permission("viewer", "scaling:read"),

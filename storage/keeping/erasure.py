@@ -235,6 +235,7 @@ def _erase_reviews(connection: Connection, post_ids: Sequence[str], now: datetim
     votes = review_votes.c.review_id.in_(select(reviews.c.id).where(mine))
     changed = _overwrite(connection, reviews.c.why, mine)
     changed += _overwrite(connection, review_votes.c.note, votes)
+    changed += _overwrite(connection, known_answers.c.why, known_answers.c.flag_id.in_(flags))
     close_waiting(connection, reviews, mine, now=now)
     connection.execute(
         update(known_answers).where(known_answers.c.flag_id.in_(flags)).values(retired_at=now)

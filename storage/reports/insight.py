@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -12,11 +12,16 @@ from sqlalchemy import ColumnElement, Connection, String, and_, case, func, sele
 
 from storage import tables
 from storage.flags.decided import is_undone
-from storage.reports.statistics import wilson
-from storage.tables import decisions, moderators
+from storage.people.exposures import NEGATIVE
+from storage.reports.forecast import hour_of
+from storage.reports.statistics import Share, wilson
+from storage.tables import decisions, moderators, review_votes, reviews, verdicts
 
 #: Upper ends, in seconds, of the groups in which waiting times are counted.
 WAITS: Final = (60, 600, 3600, 8 * 3600, 86_400, 3 * 86_400)
+#: In less time, in seconds, nobody reads a post.
+QUICK_SECONDS: Final = 1.0
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,44 @@ class Precision:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """Flags that were decided.
+
+    Attributes:
+        waits: how many by how long they had waited, in the groups of `WAITS` and one above.
+        removed: of those that a rule opened, how many were removed.
+        kept: of those to which a time was promised, how many were decided in time.
+    """
+
+    waits: Sequence[int]
+    removed: Share
+    kept: Share
+
+    @property
+    def flags(self) -> int:
+        """All of them."""
+        return sum(self.waits)
+
+
+@dataclass(frozen=True, slots=True)
+class Appeals:
+    """How many appeals overturned a decision, and the flags of the last that did."""
+
+    overturned: Share
+    flags: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """What a moderator did and did not undo.
 
     Attributes:
         decided: approvals and removals, including those that end an appeal.
         mean_seconds: of the decisions in `decided` whose time is known.
+        hours: of the clock in which they decided something.
+        quick: decisions that took less than `QUICK_SECONDS`, without those of a batch.
+        negative: negative posts among `decided`.
+        hardest_hour: the most of them in an hour of the clock.
     """
 
     moderator: str
@@ -45,15 +82,10 @@ class Load:
     escalated: int
     skipped: int
     mean_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """Flags opened and decided on a day (UTC)."""
-
-    day: datetime
-    opened: int
-    decided: int
+    hours: int
+    quick: int
+    negative: int
+    hardest_hour: int
 
 
 def _decided(since: datetime) -> ColumnElement[bool]:
@@ -90,8 +122,8 @@ def precision(connection: Connection, *, since: datetime) -> list[Precision]:
     return found
 
 
-def waits(connection: Connection, *, since: datetime) -> list[int]:
-    """Counts decided flags by how long they waited, in the groups of `WAITS` and one above."""
+def decided(connection: Connection, *, since: datetime) -> Decided:
+    """Returns what is known of the flags that were decided since then."""
     flags = tables.flags.c
     seconds: ColumnElement[Any]
     if connection.dialect.name == "postgresql":
@@ -99,48 +131,95 @@ def waits(connection: Connection, *, since: datetime) -> list[int]:
     else:
         days = func.julianday(flags.closed_at) - func.julianday(flags.opened_at)
         seconds = func.round(days * 86_400, 3)  # a day in parts, with an error of 0.00004 s
-    longer = [func.count().filter(seconds > end) for end in WAITS]
-    row = connection.execute(select(func.count(), *longer).where(_decided(since))).one()
-    ends = [int(number) for number in (*row, 0)]
-    return [more - fewer for more, fewer in pairwise(ends)]
+    of_rules = flags.inclusion.is_(None)
+    counts = [
+        func.count().filter(of_rules, flags.outcome == "remove"),
+        func.count().filter(of_rules),
+        func.count().filter(flags.closed_at <= flags.due_at),
+        func.count(flags.due_at),
+        func.count(),
+        *(func.count().filter(seconds > end) for end in WAITS),
+    ]
+    row = connection.execute(select(*counts).where(_decided(since))).one()
+    removed, of, kept, promised, *ends = map(int, row)
+    waits = [more - fewer for more, fewer in pairwise((*ends, 0))]
+    return Decided(waits, Share.of(removed, of), Share.of(kept, promised))
+
+
+def appeals(connection: Connection, *, since: datetime) -> Appeals:
+    """Returns how appeals ended since then."""
+    votes = review_votes.c
+    rows = connection.execute(
+        select(reviews.c.flag_id, votes.action != reviews.c.expected)
+        .join(reviews, reviews.c.id == votes.review_id)
+        .where(votes.created_at >= since, votes.decision_id.is_not(None))
+        .order_by(votes.id.desc())
+    ).all()
+    overturned = [number for number, differs in rows if differs]
+    return Appeals(Share.of(len(overturned), len(rows)), list(dict.fromkeys(overturned))[:_SHOWN])
+
+
+def _is_quick() -> ColumnElement[bool]:
+    made = decisions.c
+    return and_(
+        made.action.in_(("approve", "remove")),
+        made.seconds_taken < QUICK_SECONDS,
+        made.batch.is_(None),
+    )
 
 
 def loads(connection: Connection, *, since: datetime) -> list[Load]:
     """Returns what each moderator did and did not undo, the busiest first."""
-    action = decisions.c.action
-
-    def number(*actions: str) -> Any:
-        return func.sum(case((action.in_(actions), 1), else_=0))
-
-    statement = (
+    made = decisions.c
+    closes = made.action.in_(("approve", "remove"))
+    hour = hour_of(connection, made.created_at).label("hour")
+    each = (
+        select(
+            made.moderator_id,
+            hour,
+            func.count().filter(closes).label("decided"),
+            func.count().filter(made.action == "escalate").label("escalated"),
+            func.count().filter(made.action == "skip").label("skipped"),
+            func.sum(made.seconds_taken).filter(closes).label("seconds"),
+            func.count(made.seconds_taken).filter(closes).label("timed"),
+            func.count().filter(_is_quick()).label("quick"),
+            func.count().filter(closes, verdicts.c.negative >= NEGATIVE).label("negative"),
+        )
+        .join(verdicts, verdicts.c.id == made.verdict_id)
+        .where(made.created_at >= since, made.action != "undo", ~is_undone())
+        .group_by(made.moderator_id, hour)
+        .subquery()
+    )
+    sums = {
+        name: func.sum(each.c[name])
+        for name in ("decided", "escalated", "skipped", "seconds", "timed", "quick", "negative")
+    }
+    rows = connection.execute(
         select(
             moderators.c.name,
-            number("approve", "remove").label("decided"),
-            number("escalate"),
-            number("skip"),
-            func.avg(case((action.in_(("approve", "remove")), decisions.c.seconds_taken))),
+            func.count().filter(each.c.decided > 0),
+            func.max(each.c.negative),
+            *sums.values(),
         )
-        .join(moderators, moderators.c.id == decisions.c.moderator_id)
-        .where(decisions.c.created_at >= since, action != "undo", ~is_undone())
+        .join(moderators, moderators.c.id == each.c.moderator_id)
         .group_by(moderators.c.name)
-        .order_by(number("approve", "remove").desc(), moderators.c.name)
+        .order_by(sums["decided"].desc(), moderators.c.name)
     )
-    return [
-        Load(name, int(done), int(asked), int(left), None if mean is None else float(mean))
-        for name, done, asked, left, mean in connection.execute(statement)
-    ]
+    found = []
+    for name, hours, hardest, done, asked, left, seconds, timed, quick, negative in rows:
+        average = float(seconds) / int(timed) if timed else None
+        counts = map(int, (hours, quick, negative, hardest))
+        found.append(Load(name, int(done), int(asked), int(left), average, *counts))
+    return found
 
 
-def days(connection: Connection, *, until: datetime, number: int = 14) -> Sequence[Day]:
-    """Counts flags opened and decided on each of the last days; `until` is in the last one."""
-    flags = tables.flags.c
-    last = until.replace(hour=0, minute=0, second=0, microsecond=0)
-
-    def on(column: ColumnElement[datetime], day: datetime, *only: ColumnElement[bool]) -> int:
-        within = (column >= day, column < day + timedelta(days=1))
-        return int(connection.execute(select(func.count()).where(*within, *only)).scalar_one())
-
-    return [
-        Day(day, on(flags.opened_at, day), on(flags.closed_at, day, flags.outcome.is_not(None)))
-        for day in (last - timedelta(days=back) for back in reversed(range(number)))
-    ]
+def quick_flags(connection: Connection, *, since: datetime) -> list[int]:
+    """Returns flags of the last decisions that took less than `QUICK_SECONDS`."""
+    made = decisions.c
+    rows = connection.execute(
+        select(made.flag_id)
+        .where(made.created_at >= since, _is_quick(), ~is_undone())
+        .order_by(made.id.desc())
+        .limit(_SHOWN)
+    )
+    return list(dict.fromkeys(rows.scalars()))

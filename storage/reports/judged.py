@@ -118,8 +118,8 @@ def _unflagged(
     connection: Connection, since: datetime, until: datetime, number: int, chance: random.Random
 ) -> list[Judged]:
     columns = tables.verdicts.c
-    first = _id_at(connection, columns.created_at >= since, columns.created_at)
-    last = _id_at(connection, columns.created_at <= until, columns.created_at.desc())
+    first = id_at(connection, columns.created_at >= since)
+    last = id_at(connection, columns.created_at <= until, last=True)
     if first is None or last is None or last < first:
         return []
     ids = range(first, last + 1)
@@ -141,6 +141,11 @@ def _verdict(values: Iterable[Any]) -> Verdict:
     return Verdict(**dict(zip(tables.verdicts.c.keys(), values, strict=True)))
 
 
-def _id_at(connection: Connection, where: ColumnElement[bool], order: Any) -> int | None:
-    statement = select(tables.verdicts.c.id).where(where).order_by(order).limit(1)
+def id_at(connection: Connection, *where: ColumnElement[bool], last: bool = False) -> int | None:
+    """Returns the id of the first or last verdict by time; those of a chunk have the same, so that
+    their ids decide.
+    """
+    order = [tables.verdicts.c.created_at, tables.verdicts.c.id]
+    statement = select(order[1]).where(*where).limit(1)
+    statement = statement.order_by(*(each.desc() if last else each for each in order))
     return connection.execute(statement).scalar()

@@ -359,14 +359,16 @@ review_votes: Final = table(
 )
 
 
+@dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """A decided flag of which a lead says that its answer is known."""
+    """A decided flag of which a lead says that its answer is known, and why it is the right one."""
 
     flag_id: Annotated[FlagId, PRIMARY]
     action: Word
     marked_by: Name
     marked_at: datetime
     retired_at: datetime | None
+    why: Annotated[str | None, Text]
 
 
 known_answers: Final = table(

@@ -10,8 +10,9 @@ from storage.base.database import transaction
 from storage.flags import decisions
 from storage.flags.decisions import Said
 from storage.flags.sampling import Sampling
-from storage.reviews import reviews
+from storage.reviews import known_answers, reviews, second_looks
 from tests.browser.conftest import People
+from tests.browser.fit import misfits
 from tests.browser.test_looks import look_with_axe
 from tests.console_server import ConsoleServer
 
@@ -57,3 +58,26 @@ def test_a_second_look_is_blind_until_the_vote_and_needs_no_mouse(
     with transaction(console.database) as connection:
         (look,) = reviews.of_flag(connection, 1)
         assert (look.state, look.outcome) == ("decided", "remove")
+
+
+def test_whoever_misses_a_known_answer_reads_afterwards_what_was_right_and_why(
+    people: People, console: ConsoleServer
+) -> None:
+    ann, eve, bob = console.person("ann"), console.person("eve", "lead"), console.person("bob")
+    with transaction(console.database) as connection:
+        decisions.decide(connection, 1, ann, Said("remove", "hate"))
+        known_answers.mark(connection, 1, "approve", eve, why="It is about a tap, not a person.")
+        look = second_looks.take_next(connection, bob, claim_seconds=300, known_share=1.0)
+    page = people.page("bob", viewport={"width": 390, "height": 844})
+    page.goto(f"/reviews/{look}")
+    expect(page.locator("main").get_by_text("known")).to_have_count(0)
+    expect(page.get_by_text("It is about a tap")).to_have_count(0)
+    page.keyboard.press("r")
+    page.keyboard.press("1")
+    expect(page.get_by_text("The right answer is known: approve.")).to_be_visible()
+    expect(page.get_by_text("It is about a tap, not a person.")).to_be_visible()
+    look_with_axe(page, "a lesson")
+    assert misfits(page) == []
+    page.goto("/insight")
+    page.get_by_role("link", name="1001").click()
+    expect(page.get_by_text("It is about a tap, not a person.")).to_be_visible()

@@ -89,11 +89,14 @@ def test_a_lead_settles_takes_over_and_takes_along(
     lead.get_by_role("button", name="Open appeal").click()
     expect(lead.get_by_text("An appeal is waiting for someone else.")).to_be_visible()
     lead.get_by_label("Known answer").select_option("remove")
+    lead.get_by_label("Why it is right").fill("the quote is the insult")
     lead.get_by_role("button", name="Save").click()
     lead.wait_for_load_state()
     with transaction(console.database, read_only=True) as connection:
         assert [each.why for each in reviews.of_flag(connection, 3)] == ["it quotes somebody"]
-        assert known_answers.of_flag(connection, 3) == "remove"
+        known = known_answers.of_flag(connection, 3)
+        assert known is not None
+        assert (known.action, known.why) == ("remove", "the quote is the insult")
     # All of it is in the log, which they read and take along.
     lead.goto("/audit?action=flag.escalate")
     expect(lead.locator("tbody tr")).to_have_count(1)

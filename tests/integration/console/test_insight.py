@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from console.pages import reports
+from console.pages import insight
 from storage.base.database import transaction
 from storage.judging.outcomes import record
 from storage.trials import challenger
@@ -43,17 +43,17 @@ def test_insight_is_counted_beside_the_pages(
     person, cache, gate = console.client("ann"), console.app.state.insight, threading.Event()
     # Nothing is counted until the gate is opened.
     monkeypatch.setattr(cache, "patience_seconds", 0)
-    monkeypatch.setattr(reports, "_INSIGHT_SECONDS", 0)
+    monkeypatch.setattr(insight, "_INSIGHT_SECONDS", 0)
     cache._pool.submit(gate.wait)
     first = person.get("/insight")
     assert "Counting…" in first.text
     assert first.headers["refresh"] == "2", "it comes back by itself"
     assert "Counting…" in person.get("/insight?days=7").text
     gate.set()
-    wait_until(lambda: "Decided in 30 days</dt><dd>0<" in person.get("/insight").text, "numbers")
+    wait_until(lambda: " in 30 days</dt><dd>0<" in person.get("/insight").text, "numbers")
     number = flag(console.database, "p1")
     person.post(f"/flags/{number}/decide", {"action": "approve"})
-    wait_until(lambda: "Decided in 30 days</dt><dd>1<" in person.get("/insight").text, "new ones")
+    wait_until(lambda: " in 30 days</dt><dd>1<" in person.get("/insight").text, "new ones")
 
 
 def test_insight_shows_leads_how_a_challenger_compares(console: ConsoleServer) -> None:

@@ -6,9 +6,10 @@ the definitions are written anew, in loops over rows, and the page has to agree 
 
 from __future__ import annotations
 
+import html
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,13 +24,14 @@ from storage.base.database import transaction
 from storage.flags import claims, decisions
 from storage.flags.decisions import Said
 from storage.flags.sampling import Sampling
+from storage.judging.outcomes import record
 from storage.keeping import erasure
 from storage.people.moderators import Moderator
-from storage.reports import insight
+from storage.reports import answers, drift, forecast, insight
 from storage.reviews import fairness, known_answers, second_looks
 from storage.tables import review_votes, reviews
 from tests import postgres
-from tests.console_data import flag, moderator, reason
+from tests.console_data import flag, moderator, reason, verdict
 from tests.console_server import ConsoleServer
 
 database_url = postgres.database_url
@@ -37,6 +39,21 @@ database_url = postgres.database_url
 NOW = datetime.now(UTC)
 RULES = ("negative", "sarcastic", "unread")
 QUEUES = ("negative", "sarcastic")
+LOAD = (
+    "decided",
+    "escalated",
+    "skipped",
+    "mean_seconds",
+    "hours",
+    "quick",
+    "negative",
+    "hardest_hour",
+)
+SAID = {
+    "negative": lambda each: None if each.sentiment is None else each.sentiment == "negative",
+    "sarcasm": lambda each: each.sarcastic,
+    "offensive": lambda each: each.offensive,
+}
 
 
 @dataclass
@@ -45,6 +62,7 @@ class Rows:
 
     flags: Sequence[Any]
     decisions: Sequence[Any]
+    verdicts: Mapping[int, Any]
     reviews: Sequence[Any]
     votes: Sequence[Any]
     names: dict[int, str]
@@ -52,20 +70,25 @@ class Rows:
     @classmethod
     def of(cls, database: Engine) -> Rows:
         with transaction(database, read_only=True) as connection:
-            flags, made, looks, votes, people = (
+            flags, made, judged, looks, votes, people = (
                 connection.execute(select(table)).all()
                 for table in (
                     tables.flags,
                     tables.decisions,
+                    tables.verdicts,
                     reviews,
                     review_votes,
                     tables.moderators,
                 )
             )
-        return cls(flags, made, looks, votes, {each.id: each.name for each in people})
+        names = {each.id: each.name for each in people}
+        return cls(flags, made, {each.id: each for each in judged}, looks, votes, names)
 
     def decided(self, since: datetime) -> list[Any]:
         return [f for f in self.flags if f.outcome is not None and f.closed_at >= since]
+
+    def flag_of(self, decision: Any) -> Any:
+        return next(each for each in self.flags if each.id == decision.flag_id)
 
     def standing(self, since: datetime) -> list[Any]:
         """Decisions that nobody took back."""
@@ -100,6 +123,11 @@ def _history(database: Engine, people: Sequence[Moderator], seed: int) -> None:
                     author=f"author-{chance.randrange(12)}",
                     queue=chance.choice(QUEUES),
                     reasons=[reason(name, "sentiment.negative", 0.6, 0.8) for name in fired],
+                    language=chance.choice(("de", "en", None)),
+                    negative=round(chance.random(), 3),
+                    sarcasm=round(chance.random(), 1),
+                    offensive=chance.choice((None, 0.3, 0.9)),
+                    due_at=chance.choice((None, now + timedelta(hours=20))),
                     now=now,
                 )
             )
@@ -108,11 +136,17 @@ def _history(database: Engine, people: Sequence[Moderator], seed: int) -> None:
         with suppress(FlagConflict), transaction(database) as connection:
             if what == "claim":
                 claims.claim(connection, number, who, claim_seconds=60, now=now)
-                now += timedelta(seconds=chance.randint(1, 50))
+                now += timedelta(seconds=chance.choice((0.4, 1, 20, 50)))
             if what in ("claim", "decide", "undo"):
                 action = chance.choice(("approve", "remove", "remove", "escalate", "skip"))
                 code = chance.choice(("hate", "spam")) if action == "remove" else None
-                said = Said(action, reason_code=code)
+                said = Said(
+                    action,
+                    reason_code=code,
+                    sentiment=chance.choice((None, "negative", "positive")),
+                    sarcastic=chance.choice((None, True, False)),
+                    offensive=chance.choice((None, True, False)),
+                )
                 made = decisions.decide(
                     connection, number, who, said, now=now, second_looks=Sampling(0.6, "key")
                 )
@@ -152,13 +186,77 @@ def _waits(rows: Rows, since: datetime) -> list[int]:
     return groups
 
 
-def _loads(rows: Rows, since: datetime) -> dict[str, tuple[int, int, int, float | None]]:
+def _removed(rows: Rows, since: datetime) -> tuple[int, int]:
+    decided = rows.decided(since)
+    return sum(each.outcome == "remove" for each in decided), len(decided)
+
+
+def _kept(rows: Rows, since: datetime) -> tuple[int, int]:
+    promised = [each for each in rows.decided(since) if each.due_at is not None]
+    return sum(each.closed_at <= each.due_at for each in promised), len(promised)
+
+
+def _appeals(rows: Rows, since: datetime) -> tuple[int, int]:
+    look_of = {each.id: each for each in rows.reviews}
+    ended = [
+        look_of[vote.review_id].expected != vote.action
+        for vote in rows.votes
+        if look_of[vote.review_id].kind == "appeal"
+        and vote.action != "skip"
+        and vote.created_at >= since
+    ]
+    return sum(ended), len(ended)
+
+
+def _right(rows: Rows, since: datetime, name_of: Any) -> dict[str, dict[str, tuple[int, int]]]:
+    """How often the model was right, and how many answered, by name and question."""
+    found: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for each in rows.standing(since):
+        said = rows.verdicts[each.verdict_id]
+        scores = ("negative", "neutral", "positive")
+        best = max(scores, key=lambda score: getattr(said, score))
+        for name in name_of(each):
+            if each.sentiment is not None:
+                found[name]["sentiment"].append(each.sentiment == best)
+            if each.sarcastic is not None:
+                found[name]["sarcasm"].append(each.sarcastic == (said.sarcasm >= 0.5))
+            if each.offensive is not None and said.offensive is not None:
+                found[name]["offensive"].append(each.offensive == (said.offensive >= 0.5))
+    return {
+        name: {question: (sum(right), len(right)) for question, right in questions.items()}
+        for name, questions in found.items()
+    }
+
+
+def _told_right(told: Sequence[Any]) -> dict[str, dict[str, tuple[int, int]]]:
+    return {
+        each.name: {name: (share.count, share.n) for name, share in each.shares.items()}
+        for each in told
+    }
+
+
+def _curve(rows: Rows, since: datetime, score: str, said: Any) -> list[tuple[float, int, int]]:
+    """Lower end of each tenth of the scores, of how many people said so, and how many."""
+    bins: dict[int, list[bool]] = defaultdict(list)
+    for each in rows.standing(since):
+        value = getattr(rows.verdicts[each.verdict_id], score)
+        if said(each) is not None and value is not None:
+            bins[min(9, int(value * 1000) // 100)].append(said(each))
+    return [(number / 10, sum(so), len(so)) for number, so in sorted(bins.items())]
+
+
+def _loads(rows: Rows, since: datetime) -> dict[str, tuple[Any, ...]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     seconds: dict[str, list[float]] = defaultdict(list)
+    hours: dict[str, Counter[datetime]] = defaultdict(Counter)
     for each in rows.standing(since):
         name = rows.names[each.moderator_id]
         counts[name][each.action] += 1
-        if each.action in ("approve", "remove") and each.seconds_taken is not None:
+        if each.action not in ("approve", "remove"):
+            continue
+        hour = each.created_at.replace(minute=0, second=0, microsecond=0)
+        hours[name][hour] += rows.verdicts[each.verdict_id].negative >= 0.5
+        if each.seconds_taken is not None:
             seconds[name].append(each.seconds_taken)
     return {
         name: (
@@ -166,6 +264,10 @@ def _loads(rows: Rows, since: datetime) -> dict[str, tuple[int, int, int, float 
             done["escalate"],
             done["skip"],
             sum(seconds[name]) / len(seconds[name]) if seconds[name] else None,
+            len(hours[name]),
+            sum(each < 1 for each in seconds[name]),
+            hours[name].total(),
+            max(hours[name].values(), default=0),
         )
         for name, done in counts.items()
     }
@@ -227,19 +329,39 @@ def test_every_number_of_insight_is_what_the_tables_say(database: Engine, seed: 
         since = NOW - timedelta(days=span)
         with transaction(database, read_only=True) as connection:
             precision = insight.precision(connection, since=since)
-            waits = insight.waits(connection, since=since)
+            decided = insight.decided(connection, since=since)
             loads = insight.loads(connection, since=since)
-            days = insight.days(connection, until=NOW)
+            days = forecast.hours(connection, since=NOW - forecast.COUNTED).days(until=NOW)
+            appeals = insight.appeals(connection, since=since)
+            told = answers.answers(connection, since=since)
             agreement = fairness.agreement(connection, since=since)
             hits = fairness.hit_rates(connection, since=since)
         assert {p.rule: (p.upheld, p.decided) for p in precision} == _precision(rows, since)
-        assert waits == _waits(rows, since)
+        assert decided.waits == _waits(rows, since)
+        assert (decided.removed.count, decided.removed.n) == _removed(rows, since)
+        assert (decided.kept.count, decided.kept.n) == _kept(rows, since)
         expected = _loads(rows, since)
-        found = _by_name(loads, "decided", "escalated", "skipped", "mean_seconds")
+        found = _by_name(loads, *LOAD)
         assert found.keys() == expected.keys()
         for name, numbers in expected.items():
             assert found[name] == pytest.approx(numbers), name
         assert [(day.opened, day.decided) for day in days] == _days(rows)
+        assert (appeals.overturned.count, appeals.overturned.n) == _appeals(rows, since)
+        assert _told_right([told.everything]) == _right(rows, since, lambda each: [""])
+        assert _told_right(told.rules) == _right(
+            rows, since, lambda each: [why["rule"] for why in rows.flag_of(each).reasons]
+        )
+        assert _told_right(told.languages) == _right(
+            rows, since, lambda each: [rows.flag_of(each).language]
+        )
+        assert _told_right(told.weeks) == _right(
+            rows,
+            since,
+            lambda each: [str((each.created_at - timedelta(each.created_at.weekday())).date())],
+        )
+        for curve in told.curves:
+            found = [(each.low, each.share.count, each.share.n) for each in curve.bins]
+            assert found == _curve(rows, since, curve.name, SAID[curve.name]), curve.name
         looks = _looks(rows, since)
         assert agreement.looks == len(looks)
         assert agreement.same == sum(one == other for *_, one, other in looks)
@@ -248,6 +370,88 @@ def test_every_number_of_insight_is_what_the_tables_say(database: Engine, seed: 
         queues = Counter(look[0] for look in looks)
         assert {each.name: each.looks for each in agreement.queues} == queues
         assert _by_name(hits, "hits", "answered") == _hits(rows, since)
+
+
+def test_the_page_and_the_api_tell_the_same_numbers_and_say_them(console: ConsoleServer) -> None:
+    people = [console.person(name) for name in ("ann", "bob", "cat")]
+    people.append(console.person("eve", "lead"))
+    _history(console.database, people, 1)
+    headers = console.token("eve", "agreement:read", role="lead")
+    told = console.client().http.get("/api/v1/insight?days=90", headers=headers).json()
+    page = console.client("eve", "lead").get("/insight?days=90").text
+    for question in ("keeping_up", "people_right", "model_right", "people_well"):
+        for sentence in told[question]["answer"].split(". "):
+            assert sentence.rstrip(".") in html.unescape(page), question
+    rows, since = Rows.of(console.database), NOW - timedelta(days=90)
+    assert told["keeping_up"]["waits"] == _waits(rows, since)
+    removed = told["people_right"]["removed"]
+    assert (removed["count"], removed["n"]) == _removed(rows, since)
+    assert {each["rule"]: (each["upheld"], each["decided"]) for each in
+            told["people_right"]["rules"]} == _precision(rows, since)  # fmt: skip
+    assert len(told["keeping_up"]["outlook"]["steps"]) == 24
+    loads = {each["moderator"]: tuple(each[name] for name in LOAD)
+             for each in told["people_well"]["moderators"]}  # fmt: skip
+    expected = _loads(rows, since)
+    assert {name: each[0] for name, each in loads.items()} == {
+        name: each[0] for name, each in expected.items()
+    }
+    for path in told["people_right"]["rules"]:
+        assert f'href="/?state=decided&amp;rule={path["rule"]}"' in page
+    # Who is no lead sees nobody else, and neither what was missed nor what was overturned.
+    bobs = console.client("bob").get("/insight?days=90").text.partition("<main")[2]
+    for name in ("ann", "cat", "eve", "Overturned", "blind second"):
+        assert name not in bobs, name
+    assert "You made " in bobs
+
+
+def test_drift_is_read_from_a_sample_of_each_day(database: Engine) -> None:
+    with transaction(database) as connection:
+        for day in range(35):
+            recent = day >= 28
+            record(
+                connection,
+                verdicts=[
+                    verdict(
+                        f"p{day}-{number}",
+                        negative=0.6 if recent else 0.2 + day / 1000,
+                        sarcasm=0.5,
+                        flagged=number < (5 if day % 2 else 6),
+                        offensive=0.1,
+                    )
+                    for number in range(25)
+                ],
+                now=NOW - timedelta(days=34 - day, hours=2),
+            )
+    with transaction(database, read_only=True) as connection:
+        found = {each.measure: each for each in drift.drift(connection, now=NOW)}
+        fewer = {each.measure: each for each in drift.drift(connection, now=NOW, a_day=21)}
+    assert list(found) == ["flagged", "negative", "sarcasm", "offensive"]
+    negative = found["negative"]
+    assert negative.shifted
+    assert negative.recent == pytest.approx(0.6)
+    assert negative.before == pytest.approx(0.2 + 13.5 / 1000)
+    assert negative.days[27:29] == [pytest.approx(0.227), pytest.approx(0.6)]
+    assert not found["flagged"].shifted
+    assert found["flagged"].days[:2] == [pytest.approx(0.24), pytest.approx(0.2)]
+    assert found["sarcasm"].p_value is None, "it is the same every day"
+    assert fewer["negative"].recent == pytest.approx(0.6)
+    with transaction(database, read_only=True) as connection:
+        assert drift.drift(connection, now=NOW, a_day=10) == [], "too few of a day to tell"
+        assert drift.drift(connection, now=NOW + timedelta(days=60)) == []
+
+
+def test_before_anything_happened_words_stand_where_figures_would(console: ConsoleServer) -> None:
+    page = console.client("eve", "lead").get("/insight").text
+    for words in (
+        "Nothing waits.",
+        "Deadpan has to have seen a day of flags",
+        "No flag was decided in this time.",
+        "Nobody answered “Was the model right?” in this time.",
+        "there are too few posts a day, or days",
+        "Nobody decided anything in this time.",
+    ):
+        assert words in page, words
+    assert "None" not in page.partition("<main")[2]
 
 
 def test_flags_that_an_erasure_closed_count_neither_for_nor_against_a_rule(
@@ -266,10 +470,10 @@ def test_flags_that_an_erasure_closed_count_neither_for_nor_against_a_rule(
     console.app.state.insight._kept.clear()
     after = lead.get("/insight").text
     for page in (before, after):
-        assert "Decided in 30 days</dt><dd>10<" in page
+        assert "Decided</a> in 30 days</dt><dd>10<" in page
         assert '<td class="n">3</td><td class="n">10</td>' in page, "3 of 10"
-    assert "Open</dt><dd>4<" in before
-    assert "Open</dt><dd>0<" in after
+    assert "Open</a></dt><dd>4<" in before
+    assert "Open</a></dt><dd>0<" in after
 
 
 def test_numbers_of_before_lunch_are_shown_to_nobody(
@@ -277,13 +481,13 @@ def test_numbers_of_before_lunch_are_shown_to_nobody(
 ) -> None:
     lead, cache = console.client("eve", "lead"), console.app.state.insight
     one = flag(console.database, "p1")
-    assert "Open</dt><dd>1<" in lead.get("/insight").text
+    assert "Open</a></dt><dd>1<" in lead.get("/insight").text
     lead.post(f"/flags/{one}/decide", {"action": "approve"})
     counted_at, numbers = cache._kept[30]
     cache._kept[30] = counted_at - 540, numbers
     page = lead.get("/insight").text
-    assert "Open</dt><dd>0<" in page
-    assert "Decided in 30 days</dt><dd>1<" in page
+    assert "Open</a></dt><dd>0<" in page
+    assert "Decided</a> in 30 days</dt><dd>1<" in page
     # Where counting takes long, old numbers are not shown in the meantime either.
     monkeypatch.setattr(cache, "patience_seconds", 0)
     counted_at, numbers = cache._kept[30]

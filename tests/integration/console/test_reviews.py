@@ -166,7 +166,11 @@ def test_a_lead_reopens_a_flag_for_somebody_else_and_marks_known_answers(
     assert "An appeal is waiting" in eve.get(f"/flags/{number}").text
     eve.post(f"/flags/{number}/known-answer", {"action": "remove"})
     with transaction(console.database, read_only=True) as connection:
-        assert known_answers.of_flag(connection, number) == "remove"
+        known = known_answers.of_flag(connection, number)
+    assert known is not None
+    assert known.action == "remove"
+    too_long = {"action": "remove", "why": "a" * 2001}
+    assert eve.post(f"/flags/{number}/known-answer", too_long).status_code == 422
     assert eve.post(f"/flags/{number}/known-answer", {"action": "skip"}).status_code == 422
     page = bob.get(bob.post("/next").headers["location"]).text
     assert "please" in page
@@ -180,17 +184,29 @@ def test_a_known_answer_looks_like_any_second_look(
         number = decided(console, share=0.0)
         lead = console.person("eve", "lead")
         with transaction(database) as connection:
-            known_answers.mark(connection, number, "approve", lead)
+            known_answers.mark(connection, number, "approve", lead, why="it <b>quotes</b> him")
         bob, cat = console.client("bob"), console.client("cat")
         where = bob.post("/next").headers["location"]
         page = bob.get(where).text
         assert "Second look" in page
         assert "nown" not in page
+        assert "quotes" not in page
         bob.post(f"{where}/vote", REMOVE)
-        assert "The earlier decision was: approved. You voted to remove." in bob.get(where).text
+        page = bob.get(where).text
+        assert "The right answer is known: approve. You voted to remove." in page
+        assert "it &lt;b&gt;quotes&lt;/b&gt; him" in page
+        look = f"{console.url}/api/v1{where}"
+        told = httpx.get(look, headers=console.token("bob", "reviews:vote")).json()
+        assert told["lesson"] == {"right": "approve", "why": "it <b>quotes</b> him"}
+        assert cat.get(where).status_code == 409, "it is told to nobody else"
+        there = cat.post("/next").headers["location"]
+        cat.post(f"{there}/vote", {"action": "approve"})
+        page = cat.get(there).text
+        assert "The earlier decision was: approved. You voted to approve." in page
+        assert "quotes" not in page, "whoever knows learns nothing of it"
         assert bob.post("/next").headers["location"].startswith("/?")
         assert "0%" in bob.get("/insight").text
-        assert "Known answers" not in cat.get("/insight").text
+        assert "Known answers" not in console.client("dan").get("/insight").text
         assert "bob" in console.client("eve", "lead").get("/insight").text
 
 

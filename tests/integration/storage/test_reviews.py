@@ -285,7 +285,45 @@ def test_known_answers_are_mixed_in_and_tell_who_was_right(
         assert [(r.moderator, r.hits, r.answered) for r in rates] == [("bob", 1, 1), ("cat", 0, 1)]
         known_answers.mark(connection, one, "", people["eve"])
         assert known_answers.of_flag(connection, one) is None
+        assert known_answers.lessons(connection, people["cat"], limit=9) == [], "it was withdrawn"
     assert _next(database, people["eli"], known_share=1.0) is None
+
+
+def test_who_missed_a_known_answer_learns_it_and_nobody_else_does(
+    database: Engine, people: dict[str, Moderator]
+) -> None:
+    one, two = flag(database, "a"), flag(database, "b")
+    for number, why in ((one, " because of its second word "), (two, "")):
+        _decide(database, number, people["ann"], sampling=NONE)
+        with transaction(database) as connection:
+            known_answers.mark(connection, number, "remove", people["eve"], why=why)
+    post_of = {}
+    for name, said in (("bob", REMOVE), ("cat", APPROVE), ("eli", Said("skip"))):
+        for _ in range(2):
+            look = _next(database, people[name], known_share=1.0)
+            assert look is not None
+            with transaction(database, read_only=True) as connection:
+                assert known_answers.lesson(connection, look, people[name]) is None, "not before"
+                post_of[look] = worklist.one(connection, reviews.by_id(connection, look).flag_id)
+            _vote(database, look, people[name], said)
+            with transaction(database, read_only=True) as connection:
+                learnt = known_answers.lesson(connection, look, people[name])
+                assert (learnt is not None) == (name == "cat")
+                assert known_answers.lesson(connection, look, people["ann"]) is None
+    with transaction(database, read_only=True) as connection:
+        for name in ("bob", "eli", "ann"):
+            assert known_answers.lessons(connection, people[name], limit=9) == []
+        learnt = known_answers.lessons(connection, people["cat"], limit=9)
+    assert {each.post_id: (each.said, each.right, each.why) for each in learnt} == {
+        "a": ("approve", "remove", "because of its second word"),
+        "b": ("approve", "remove", None),
+    }
+    assert learnt[0].review_id > learnt[1].review_id, "the last one first"
+    assert post_of[learnt[0].review_id].post_id == learnt[0].post_id
+    with transaction(database) as connection:
+        known_answers.mark(connection, one, "approve", people["eve"], why="I was wrong")
+        left = known_answers.lessons(connection, people["cat"], limit=9)
+    assert [each.post_id for each in left] == ["b"], "what is right has changed"
 
 
 def test_agreement_is_of_the_sample_and_of_nothing_else(
@@ -331,7 +369,7 @@ def test_erasure_reaches_second_looks(database: Engine, people: dict[str, Modera
     _vote(database, _next(database, people["bob"]), people["bob"], Said("approve", note="a quote"))
     with transaction(database) as connection:
         asked = second_looks.appeal(connection, one, actor=people["eve"], why="I wrote a quote")
-        known_answers.mark(connection, one, "remove", people["eve"])
+        known_answers.mark(connection, one, "remove", people["eve"], why="it says a quote")
         erasure.erase(connection, "post", "a", requested_by="test")
         for look in reviews.of_flag(connection, one):
             assert (look.state, look.claimed_by) == ("decided", None)
@@ -339,6 +377,7 @@ def test_erasure_reaches_second_looks(database: Engine, people: dict[str, Modera
         (vote,) = reviews.votes(connection, asked.id - 1)
         assert vote.note == erasure.ERASED
         assert known_answers.of_flag(connection, one) is None
+        assert connection.execute(select(tables.known_answers.c.why)).scalar() == erasure.ERASED
     assert _next(database, people["eli"], known_share=1.0) is None
     with transaction(database, read_only=True) as connection:
         assert claims.held_by(connection, people["eli"], now=LATER) == []
