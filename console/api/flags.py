@@ -16,7 +16,7 @@ from console.web import reasons
 from console.web.fields import RowId
 from console.web.filters import cursor_of, position_of
 from console.web.state import console_of, visitor_of
-from console.work import around, author, blind
+from console.work import around, author, blind, next_flag
 from console.work.deciding import note_negative
 from storage import tables
 from storage.base.database import transaction
@@ -73,19 +73,28 @@ def flags(
 
 @router.post("/api/v1/claim-next")
 def claim_next(write: Writing, wanted: shapes.ClaimNext | None = None) -> shapes.Claimed:
-    """Take the best flag: what is held already, else the highest priority, then the oldest."""
+    """Take the best flag: what is held already, else the highest priority, then by the order of
+    the list. Without a filter, whoever has views that are their work gets what is in those and
+    nothing else, unless `everything` is true.
+    """
     asked = wanted.model_dump(exclude_none=True) if wanted else {}
+    everything = asked.pop("everything", False)
     queue = asked.pop("queue", None)
+    seconds, looks = write.console.claim_seconds, write.me.is_lead
 
     def work(connection: Connection) -> shapes.Claimed:
-        flag_id = claims.claim_next(
-            connection,
-            write.me,
-            claim_seconds=write.console.claim_seconds,
-            queue=queue,
-            like=Filter(**asked) if asked else None,
-            looks=write.me.is_lead,
-        )
+        own = []
+        if not (everything or queue or asked):
+            own = next_flag.own_work(connection, write.me)
+        if own:
+            flag_id = next_flag.take_first(
+                connection, write.me, own, claim_seconds=seconds, looks=looks
+            )
+        else:
+            like = Filter(**asked) if asked else None
+            flag_id = claims.claim_next(
+                connection, write.me, claim_seconds=seconds, queue=queue, like=like, looks=looks
+            )
         if flag_id is None:
             return shapes.Claimed(flag_id=None, claim_expires_at=None)
         until = worklist.one(connection, flag_id).claim_expires_at

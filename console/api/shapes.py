@@ -350,6 +350,7 @@ class ClaimNext(ClaimNextReview):
     author: Word | None = None
     post_id: Word | None = None
     words: Word | None = None
+    everything: bool = False
 
 
 class Decision(Row):

@@ -79,6 +79,7 @@ templates.env.filters |= {
     "stamp": words.stamp,
     "duration": words.duration,
     "condition": words.condition_words,
+    "score_brief": words.score_brief,
     "rule": words.rule_words,
     "placed": words.placed,
     "score": words.score_words,

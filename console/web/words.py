@@ -89,6 +89,20 @@ def condition_words(condition: Mapping[str, Any]) -> str:
     return f"{score} is {value:.2f}; the rule fires {fires}"
 
 
+def score_brief(reason: Mapping[str, Any]) -> str:
+    """The score that a tag shows beside its rule, such as ".83": of the rule's first condition that
+    asks for so much or more; empty where none does, or where no number says more."""
+    for condition in reason.get("conditions") or ():
+        value = condition.get("value")
+        if (
+            condition.get("comparison") in (">=", ">")
+            and condition.get("score") not in _SO
+            and isinstance(value, int | float)
+        ):
+            return f"{value:.2f}".removeprefix("0")
+    return ""
+
+
 def thresholds(reasons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Where rules that fired begin, by what was read ("together", "text_alone", "image_alone") and
     score ("negative", "sarcasm", "offensive", "hateful"); the lowest where several ask for the same

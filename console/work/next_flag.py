@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -97,8 +98,7 @@ def take_next(
     look = flag_id = None
     with transaction(console.database) as connection:
         if not (from_all or asked.queue or asked.is_filtered):
-            own = views.assigned_to(connection, me)
-            lists = [asked_of(each.queue, each.filters) for each in own] or lists
+            lists = own_work(connection, me) or lists
         # Second looks are few, so they come first; what is held comes before all.
         if not claims.held_by(connection, me, now=datetime.now(UTC)):
             for each in lists:
@@ -110,19 +110,45 @@ def take_next(
                     language=each.filter(blind=me.is_lead).language,
                     known_share=console.known_answer_share,
                 )
-        for each in lists if look is None else ():
-            flag_id = flag_id or claims.claim_next(
-                connection,
-                me,
-                claim_seconds=seconds,
-                queue=each.queue or None,
-                like=each.filter(blind=me.is_lead) if each.is_filtered else None,
-            )
+        if look is None:
+            flag_id = take_first(connection, me, lists, claim_seconds=seconds)
     if look is not None:
         return see_other(within.address(f"/reviews/{look}", **shown))
     if flag_id is not None:
         return see_other(within.address(f"/flags/{flag_id}", **shown))
     return see_other(f"/?{asked.query(**{k: str(v) for k, v in shown.items()}, empty='1')}")
+
+
+def own_work(connection: Connection, me: Moderator) -> list[Asked]:
+    """The lists that are somebody's work, by the names of their views; none for whom all is."""
+    return [asked_of(each.queue, each.filters) for each in views.assigned_to(connection, me)]
+
+
+def take_first(
+    connection: Connection,
+    me: Moderator,
+    lists: Iterable[Asked],
+    *,
+    claim_seconds: float,
+    looks: bool = True,
+) -> int | None:
+    """Takes the best flag of the first list that has one, as `claims.claim_next` does.
+
+    Raises:
+        ConfigurationError: the filters of a list are invalid.
+    """
+    for each in lists:
+        flag_id = claims.claim_next(
+            connection,
+            me,
+            claim_seconds=claim_seconds,
+            queue=each.queue or None,
+            like=each.filter(blind=me.is_lead) if each.is_filtered else None,
+            looks=looks,
+        )
+        if flag_id is not None:
+            return flag_id
+    return None
 
 
 def done_banner(

@@ -34,6 +34,8 @@ PAGES = {
     "insight": "/insight",
     "audit": "/audit",
     "to-settle": "/reviews",
+    "recall": "/recall",
+    "views": "/views",
     "settings": "/settings",
     "people": "/moderators",
     "erasure": "/erasure",

@@ -109,6 +109,27 @@ def test_n_takes_from_the_views_that_are_somebodys_work_and_from_nothing_else(
     assert {"view.save", "view.assign"} <= set(_actions(console))
 
 
+def test_programs_take_from_the_views_of_their_moderator_too(console: ConsoleServer) -> None:
+    eve = console.client("eve", "lead")
+    view = {"name": "Sarcasm in German", "queue": "sarcasm", "filters": "language=de"}
+    eve.post("/views", {**view, "shared": "1"})
+    eve.post("/views/1/people", {"who": "ann"})
+    token = console.token("ann", "flags:read", "flags:decide")
+    with httpx.Client(base_url=console.url, headers=token, timeout=30) as program:
+
+        def take(**wanted: object) -> object:
+            number = program.post("/api/v1/claim-next", json=wanted).json()["flag_id"]
+            if number is not None:
+                said = {"action": "approve"}
+                program.post(f"/api/v1/flags/{number}/decision", json=said).raise_for_status()
+            return number
+
+        assert take() == 4
+        assert take() is None
+        assert take(queue="sarcasm") == 3
+        assert take(everything=True) == 1
+
+
 def test_only_leads_share_and_nobody_sees_anothers_own_views(console: ConsoleServer) -> None:
     ann, bob = console.client("ann"), console.client("bob")
     mine = {"name": "Mine", "queue": "sarcasm"}

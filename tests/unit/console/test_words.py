@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from console.web.words import condition_words, read_by, score_words, thresholds
+from console.web.words import (
+    condition_words,
+    read_by,
+    score_brief,
+    score_words,
+    thresholds,
+)
 from tasks.policy.rules import SCORE_NAMES
 
 
@@ -36,3 +42,14 @@ def test_what_is_so_or_not_is_said_without_a_number(name: str) -> None:
     assert condition_words(condition) == score_words(name)
     # A rule may ask for the opposite, together with something else.
     assert "is 0.00" in condition_words({**condition, "comparison": "<", "value": 0.0})
+
+
+def test_a_tag_shows_the_first_score_that_had_to_be_high() -> None:
+    low = {"score": "sarcasm", "comparison": "<", "threshold": 0.3, "value": 0.1}
+    high = {"score": "hateful", "comparison": ">=", "threshold": 0.6, "value": 0.826}
+    unread = {"score": "unread", "comparison": ">=", "threshold": 1, "value": 1}
+    language = {"score": "language", "comparison": "==", "threshold": "de", "value": "de"}
+    assert score_brief({"rule": "mean", "conditions": [language, low, high]}) == ".83"
+    assert score_brief({"rule": "sure", "conditions": [{**high, "value": 1.0}]}) == "1.00"
+    assert score_brief({"rule": "unread", "conditions": [unread]}) == ""
+    assert score_brief({"rule": "old"}) == ""
