@@ -79,6 +79,9 @@ templates.env.filters |= {
     "stamp": words.stamp,
     "duration": words.duration,
     "condition": words.condition_words,
+    "asks": lambda condition: words.asks_for(
+        condition.score, condition.comparison, condition.threshold
+    ),
     "rule": words.rule_words,
     "placed": words.placed,
     "score": words.score_words,

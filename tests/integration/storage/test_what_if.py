@@ -84,8 +84,8 @@ def test_of_all_posts_it_says_what_judging_them_again_says(
     before, after = flagged(judged_posts, OLD), flagged(judged_posts, new)
     assert change.before.flags_per_day.value == pytest.approx(len(before) / 10)
     assert change.after.flags_per_day.value == pytest.approx(len(after) / 10)
-    assert {each.post_id for each in change.appear} == after - before
-    assert {each.post_id for each in change.vanish} == before - after
+    assert {each.verdict.post_id for each in change.appear} == after - before
+    assert {each.verdict.post_id for each in change.vanish} == before - after
 
 
 def test_a_higher_threshold_is_more_precise(judged_posts: Engine) -> None:
