@@ -13,7 +13,18 @@ from console.api import oversight as api_oversight
 from console.api import posts as api_posts
 from console.api import reviews as api_reviews
 from console.api import team as api_team
-from console.pages import author, bulk, erasure, flag, insight, queue, reports, review, views
+from console.pages import (
+    author,
+    bulk,
+    erasure,
+    flag,
+    insight,
+    policy,
+    queue,
+    reports,
+    review,
+    views,
+)
 from console.people import accounts, sign_in, sign_in_openid
 from console.people.openid import Provider
 from console.web import metrics, render
@@ -85,6 +96,7 @@ def create_app(console: Console, *, provider: Provider | None = None) -> FastAPI
         views,
         insight,
         reports,
+        policy,
         accounts,
         erasure,
         api_posts,

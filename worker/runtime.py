@@ -15,8 +15,8 @@ from deadpan.core.waiting import Waiting, ended_by_signals
 from models.serving.classifier import Classifier
 from sources.net.throttle import Throttle
 from sources.open import open_source
-from storage.base.database import connect
-from storage.judging import queries
+from storage.base.database import connect, transaction
+from storage.judging import policies, queries
 from storage.judging.evidence import EvidenceStore
 from storage.migrations.schema import require_schema
 from tasks.challenger.challenger import Challenger
@@ -28,7 +28,8 @@ from tasks.moderate.explainer import Explainer
 from tasks.moderate.feature_store import RedisFeatures
 from tasks.moderate.judge import Judge
 from tasks.moderate.runner import ChunkRunner
-from tasks.policy.rules import Policy, load_policy
+from tasks.policy.reason_codes import policy_of, policy_text
+from tasks.policy.rules import Policy, parse_policy
 from tasks.watches import metrics, model_breaks
 from tasks.watches.model_watch import error_text
 from tasks.watches.pace import Pace
@@ -83,8 +84,11 @@ class Runtime:
         if problems:
             self._health.stop()
             raise ConfigurationError(problems)
-        policy = load_policy(settings.policy)
+        text = policy_text(settings.policy)
+        policy = parse_policy(policy_of(text))
         self._connect()
+        with transaction(self._database) as connection:
+            policies.started(connection, policy.version, text)
         show_room(self._database, self._evidence)
         self.spoilt = Spoilt(self._intake, worker=name)
         self._pace = Pace(settings.chunk_size)

@@ -43,6 +43,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/evidence/{sha256}"): _VIEWER,
     ("GET", "/history"): _VIEWER,
     ("GET", "/insight"): _VIEWER,
+    ("GET", "/policy"): _VIEWER,
     ("GET", "/settings"): _VIEWER,
     ("POST", "/settings"): _VIEWER,
     ("POST", "/settings/password"): _VIEWER,
@@ -76,6 +77,9 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/flags/{flag_id}/known-answer"): _LEAD,
     # leads look at how the work is done
     ("GET", "/recall"): _LEAD,
+    ("GET", "/what-if"): _LEAD,
+    ("POST", "/what-if"): _LEAD,
+    ("POST", "/what-if/take"): _LEAD,
     ("GET", "/audit"): _LEAD,
     ("GET", "/audit.jsonl"): _LEAD,
     ("GET", "/decisions.jsonl"): _LEAD,

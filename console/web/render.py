@@ -80,6 +80,9 @@ templates.env.filters |= {
     "duration": words.duration,
     "condition": words.condition_words,
     "score_brief": words.score_brief,
+    "asks": lambda condition: words.asks_for(
+        condition.score, condition.comparison, condition.threshold
+    ),
     "rule": words.rule_words,
     "placed": words.placed,
     "score": words.score_words,

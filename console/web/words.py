@@ -103,6 +103,15 @@ def score_brief(reason: Mapping[str, Any]) -> str:
     return ""
 
 
+def asks_for(score: str, comparison: str, threshold: float | str) -> str:
+    """What a condition of a rule asks for: "Sarcasm of the words alone is at 0.70 or more"."""
+    if isinstance(threshold, str):
+        return f"{score_words(score)} is {'not ' if comparison == '!=' else ''}{threshold}"
+    if score in _SO and comparison == ">=" and threshold > 0:
+        return score_words(score)
+    return f"{score_words(score)} is {_FIRES[comparison].format(f'{threshold:.2f}')}"
+
+
 def thresholds(reasons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Where rules that fired begin, by what was read ("together", "text_alone", "image_alone") and
     score ("negative", "sarcasm", "offensive", "hateful"); the lowest where several ask for the same

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -69,16 +69,14 @@ def sample(
 ) -> Sample:
     """Returns the sample of this time; the same one when asked again for the same time.
 
-    Verdicts are drawn by their ids, which are given out one after the other, so that no table is
-    read through: each of the drawn ids that is one stands for as many as lie between two of them.
+    Verdicts and flags are drawn by their ids, which are given out one after the other, so that no
+    table is read through: each of the drawn ids that is one stands for as many as lie between two
+    of them.
     """
     chance = random.Random(f"{since.isoformat()} {until.isoformat()}")  # noqa: S311 - hides nothing
     columns, made = tables.flags.c, tables.decisions.c
     within = (columns.opened_at >= since, columns.opened_at <= until)
-    numbers = connection.execute(
-        select(columns.id).where(*within, columns.inclusion.is_(None)).order_by(columns.id)
-    ).scalars()
-    opened = list(numbers)
+    opened = _ids(connection, columns.id, columns.opened_at, since, until)
     taken = opened if len(opened) <= flags else sorted(chance.sample(opened, flags))
     looks = connection.execute(
         select(columns.id).where(*within, columns.inclusion.is_not(None)).limit(flags)
@@ -98,14 +96,18 @@ def sample(
     )
 
 
-def _of_flags(connection: Connection, numbers: list[int], each: float | None) -> list[Judged]:
+def _of_flags(connection: Connection, numbers: Sequence[int], each: float | None) -> list[Judged]:
+    """Flags among these ids, each standing for `each`; looks, where that is None."""
     columns = tables.flags.c
     found = []
     for part in in_parts(numbers):
         rows = connection.execute(
             select(columns.id, columns.outcome, columns.inclusion, tables.verdicts)
             .join(tables.verdicts, tables.verdicts.c.id == columns.verdict_id)
-            .where(columns.id.in_(part))
+            .where(
+                columns.id.in_(part),
+                columns.inclusion.is_(None) if each is not None else columns.inclusion.is_not(None),
+            )
         )
         for number, outcome, inclusion, *values in rows:
             removed = None if outcome is None else outcome == "remove"
@@ -118,11 +120,7 @@ def _unflagged(
     connection: Connection, since: datetime, until: datetime, number: int, chance: random.Random
 ) -> list[Judged]:
     columns = tables.verdicts.c
-    first = id_at(connection, columns.created_at >= since)
-    last = id_at(connection, columns.created_at <= until, last=True)
-    if first is None or last is None or last < first:
-        return []
-    ids = range(first, last + 1)
+    ids = _ids(connection, columns.id, columns.created_at, since, until)
     drawn = ids if len(ids) <= number else sorted(chance.sample(ids, number))
     flagged = tables.flags.alias("flagged")
     is_flagged = (
@@ -142,10 +140,32 @@ def _verdict(values: Iterable[Any]) -> Verdict:
 
 
 def id_at(connection: Connection, *where: ColumnElement[bool], last: bool = False) -> int | None:
-    """Returns the id of the first or last verdict by time; those of a chunk have the same, so that
-    their ids decide.
-    """
-    order = [tables.verdicts.c.created_at, tables.verdicts.c.id]
-    statement = select(order[1]).where(*where).limit(1)
-    statement = statement.order_by(*(each.desc() if last else each for each in order))
-    return connection.execute(statement).scalar()
+    """Returns the id of the first or last verdict by time."""
+    created, id_ = tables.verdicts.c.created_at, tables.verdicts.c.id
+    return _first_id(connection, id_, created, *where, last=last)
+
+
+def _ids(
+    connection: Connection,
+    id_: ColumnElement[int],
+    at: ColumnElement[datetime],
+    since: datetime,
+    until: datetime,
+) -> range:
+    """From the first id of a time to the last, read from the index of that time."""
+    first = _first_id(connection, id_, at, at >= since)
+    last = _first_id(connection, id_, at, at <= until, last=True)
+    return range(0) if first is None or last is None else range(first, last + 1)
+
+
+def _first_id(
+    connection: Connection,
+    id_: ColumnElement[int],
+    at: ColumnElement[datetime],
+    *where: ColumnElement[bool],
+    last: bool = False,
+) -> int | None:
+    """The id of the first or last row by time; rows of a chunk have the same time, so that their
+    ids decide."""
+    order = [each.desc() if last else each for each in (at, id_)]
+    return connection.execute(select(id_).where(*where).order_by(*order).limit(1)).scalar()

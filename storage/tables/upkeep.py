@@ -107,6 +107,21 @@ notices: Final = table(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPolicy:
+    """A policy that workers judged by, as its file was written."""
+
+    version: Annotated[str, String(200), PRIMARY]
+    text: Annotated[str, Text]
+    first_seen_at: datetime
+    last_started_at: datetime
+
+
+policies: Final = table(
+    "policies", StoredPolicy, Index("ix_policies_last_started_at", "last_started_at")
+)
+
+
 class Compatibility:
     """The one row that says which versions of Deadpan this database works with."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deadpan.core.errors import PolicyError
-from deadpan.core.people_files import UnreadableFileError, read_toml, toml_of
+from deadpan.core.people_files import UnreadableFileError, read_text, toml_of
 
 ReasonCodes = Mapping[str, str]
 """What moderators choose a reason from: words for people by code, in the order of the file."""
@@ -21,15 +21,32 @@ _CODE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 def read_policy(path: str = "") -> Mapping[str, Any]:
     """Read a policy's TOML file, unchecked; without a path the policy that ships with Deadpan."""
+    return policy_of(policy_text(path), shown=path)
+
+
+def policy_text(path: str = "") -> str:
+    """A policy's file as it is written, unchecked; without a path the policy that ships."""
     try:
         if not path:
-            return toml_of((resources.files("tasks.policy") / SHIPPED).read_text(encoding="utf-8"))
-        return read_toml(Path(path))
+            return (resources.files("tasks.policy") / SHIPPED).read_text(encoding="utf-8")
+        return read_text(Path(path))
     except UnreadableFileError as error:
-        raise PolicyError(
-            f"policy {path} {error}; set DEADPAN_POLICY to a TOML file, "
-            "or unset it to use the policy that ships with Deadpan"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def policy_of(text: str, *, shown: str = "") -> Mapping[str, Any]:
+    """A policy's TOML, unchecked."""
+    try:
+        return toml_of(text)
+    except UnreadableFileError as error:
+        raise _unreadable(shown, error) from None
+
+
+def _unreadable(path: str, error: UnreadableFileError) -> PolicyError:
+    return PolicyError(
+        f"policy {path} {error}; set DEADPAN_POLICY to a TOML file, "
+        "or unset it to use the policy that ships with Deadpan"
+    )
 
 
 def read_reason_codes(path: str = "") -> ReasonCodes:

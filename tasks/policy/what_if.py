@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from deadpan.core.errors import PolicyError
+from deadpan.core.people_files import toml_of
 from models.posts.prediction import Prediction, Scores, Sentiment
 from storage.reports.judged import Judged, Sample
 from storage.reports.recall import (
@@ -17,7 +19,7 @@ from storage.reports.recall import (
     weighted_count,
 )
 from storage.tables import OF_WORDS, SENTIMENTS, Verdict
-from tasks.policy.rules import LANGUAGE, Policy, Reason, parse_policy, scores_of
+from tasks.policy.rules import LANGUAGE, Policy, Reason, Rule, parse_policy, scores_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Outlook:
 
     Attributes:
         flags_per_day: with its interval, for most posts are known by a sample alone.
-        queues: flags a day by queue.
+        queues, rules: flags a day by queue, and by rule; several rules may fire for a flag.
         hours_per_day: of moderators, at the pace of now; None where no pace is known.
         precision: None where none of its flags was decided.
         recall: None without looks at unflagged posts.
@@ -34,6 +36,7 @@ class Outlook:
 
     flags_per_day: Estimate
     queues: Mapping[str, float]
+    rules: Mapping[str, float]
     hours_per_day: float | None
     precision: Estimate | None
     recall: Estimate | None
@@ -45,6 +48,7 @@ class Change:
 
     Attributes:
         sampled: verdicts that were judged again.
+        stand_for: verdicts of that time, these among them.
         days: over which they came.
         appear, vanish: posts of the sample that only the new one, or only the old one flags.
     """
@@ -52,9 +56,10 @@ class Change:
     before: Outlook
     after: Outlook
     sampled: int
+    stand_for: int
     days: float
-    appear: Sequence[Verdict]
-    vanish: Sequence[Verdict]
+    appear: Sequence[Judged]
+    vanish: Sequence[Judged]
 
 
 def what_if(before: Policy, after: Policy, sample: Sample, *, examples: int = 10) -> Change:
@@ -64,8 +69,8 @@ def what_if(before: Policy, after: Policy, sample: Sample, *, examples: int = 10
     for judged in (sample.flags, sample.unflagged, sample.looks):
         both = [(each, *_judged(each.verdict, before, after)) for each in judged]
         if judged is not sample.looks:
-            appear += [each.verdict for each, old, new in both if new and not old]
-            vanish += [each.verdict for each, old, new in both if old and not new]
+            appear += [each for each, old, new in both if new and not old]
+            vanish += [each for each, old, new in both if old and not new]
         fired.append(
             (
                 [(each, old) for each, old, _ in both],
@@ -77,6 +82,7 @@ def what_if(before: Policy, after: Policy, sample: Sample, *, examples: int = 10
         outlooks[0],
         outlooks[1],
         len(sample.flags) + len(sample.unflagged),
+        round(sum(each.stands_for for each in (*sample.flags, *sample.unflagged))),
         sample.days,
         appear[:examples],
         vanish[:examples],
@@ -90,15 +96,9 @@ def with_threshold(policy: Policy, rule: str, threshold: float) -> Policy:
         PolicyError: there is no such rule, its conditions are about the language alone, or the
             threshold is none.
     """
-    names = [each.name for each in policy.rules]
-    if rule not in names:
-        raise PolicyError(f"there is no rule {rule!r}; rules are {', '.join(names)}")
     if not 0 <= threshold <= 1:
         raise PolicyError(f"threshold {threshold:g} must be between 0 and 1, as every score is")
-    old = policy.rules[names.index(rule)]
-    place = next((n for n, c in enumerate(old.conditions) if c.score != LANGUAGE), None)
-    if place is None:
-        raise PolicyError(f"rule {rule!r} asks for the language alone; it has no threshold")
+    old, place = rule_and_place(policy, rule)
     conditions = list(old.conditions)
     conditions[place] = replace(conditions[place], threshold=threshold)
     rules = [
@@ -114,6 +114,46 @@ def with_threshold(policy: Policy, rule: str, threshold: float) -> Policy:
         for each in policy.rules
     ]
     return parse_policy({"rules": rules})
+
+
+def rule_and_place(policy: Policy, rule: str) -> tuple[Rule, int]:
+    """A rule, and which of its conditions is the first that has a number.
+
+    Raises:
+        PolicyError: there is no such rule, or its conditions are about the language alone.
+    """
+    names = [each.name for each in policy.rules]
+    if rule not in names:
+        raise PolicyError(f"there is no rule {rule[:80]!r}; rules are {', '.join(names)}")
+    found = policy.rules[names.index(rule)]
+    place = next((n for n, c in enumerate(found.conditions) if c.score != LANGUAGE), None)
+    if place is None:
+        raise PolicyError(f"rule {rule!r} asks for the language alone; it has no threshold")
+    return found, place
+
+
+def text_with_threshold(text: str, rule: str, threshold: float) -> str:
+    """A policy's TOML with another threshold in a rule, and else as it was written.
+
+    Raises:
+        PolicyError: as `with_threshold`, or the rule is written in a way that this cannot change.
+    """
+    data = toml_of(text)
+    old = parse_policy(data)
+    wanted = with_threshold(old, rule, threshold).version
+    condition = old.rules[[r.name for r in old.rules].index(rule)].conditions[
+        rule_and_place(old, rule)[1]
+    ]
+    when = next(each["when"] for each in data["rules"] if each["name"] == rule)
+    score = rf"({re.escape(condition.score)}\s*{condition.comparison}\s*)[0-9.]+"
+    changed = re.sub(score, rf"\g<1>{threshold:g}", when, count=1)
+    # The same sentence may stand elsewhere, in a comment or another rule: the right place is the
+    # one that makes the policy that is wanted.
+    for place in re.finditer(re.escape(when), text):
+        tried = text[: place.start()] + changed + text[place.end() :]
+        if parse_policy(toml_of(tried)).version == wanted:
+            return tried
+    raise PolicyError(f"rule {rule!r} has its `when` in an unusual form; edit the policy itself")
 
 
 def scores_of_verdict(verdict: Verdict) -> dict[str, float]:
@@ -158,28 +198,38 @@ _Fired = Sequence[tuple[Judged, Sequence[Reason]]]
 def _outlook(sample: Sample, flags: _Fired, unflagged: _Fired, looks: _Fired) -> Outlook:
     counts: Counter[float] = Counter()
     queues: dict[str, float] = defaultdict(float)
+    rules: dict[str, float] = defaultdict(float)
     for each, reasons in (*flags, *unflagged):
         if reasons:
             counts[each.stands_for] += 1
             queues[reasons[0].queue] += each.stands_for / sample.days
-    per_day = _per_day(counts, unflagged, sample.days)
+            for reason in reasons:
+                rules[reason.rule] += each.stands_for / sample.days
+    weights = {each.stands_for for each, _ in unflagged}
+    per_day = a_day(counts, weights, sample.days)
     rates = recall_and_precision(*_groups([*flags, *looks]))
     seconds = sample.seconds_each
     return Outlook(
         per_day,
         dict(sorted(queues.items())),
+        dict(sorted(rules.items())),
         None if seconds is None else per_day.value * seconds / 3600,
         rates.everything.precision,
         rates.everything.recall if looks else None,
     )
 
 
-def _per_day(counts: Mapping[float, int], unflagged: _Fired, days: float) -> Estimate:
+def a_day(counts: Mapping[float, int], weights: Set[float], days: float) -> Estimate:
+    """Posts a day.
+
+    Args:
+        counts: posts of the sample, by what each stands for.
+        weights: what unflagged posts of the sample stand for, counted or not.
+    """
     # A weight of 1 is a post that was counted, not drawn: it adds no uncertainty.
     known = counts.get(1.0, 0)
     drawn = [(weight, number) for weight, number in counts.items() if weight != 1]
-    weights = {each.stands_for for each, _ in unflagged} - {1.0} - {w for w, _ in drawn}
-    drawn += [(weight, 0) for weight in weights]
+    drawn += [(weight, 0) for weight in weights - {1.0} - counts.keys()]
     if not drawn:
         return Estimate(known / days, known / days, known / days)
     total = weighted_count(drawn)

@@ -32,6 +32,8 @@ PAGES = {
     "one-queue": "/?queue=sarcasm",
     "history": "/history",
     "insight": "/insight",
+    "policy": "/policy",
+    "what-if": "/what-if?rule=negative&value=0.7",
     "audit": "/audit",
     "to-settle": "/reviews",
     "recall": "/recall",

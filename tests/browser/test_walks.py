@@ -23,7 +23,7 @@ def _links(page: Page) -> list[str]:
 def test_a_viewer_sees_and_decides_nothing(people: People, console: ConsoleServer) -> None:
     page = people.page("vic", "viewer")
     page.goto("/")
-    assert _links(page) == ["Queue", "History", "Insight"]
+    assert _links(page) == ["Queue", "History", "Insight", "Policy"]
     for name in ("Insight", "History", "Queue"):
         page.locator(".top nav").get_by_role("link", name=name).click()
         expect(page.locator("h1")).to_have_text(name)
@@ -56,7 +56,7 @@ def test_a_lead_settles_takes_over_and_takes_along(
     ann.wait_for_url("**after=1*")
     lead = people.page("eve", "lead")
     lead.goto("/")
-    assert _links(lead) == ["Queue", "History", "Insight", "Appeals", "Audit"]
+    assert _links(lead) == ["Queue", "History", "Insight", "Policy", "Appeals", "Audit"]
     # What was escalated comes first, and to them only.
     lead.keyboard.press("n")
     lead.wait_for_url("**/flags/5")

@@ -18,6 +18,7 @@ from storage.judging.outcomes import record
 from storage.judging.values import NewFlag
 from storage.reports import judged
 from storage.tables import Verdict
+from tasks.policy import goals
 from tasks.policy.rules import Policy, parse_policy
 from tasks.policy.what_if import scores_of_verdict, what_if, with_threshold
 from tests.console_data import moderator, verdict
@@ -84,8 +85,8 @@ def test_of_all_posts_it_says_what_judging_them_again_says(
     before, after = flagged(judged_posts, OLD), flagged(judged_posts, new)
     assert change.before.flags_per_day.value == pytest.approx(len(before) / 10)
     assert change.after.flags_per_day.value == pytest.approx(len(after) / 10)
-    assert {each.post_id for each in change.appear} == after - before
-    assert {each.post_id for each in change.vanish} == before - after
+    assert {each.verdict.post_id for each in change.appear} == after - before
+    assert {each.verdict.post_id for each in change.vanish} == before - after
 
 
 def test_a_higher_threshold_is_more_precise(judged_posts: Engine) -> None:
@@ -97,6 +98,16 @@ def test_a_higher_threshold_is_more_precise(judged_posts: Engine) -> None:
     assert change.before.precision.value == pytest.approx(0.7, abs=0.1)
     assert change.after.precision.value == 1
     assert change.after.recall is None  # nobody looked for what is missed
+
+
+def test_a_goal_of_flags_a_day_is_kept_by_judging_them_again(judged_posts: Engine) -> None:
+    with transaction(judged_posts, read_only=True) as connection:
+        sample = judged.sample(connection, since=NOW - DAYS, until=NOW)
+    found = goals.for_flags_a_day(OLD, "negative", sample, 50)
+    kept = flagged(judged_posts, with_threshold(OLD, "negative", found.threshold))
+    below = flagged(judged_posts, with_threshold(OLD, "negative", found.threshold - 0.01))
+    assert found.reached.value == pytest.approx(len(kept) / 10)
+    assert len(kept) <= 500 < len(below)
 
 
 def test_a_sample_says_it_nearly_and_its_interval_holds_the_truth(judged_posts: Engine) -> None:

@@ -17,10 +17,11 @@ from deadpan.core.settings import load
 from storage import tables
 from storage.base.database import connect, transaction
 from storage.flags import worklist
-from storage.judging import explanations, queries
+from storage.judging import explanations, policies, queries
 from storage.migrations.schema import migrate
 from storage.tables import ExplanationRow, verdicts
 from tasks.intake.intake import Intake
+from tasks.policy.rules import load_policy
 from tests.harness import outcomes, wait_until, worker
 from tests.platform import Platform
 from worker.checks import configuration_problems
@@ -204,6 +205,15 @@ def test_one_worker_meets_everything_that_can_be_wrong_with_a_post(place: Place)
     assert len(intake_errors) == 4
     for words in ("257 bytes", "not UTF-8", "control character", "empty"):
         assert any(words in error for error in intake_errors)
+
+
+def test_a_worker_writes_down_the_policy_that_it_judges_by(place: Place) -> None:
+    place.intake.enqueue(["of-the-policy"])
+    place.wait(["of-the-policy"])
+    with transaction(place.database, read_only=True) as connection:
+        (known,) = policies.history(connection, limit=5)
+    version = load_policy(str(place.folder / "policy.toml")).version
+    assert (known.version, known.text) == (version, SAD)
 
 
 def test_a_flag_carries_its_reasons_the_words_that_moved_it_and_what_was_seen(place: Place) -> None:
