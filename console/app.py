@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 
 from console.api import flags as api_flags
 from console.api import oversight as api_oversight
+from console.api import policy as api_policy
 from console.api import posts as api_posts
 from console.api import reviews as api_reviews
 from console.api import team as api_team
@@ -103,6 +104,7 @@ def create_app(console: Console, *, provider: Provider | None = None) -> FastAPI
         api_flags,
         api_reviews,
         api_oversight,
+        api_policy,
         api_team,
     ):
         app.include_router(part if isinstance(part, APIRouter) else part.router)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -22,7 +22,7 @@ from storage.reports import judged
 from storage.tables import StoredPolicy
 from tasks.policy import goals
 from tasks.policy.rules import LANGUAGE, Policy, parse_policy
-from tasks.policy.what_if import text_with_threshold, what_if
+from tasks.policy.what_if import Change, text_with_threshold, what_if
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 DAYS: Final = 30
@@ -35,18 +35,40 @@ _Text = Annotated[str, Form(max_length=MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What somebody moves: a rule to a threshold, or to the one that reaches a goal."""
+class Asked:
+    """What somebody moves: a rule to a threshold, or to the one that reaches a goal.
+
+    Attributes:
+        goal: what `value` is: "threshold", "precision" in percent, or "flags" a day.
+        value: as it was typed.
+    """
 
     rule: str = ""
     goal: str = "threshold"
     value: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Another policy beside the one in use.
+
+    Attributes:
+        text: of the other one, as TOML.
+        diff: its lines against the one in use.
+        found: the threshold that reaches a goal, where one was asked for.
+    """
+
+    text: str
+    version: str
+    diff: list[str]
+    change: Change
+    found: goals.Found | None
+
+
 @router.get("/policy")
 def policy_page(request: Request) -> Response:
     """The rules in use in plain words, and the versions before."""
-    known = _known(request)
+    known = known_policies(request)
     rules = sorted(_policy(known[0].text).rules, key=lambda r: -r.priority) if known else []
     promises = _policy(known[0].text).queue_promises if known else {}
     return page(request, "policy.html", known=known, rules=rules, promises=promises)
@@ -61,8 +83,8 @@ def what_if_page(
     version: str = "",
 ) -> Response:
     """What another threshold would mean, or an earlier policy."""
-    known = _known(request)
-    asked = _Asked(clean(rule), clean(goal), clean(value))
+    known = known_policies(request)
+    asked = Asked(clean(rule), clean(goal), clean(value))
     if version:
         earlier = next((each for each in known if each.version == version), None)
         if earlier is None:
@@ -74,13 +96,13 @@ def what_if_page(
 @router.post("/what-if")
 def what_if_text(request: Request, text: _Text = "") -> Response:
     """What a policy that somebody wrote would mean."""
-    return _answer(request, _known(request), _Asked(), text, tried=True)
+    return _answer(request, known_policies(request), Asked(), text, tried=True)
 
 
 @router.post("/what-if/take")
 def take(request: Request, text: _Text = "", why: _Text = "") -> Response:
     """The file of a policy, to be committed by who takes it; the audit log says that they did."""
-    known, why = _known(request), why.strip()
+    known, why = known_policies(request), why.strip()
     try:
         new = _policy(text)
         if not why or len(why) > _REASON_CHARACTERS:
@@ -89,7 +111,7 @@ def take(request: Request, text: _Text = "", why: _Text = "") -> Response:
                 "policy is to be used"
             )
     except ConfigurationError as error:
-        return _answer(request, known, _Asked(), text, tried=True, problem=error, why=why)
+        return _answer(request, known, Asked(), text, tried=True, problem=error, why=why)
     in_use = known[0].version if known else None
     audited(request, "policy.take", f"policy {new.version}", {"in use": in_use, "why": why})
     return Response(
@@ -102,7 +124,7 @@ def take(request: Request, text: _Text = "", why: _Text = "") -> Response:
 def _answer(
     request: Request,
     known: list[StoredPolicy],
-    asked: _Asked,
+    asked: Asked,
     text: str,
     *,
     tried: bool,
@@ -113,7 +135,8 @@ def _answer(
     text, more = _unix(text), dict[str, Any]()
     if known and tried:
         try:
-            more = _compared(request, known[0], asked, text)
+            compared = compare(request, known[0], asked, text)
+            more = {each.name: getattr(compared, each.name) for each in fields(compared)}
         except ConfigurationError as error:
             problem = problem or error
     rules = _policy(known[0].text).rules if known else ()
@@ -131,7 +154,12 @@ def _answer(
     )
 
 
-def _compared(request: Request, in_use: StoredPolicy, asked: _Asked, text: str) -> dict[str, Any]:
+def compare(request: Request, in_use: StoredPolicy, asked: Asked, text: str) -> Compared:
+    """What another policy would mean, of a sample of the last days: `text`, or a moved rule.
+
+    Raises:
+        PolicyError: the policy is no good, or no threshold reaches the goal.
+    """
     before, until = _policy(in_use.text), datetime.now(UTC)
     # read first: what is wrong with it needs no look at any verdict
     after = _policy(text)
@@ -155,18 +183,10 @@ def _compared(request: Request, in_use: StoredPolicy, asked: _Asked, text: str) 
         f"policy {after.version}",
         lineterm="",
     )
-    return {
-        "text": text,
-        "found": found,
-        "version": after.version,
-        "change": what_if(before, after, sample),
-        "diff": list(lines),
-    }
+    return Compared(text, after.version, list(lines), what_if(before, after, sample), found)
 
 
-def _moved(
-    before: Policy, asked: _Asked, sample: judged.Sample
-) -> tuple[float, goals.Found | None]:
+def _moved(before: Policy, asked: Asked, sample: judged.Sample) -> tuple[float, goals.Found | None]:
     try:
         value = float(asked.value)
     except ValueError:
@@ -184,7 +204,8 @@ def _moved(
     return found.threshold, found
 
 
-def _known(request: Request) -> list[StoredPolicy]:
+def known_policies(request: Request) -> list[StoredPolicy]:
+    """Policies that judged posts, the one in use first."""
     with transaction(console_of(request).database, read_only=True) as connection:
         return policies.history(connection, limit=_HISTORY)
 

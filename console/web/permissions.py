@@ -131,6 +131,8 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/api/v1/agreement"): Permission("lead", "agreement:read"),
     ("GET", "/api/v1/insight"): Permission("lead", "agreement:read"),
     ("GET", "/api/v1/audit"): Permission("lead", "audit:read"),
+    ("GET", "/api/v1/policy"): Permission("viewer", "flags:read"),
+    ("POST", "/api/v1/policy/what-if"): Permission("lead", "agreement:read"),
     # for KEDA and Prometheus
     ("GET", "/api/v1/scaling"): Permission("viewer", "scaling:read"),
     ("GET", "/metrics"): Permission("viewer", "metrics:read"),

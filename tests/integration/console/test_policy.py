@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from storage.base.database import transaction
@@ -136,3 +137,39 @@ def test_taking_a_policy_needs_a_reason_and_is_audited(judged: ConsoleServer) ->
     assert (entry.actor, entry.subject) == ("eve", f"policy {earlier}")
     assert entry.after == {"in use": VERSION, "why": "too many come"}
     assert lead.get("/what-if?version=none").status_code == 404
+
+
+def test_programs_read_policies_and_ask_what_another_would_mean(judged: ConsoleServer) -> None:
+    lead = judged.token("eve", "flags:read", "agreement:read", role="lead")
+    program = httpx.Client(base_url=judged.url, headers=lead, timeout=30)
+    found = program.get("/api/v1/policy").json()["policies"]
+    assert found[0]["version"] == VERSION
+    assert found[0]["text"] == SHIPPED
+
+    def ask(**body: object) -> httpx.Response:
+        return program.post("/api/v1/policy/what-if", json=body)
+
+    moved = ask(rule="negative", threshold=0.75).json()
+    assert (moved["in_use"], moved["sampled"], moved["stand_for"]) == (VERSION, 400, 400)
+    assert "sentiment.negative >= 0.75" in moved["text"]
+    assert moved["after"]["flags_per_day"]["value"] < moved["before"]["flags_per_day"]["value"]
+    assert not moved["appear"]
+    assert {each["removed"] for each in moved["vanish"]} == {False}
+    precise = ask(rule="negative", precision=1).json()
+    assert precise["threshold"] == pytest.approx(0.75)
+    assert precise["reached"]["value"] == 1
+    fewer = ask(rule="negative", flags_a_day=3).json()
+    assert fewer["reached"]["value"] <= 3
+    whole = ask(text=EARLIER).json()
+    assert whole["version"] == parse_policy(policy_of(EARLIER)).version
+    for body, said in (
+        ({}, "give text, or rule"),
+        ({"rule": "negative"}, "give text, or rule"),
+        ({"rule": "negative", "precision": 0.8, "threshold": 0.8}, "give text, or rule"),
+        ({"rule": "x", "threshold": 0.8}, "there is no rule 'x'"),
+        ({"text": "rules ="}, "the policy is not TOML"),
+    ):
+        answer = ask(**body)
+        assert answer.status_code == 422
+        assert said in answer.text
+    program.close()
