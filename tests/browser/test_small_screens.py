@@ -32,7 +32,7 @@ def test_the_menu_says_where_one_is_and_leads_everywhere_by_keys(
         page.keyboard.press("Tab")
     expect(menu).to_be_focused()
     page.keyboard.press("Enter")
-    expect(links).to_have_count(7)
+    expect(links).to_have_count(8)
     expect(page.get_by_role("link", name="History")).to_have_attribute("aria-current", "page")
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     look_with_axe(page, "the open menu")
