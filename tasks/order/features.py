@@ -78,10 +78,10 @@ class Columns:
 
     def _numbers(self, flag: Known) -> Iterator[tuple[str, float]]:
         for name in (*SCORES, *OF_WORDS):
-            yield "scores", _log_odds(flag.scores.get(name))
+            yield "scores", log_odds(flag.scores.get(name))
         for name in _ALONE:
             side, _, score = name.partition(".")
-            yield "scores", _log_odds(getattr(flag, side).get(score))
+            yield "scores", log_odds(getattr(flag, side).get(score))
         yield "scores", float("offensive" in flag.scores)
         yield "words", float(bool(flag.text_alone))
         yield "pictures", float(bool(flag.image_alone))
@@ -111,8 +111,8 @@ def _often(counted: Counter[str], most: int) -> tuple[str, ...]:
     return tuple(sorted(each for each, n in counted.most_common(most) if n >= _SEEN_OFTEN))
 
 
-def _log_odds(score: float | None) -> float:
-    """0, as of a score of one half, where there is none."""
+def log_odds(score: float | None) -> float:
+    """Of a score, bounded; 0, as of a score of one half, where there is none."""
     if score is None:
         return 0.0
     safe = min(max(float(score), 0.005), 0.995)

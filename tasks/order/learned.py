@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from storage.flags.placing import Known, Place
-from tasks.order.features import WORD_PLACES, Columns
+from tasks.order.features import WORD_PLACES, Columns, log_odds
 from tasks.order.logistic import Floats, fit, log_losses, sigmoid
 
 #: So many decisions there have to be, and so many of each kind among them.
@@ -21,6 +21,8 @@ MIN_OF_EACH: Final = 20
 MAX_DECISIONS: Final = 10_000
 #: The newest part of them is what it is tried on.
 HELD_OUT: Final = 0.25
+#: Of an order by the highest score alone, which two numbers make: so few need few decisions.
+HELD_OUT_OF_SCORES: Final = 0.75
 #: "The first part of the work" that a trial looks at.
 FIRST: Final = 0.1
 _PENALTIES: Final = (3.0, 10.0, 30.0)
@@ -36,6 +38,8 @@ class Ranker:
         means, scales: of the numbers that are no words, over what was learnt from.
         weights: of all numbers, the plain ones first.
         chances: so many quantiles of the chances of what was learnt from, lowest first.
+        highest: weight of the log odds of the highest score; 0 where all numbers have weights of
+            their own.
     """
 
     columns: Columns
@@ -44,6 +48,20 @@ class Ranker:
     weights: Floats
     intercept: float
     chances: Floats
+    highest: float = 0.0
+
+    @classmethod
+    def of_scores(cls, flags: Sequence[Known]) -> Self:
+        """Learns from decided flags, of both kinds, what the highest score says, and nothing else:
+        how the flags are ordered by it is known beforehand."""
+        columns, x = Columns((), (), authors=False), _highest_odds(flags)
+        (highest,), intercept = fit(x[:, None], _removed(flags), np.array([_PENALTY_OF_PLAIN]))
+        chances = np.quantile(sigmoid(x * highest + intercept), np.linspace(0, 1, _STEPS_OF_RANK))
+        plain = len(columns.groups)
+        weights = np.zeros(plain + WORD_PLACES)
+        return cls(
+            columns, np.zeros(plain), np.ones(plain), weights, intercept, chances, float(highest)
+        )
 
     @classmethod
     def learnt(cls, flags: Sequence[Known], *, authors: bool, penalty: float) -> Self:
@@ -69,16 +87,25 @@ class Ranker:
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """As it was stored."""
         arrays = {name: np.array(row[name], np.float64) for name in _ARRAYS}
-        return cls(Columns.from_row(row["columns"]), intercept=float(row["intercept"]), **arrays)
+        return cls(
+            Columns.from_row(row["columns"]),
+            intercept=float(row["intercept"]),
+            highest=float(row.get("highest", 0.0)),
+            **arrays,
+        )
 
     def as_row(self) -> dict[str, Any]:
         """As it is stored."""
         arrays = {name: [float(f"{v:.5g}") for v in getattr(self, name)] for name in _ARRAYS}
-        return {"columns": self.columns.as_row(), "intercept": self.intercept, **arrays}
+        numbers = {"intercept": self.intercept, "highest": self.highest}
+        return {"columns": self.columns.as_row(), **numbers, **arrays}
 
     def chances_of(self, flags: Sequence[Known]) -> Floats:
         """How likely each is to be removed, 0 to 1."""
-        return np.asarray(sigmoid(self._numbers(flags) @ self.weights + self.intercept))
+        of_highest = self.highest * _highest_odds(flags)
+        return np.asarray(
+            sigmoid(self._numbers(flags) @ self.weights + of_highest + self.intercept)
+        )
 
     def shares(self, chances: Floats) -> Floats:
         """How far up each stands among the flags that it learnt from, 0 to 1."""
@@ -88,6 +115,9 @@ class Ranker:
 
     def reasons(self, flags: Sequence[Known]) -> list[list[str]]:
         """What raised the chance of each over that of most, the strongest first, at most two."""
+        if self.highest:
+            likely = self.shares(self.chances_of(flags)) > 1 / 2
+            return [["scores"] if each else [] for each in likely]
         moved = self._numbers(flags) * self.weights
         plain = len(self.columns.groups)
         names = [*dict.fromkeys([*self.columns.groups, "words"])]
@@ -121,8 +151,8 @@ class Trained:
         why: in a sentence.
         evaluation: `{"decisions": held out, "removed", "log_loss", "base_log_loss",
             "expected_removed", "first": share of the work, "reached": {"learned", "age", "score":
-            share of the removals, each with "value", "low", "high"}}`, and "used_log_loss" where an
-            order was in use.
+            share of the removals, each with "value", "low", "high"}}`, "used_log_loss" where an
+            order was in use, and "of_scores" where the highest score was tried.
     """
 
     ranker: Ranker | None
@@ -140,7 +170,8 @@ class Trained:
 
 def train(flags: Sequence[Known], *, authors: bool, used: Ranker | None = None) -> Trained:
     """Learns from the older of decided flags, tries it on the newest, and if it is good enough
-    learns from all.
+    learns from all. If it is not, and no order is in use that is, the same is tried with the
+    highest score alone, which needs fewer decisions.
 
     It is good enough if on the newest it tells removals clearly better than the share of removals
     alone (by the logarithmic loss), reaches at least as many of them in the first tenth of the work
@@ -161,7 +192,7 @@ def train(flags: Sequence[Known], *, authors: bool, used: Ranker | None = None) 
 
     evaluation: dict[str, Any] = {}
     for part, words in ((older, "older"), (newest, "newest")):
-        of_each = min(int(_removed(part).sum()), len(part) - int(_removed(part).sum()))
+        of_each = _fewer_kind(part)
         if of_each < MIN_OF_EACH // 2:
             why = f"too few of one kind among the {words} decisions: {of_each} of {len(part)}"
             return result(None, why)
@@ -190,17 +221,51 @@ def train(flags: Sequence[Known], *, authors: bool, used: Ranker | None = None) 
         of_used = log_losses(used.chances_of(newest), removed)
         evaluation["used_log_loss"] = round(float(of_used.mean()), 4)
     if not _clearly_less(losses, base_losses):
-        return result(None, "it does not clearly tell removals better than their share alone does")
-    if reached["learned"]["value"] < reached["age"]["value"]:
-        return result(None, "the order by age reaches more removals in the first tenth of the work")
-    if used is not None and _clearly_less(of_used, losses):
+        refused = "it does not clearly tell removals better than their share alone does"
+    elif reached["learned"]["value"] < reached["age"]["value"]:
+        refused = "the order by age reaches more removals in the first tenth of the work"
+    elif used is not None and _clearly_less(of_used, losses):
         return result(None, "the order in use tells removals better")
-    why = (
-        f"of the newest {len(newest)} decisions, which it had not seen, it reaches "
-        f"{reached['learned']['value']:.0%} of the removals in the first tenth of the work; by age "
-        f"that is {reached['age']['value']:.0%}, by score {reached['score']['value']:.0%}"
+    else:
+        why = (
+            f"of the newest {len(newest)} decisions, which it had not seen, it reaches "
+            f"{reached['learned']['value']:.0%} of the removals in the first tenth of the work; by "
+            f"age that is {reached['age']['value']:.0%}, by score {reached['score']['value']:.0%}"
+        )
+        return result(Ranker.learnt(flags, authors=authors, penalty=penalty), why)
+    if used is not None and evaluation["used_log_loss"] < evaluation["base_log_loss"]:
+        return result(None, refused)
+    evaluation["of_scores"] = tried = _tried_by_scores(flags)
+    if not tried["is_good"]:
+        return result(None, f"{refused}; nor does the highest score")
+    return result(
+        Ranker.of_scores(flags),
+        f"{refused}; of the newest {tried['decisions']} decisions the highest score reaches "
+        f"{tried['score']['value']:.0%} of the removals in the first tenth of the work, by age "
+        f"that is {tried['age']['value']:.0%}",
     )
-    return result(Ranker.learnt(flags, authors=authors, penalty=penalty), why)
+
+
+def _tried_by_scores(flags: Sequence[Known]) -> dict[str, Any]:
+    """Whether the highest score orders removals, tried on the newest of the decisions."""
+    cut = round(len(flags) * (1 - HELD_OUT_OF_SCORES))
+    older, newest = flags[:cut], flags[cut:]
+    candidate, removed = Ranker.of_scores(older), _removed(newest)
+    losses = log_losses(candidate.chances_of(newest), removed)
+    base_losses = log_losses(np.full(len(newest), float(_removed(older).mean())), removed)
+    by_score = _reached(highest_scores(newest), removed)
+    by_age = _reached(-_ages(newest), removed)
+    return {
+        "decisions": len(newest),
+        "log_loss": round(float(losses.mean()), 4),
+        "base_log_loss": round(float(base_losses.mean()), 4),
+        "score": by_score,
+        "age": by_age,
+        "is_good": _fewer_kind(older) >= MIN_OF_EACH // 4
+        and candidate.highest > 0
+        and _clearly_less(losses, base_losses)
+        and by_score["value"] >= by_age["value"],
+    }
 
 
 def places(
@@ -264,6 +329,10 @@ def highest_scores(flags: Sequence[Known]) -> Floats:
     return np.array([max(flag.scores.get(name, 0.0) for name in told) for flag in flags])
 
 
+def _highest_odds(flags: Sequence[Known]) -> Floats:
+    return np.array([log_odds(score) for score in highest_scores(flags)])
+
+
 def _drawn(flag_id: int) -> tuple[float, float]:
     """Two numbers of 0 to 1 that a flag's id says, the same in every process."""
     digest = hashlib.sha256(b"order of flags %d" % flag_id).digest()
@@ -281,6 +350,12 @@ def _clearly_less(losses: Floats, others: Floats) -> bool:
 
 def _removed(flags: Sequence[Known]) -> Floats:
     return np.array([bool(flag.removed) for flag in flags], np.float64)
+
+
+def _fewer_kind(flags: Sequence[Known]) -> int:
+    """How many were removed, or were not, whichever are fewer."""
+    removed = int(_removed(flags).sum())
+    return min(removed, len(flags) - removed)
 
 
 def _ages(flags: Sequence[Known]) -> Floats:

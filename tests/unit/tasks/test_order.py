@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from console.web.words import placed
 from deadpan.core.errors import PolicyError
+from storage.flags.placing import Known
 from tasks.order import learned
 from tasks.order.learned import Ranker
 from tasks.order.logistic import fit, sigmoid
@@ -50,6 +51,50 @@ def test_an_order_that_learnt_nothing_is_refused_and_so_is_one_without_both_kind
     trained = learned.train(same, authors=False)
     assert trained.ranker is None
     assert trained.why.startswith("too few of one kind")
+
+
+def _few(seed: int, *, told: float = 4.0) -> list[Known]:
+    """200 decided flags whose highest score tells which were removed, with words that tell nothing
+    and are as many as distract from it."""
+    chance = np.random.default_rng(seed)
+    found = []
+    for n in range(1, 201):
+        negative = float(chance.random())
+        share = 1 / (1 + np.exp(-told * (negative - 0.6)))
+        words = " ".join(f"word{k}" for k in chance.integers(0, 400, 8))
+        scores = {"negative": negative, "sarcasm": 0.0}
+        found.append(known(n, scores=scores, words=words, removed=bool(chance.random() < share)))
+    return found
+
+
+def test_where_few_decisions_prove_no_order_the_highest_score_is_one() -> None:
+    tried = [learned.train(_few(seed), authors=False) for seed in range(5)]
+    by_score = [each for each in tried if each.ranker is not None and each.ranker.highest]
+    assert sum(each.ranker is not None for each in tried) >= 4
+    assert len(by_score) >= 2
+    new = _few(99)
+    for each in by_score:
+        assert each.ranker is not None
+        again = Ranker.from_row(json.loads(json.dumps(each.ranker.as_row())))
+        chances = again.chances_of(new)
+        assert list(np.argsort(chances)) == list(np.argsort(learned.highest_scores(new)))
+        assert chances.mean() == pytest.approx(np.mean([bool(f.removed) for f in new]), abs=0.15)
+        assert "the highest score reaches" in each.why
+        (first,) = learned.places(
+            [replace(new[int(np.argmax(chances))], id=4)],
+            again,
+            order_id=1,
+            bound=BOUND,
+            random_share=0,
+        )
+        assert placed(first.placement).endswith("more often, for its scores.")
+    used = by_score[0].ranker
+    assert not learned.train(_few(0), authors=False, used=used).used_is_no_good
+
+
+def test_a_score_that_tells_nothing_is_no_order() -> None:
+    tried = [learned.train(_few(seed, told=0), authors=False) for seed in range(4)]
+    assert not any(each.ranker for each in tried)
 
 
 def test_an_order_in_use_that_no_longer_tells_anything_is_found_out() -> None:
